@@ -1,0 +1,53 @@
+package config
+
+import "time"
+
+// SMTP is the section of a gateway of type smtp: a relay that takes mail by RFC 5321.
+type SMTP struct {
+	Host               string        `yaml:"host" doc:"Name of the relay." example:"smtp.example.com"`
+	Port               int           `yaml:"port" default:"587" doc:"Port of the relay: 587 for STARTTLS, 465 for implicit TLS, 25 for a relay of your own."`
+	Username           string        `yaml:"username" doc:"User name; empty sends without authentication."`
+	Password           Secret        `yaml:"password" doc:"Password of the user."`
+	TLS                string        `yaml:"tls" default:"mandatory" doc:"mandatory (STARTTLS or nothing is sent), implicit (TLS from the first byte), opportunistic (STARTTLS when offered) or none. A password goes over TLS only, unless the relay is on loopback."`
+	CAFile             string        `yaml:"ca_file" doc:"PEM file with the CA of the relay; empty takes the system's."`
+	From               string        `yaml:"from" doc:"Sender of mail that names none, as an RFC 5322 mailbox." example:"Acme <no-reply@acme.example>"`
+	HELO               string        `yaml:"helo" doc:"Name by which we greet the relay; empty takes the host's name."`
+	Connections        int           `yaml:"connections" default:"16" doc:"Connections kept to the relay at most."`
+	IdleTimeout        time.Duration `yaml:"idle_timeout" default:"30s" doc:"A connection idle for longer is closed."`
+	ConnectionLifetime time.Duration `yaml:"connection_lifetime" default:"10m" doc:"A connection older than this is closed after its message."`
+	Timeout            time.Duration `yaml:"timeout" default:"30s" doc:"Deadline of one attempt, from the connection to the relay's last answer."`
+}
+
+// Twilio is the section of a gateway of type twilio: Twilio's Messages API (https://www.twilio.com/docs/messaging/api/message-resource).
+type Twilio struct {
+	AccountSID          string        `yaml:"account_sid" doc:"SID of the account (AC…)."`
+	AuthToken           Secret        `yaml:"auth_token" doc:"Token of the account; or api_key and api_secret."`
+	APIKey              string        `yaml:"api_key" doc:"SID of an API key (SK…)."`
+	APISecret           Secret        `yaml:"api_secret" doc:"Secret of the API key."`
+	From                string        `yaml:"from" doc:"Sender of messages that name none: an E.164 number, short code or alphanumeric sender id."`
+	MessagingServiceSID string        `yaml:"messaging_service_sid" doc:"Messaging service (MG…) that chooses the sender; in place of from."`
+	BaseURL             string        `yaml:"base_url" default:"https://api.twilio.com" doc:"Where the API is. https, unless on loopback."`
+	Timeout             time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+}
+
+// FCM is the section of a gateway of type fcm: Firebase Cloud Messaging, HTTP v1
+// (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
+type FCM struct {
+	ProjectID       string        `yaml:"project_id" doc:"Firebase project; empty takes the one in the credentials."`
+	CredentialsFile string        `yaml:"credentials_file" doc:"Service account JSON; empty takes Google's application default credentials."`
+	Endpoint        string        `yaml:"endpoint" doc:"Where the API is, for a fake; empty is Google's. https, unless on loopback."`
+	Token           Secret        `yaml:"token" doc:"Static OAuth token, for a fake; needs endpoint."`
+	Timeout         time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+}
+
+// Capture is the section of a gateway of type capture: messages become files, nothing is sent.
+type Capture struct {
+	Dir  string `yaml:"dir" doc:"Folder of the files; empty is data_dir/outbox."`
+	Keep int    `yaml:"keep" default:"500" doc:"How many messages are kept; older ones are removed."`
+}
+
+// Sim is the section of a gateway of type sim: it plays a provider, judged by the recipient, for load tests and drills.
+type Sim struct {
+	Latency time.Duration `yaml:"latency" default:"50ms" doc:"How long a send takes."`
+	Timeout time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+}

@@ -1,0 +1,23 @@
+// Package gateway says what a way out is: something that takes one message and judges its own answer.
+//
+// The packages below it adapt one provider each. A gateway never retries, counts or waits for better times: it makes one
+// try within its ctx and says with a [notify.Failure] what the answer means. What happens next is not its business.
+package gateway
+
+import (
+	"context"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// Sender is a configured way out. All methods may be called at once from many goroutines.
+type Sender interface {
+	// Send hands m over once and returns before ctx's deadline, give or take a second. A nil error means that the
+	// provider accepted m. Every other answer is a *notify.Failure (reachable by errors.As) whose text holds no secret,
+	// no recipient and no payload; an error without one counts as transient.
+	Send(ctx context.Context, m *notify.Message) (notify.Receipt, error)
+	// Check connects and authenticates without sending. Its errors are like Send's.
+	Check(ctx context.Context) error
+	// Close ends what Send keeps open. Nothing is sent afterwards.
+	Close() error
+}

@@ -1,0 +1,49 @@
+package kafka
+
+import (
+	"context"
+	"time"
+)
+
+// Handler does the work of a [Runner], record by record. Records of one key come one after the other, others at once.
+type Handler interface {
+	// Identify names what r is about. It is pure: asked before a record is skipped because the ledger says that it is
+	// done, and compared with what the ledger says.
+	Identify(r *Record) string
+	// Handle runs one attempt. ctx lives until the attempt's deadline, not until the end of the session: what has begun
+	// to call a provider ends there. A Handle that outlives ctx keeps its slot until it returns.
+	Handle(ctx context.Context, a *Attempt) Result
+}
+
+// Result is what becomes of an attempt. The zero value is done without an outcome.
+type Result struct {
+	// Again, when not zero, asks for another call at that time: the key is kept, the slot is freed, nothing is
+	// published, and at a revoke the record is left uncommitted. The fields below are ignored.
+	Again time.Time
+	// Carry is given to the next call as Attempt.Carry.
+	Carry any
+
+	// Follow are records that must be acknowledged before the outcome is published.
+	Follow []Message
+	// Outcome is the event that ends the job; nil publishes none.
+	Outcome *Outcome
+}
+
+// Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,
+// ls-job-topic, ls-job-partition, ls-job-offset, ls-id) and chooses the partition.
+type Outcome struct {
+	Key     []byte
+	Value   []byte
+	Headers []Header // ls-run and ls-step
+}
+
+// Attempt is one call of a handler.
+type Attempt struct {
+	*Record
+	Carry any // what the call before left in Result.Carry; nil at the first
+	claim *claim
+}
+
+// Pause stops the record's partition: nothing more is fetched and nothing that is queued is started, until [Claim.Resume].
+// Calls that were asked for with Result.Again still come. It ends with the claim.
+func (a *Attempt) Pause() *Claim { return &Claim{a.claim} }

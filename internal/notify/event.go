@@ -1,0 +1,66 @@
+package notify
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Event is one state change of one notification: the value of a record on the status topic.
+type Event struct {
+	EventID        string     `json:"event_id"` // see [Event.Seal]
+	NotificationID string     `json:"notification_id"`
+	Run            int        `json:"run"`
+	Step           int        `json:"step"`
+	Attempt        int        `json:"attempt"`
+	State          State      `json:"state"`
+	Final          bool       `json:"final"`
+	At             time.Time  `json:"at"`
+	Tenant         string     `json:"tenant"`
+	Channel        Channel    `json:"channel"`
+	Lane           Lane       `json:"lane"`
+	Reference      string     `json:"reference,omitempty"`
+	Gateway        string     `json:"gateway,omitempty"`
+	Code           string     `json:"code,omitempty"`
+	Reason         string     `json:"reason,omitempty"`
+	Simulated      bool       `json:"simulated,omitempty"`
+	Tries          []Try      `json:"tries,omitempty"`
+	ProviderID     string     `json:"provider_id,omitempty"`
+	NextAt         *time.Time `json:"next_at,omitempty"`
+	Warnings       []string   `json:"warnings,omitempty"`
+	Note           string     `json:"note,omitempty"` // stuck or redriven: the state stays as it is
+	Origin         *Origin    `json:"origin,omitempty"`
+}
+
+// Origin is the record that an event speaks of.
+type Origin struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// Try is one call of one gateway within an attempt.
+type Try struct {
+	Gateway string  `json:"gateway"`
+	Verdict Verdict `json:"verdict"`
+	Code    string  `json:"code,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
+	Millis  int64   `json:"ms"`
+}
+
+// Seal completes e before it is published: Final by its state, the event id from (id, run, step, state, final, note), so
+// that the same event published twice is recognised, and its text bounded.
+func (e *Event) Seal() {
+	e.Final = e.State.Final()
+	e.At = e.At.UTC()
+	e.Code, e.Reason = Clip(e.Code, 64), Clip(e.Reason, 500)
+	for i := range e.Tries {
+		e.Tries[i].Code, e.Tries[i].Reason = Clip(e.Tries[i].Code, 64), Clip(e.Tries[i].Reason, 500)
+	}
+	e.EventID = DerivedID("event", strings.Join([]string{
+		e.NotificationID, strconv.Itoa(e.Run), strconv.Itoa(e.Step), string(e.State), strconv.FormatBool(e.Final), e.Note,
+	}, "|"))
+}
+
+// Encode gives the JSON that goes on the bus.
+func (e *Event) Encode() ([]byte, error) { return encode(e) }

@@ -1,0 +1,28 @@
+package notify
+
+// Header names on jobs and dead letters. All values are text; together they stay within 4 KiB.
+const (
+	HeaderSchema      = "ls-schema" // absent = 1
+	HeaderIdempotency = "ls-idempotency"
+	HeaderTrace       = "traceparent"
+
+	HeaderID         = "ls-id"
+	HeaderLane       = "ls-lane"
+	HeaderRun        = "ls-run"
+	HeaderStep       = "ls-step"
+	HeaderAttempt    = "ls-attempt"
+	HeaderHome       = "ls-home"
+	HeaderAcceptedAt = "ls-accepted-at" // RFC 3339
+	HeaderNotBefore  = "ls-not-before"  // RFC 3339
+
+	HeaderDeadReason      = "ls-dead-reason"
+	HeaderDeadCode        = "ls-dead-code"
+	HeaderDeadGateway     = "ls-dead-gateway"
+	HeaderDeadAt          = "ls-dead-at"
+	HeaderOriginTopic     = "ls-origin-topic"
+	HeaderOriginPartition = "ls-origin-partition"
+	HeaderOriginOffset    = "ls-origin-offset"
+)
+
+// Schema is the newest version of a job's value that this build understands.
+const Schema = 1

@@ -1,0 +1,103 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Channel is a kind of delivery.
+type Channel string
+
+// The channels of the contract. Webhook is a word already and has no worker yet.
+const (
+	ChannelEmail   Channel = "email"
+	ChannelSMS     Channel = "sms"
+	ChannelPush    Channel = "push"
+	ChannelWebhook Channel = "webhook"
+)
+
+// Channels lists the channels that can be delivered, in the order in which they are shown to people.
+func Channels() []Channel { return []Channel{ChannelEmail, ChannelSMS, ChannelPush} }
+
+// Known reports whether c can be delivered.
+func (c Channel) Known() bool {
+	return c == ChannelEmail || c == ChannelSMS || c == ChannelPush
+}
+
+// Lane is a class of urgency with topics and workers of its own.
+type Lane string
+
+// The lanes of the contract.
+const (
+	LaneUrgent Lane = "urgent"
+	LaneNormal Lane = "normal"
+	LaneBulk   Lane = "bulk"
+)
+
+// Recipient types of channel push.
+const (
+	RecipientFCM       = "fcm"
+	RecipientAPNs      = "apns"
+	RecipientWebPush   = "webpush"
+	RecipientTopic     = "topic"
+	RecipientCondition = "condition"
+)
+
+// What to do when nobody knows whether a gateway took a message.
+const (
+	AmbiguousResend = "resend"
+	AmbiguousHold   = "hold"
+)
+
+// DefaultTenant is the tenant of a notification that names none.
+const DefaultTenant = "default"
+
+// Notification is what a caller submits and, encoded by [Notification.Encode], the value of a job on the bus.
+// It is immutable once it has been accepted.
+type Notification struct {
+	ID            string            `json:"id,omitempty"`             // UUID; minted as UUIDv7 by the API when absent
+	Tenant        string            `json:"tenant,omitempty"`         // [DefaultTenant] when absent
+	Channel       Channel           `json:"channel,omitempty"`        // may be absent on a channel's topic
+	Recipient     string            `json:"recipient"`                // one address, E.164 number, token, topic or condition
+	RecipientType string            `json:"recipient_type,omitempty"` // push only; fcm when absent
+	Payload       json.RawMessage   `json:"payload,omitempty"`        // an [Email], [SMS] or [Push], by channel
+	Template      json.RawMessage   `json:"template,omitempty"`       // not supported yet
+	Lane          Lane              `json:"lane,omitempty"`           // normal when absent
+	OrderingKey   string            `json:"ordering_key,omitempty"`   // at most 255 bytes; the bare recipient when absent
+	SendAt        *time.Time        `json:"send_at,omitempty"`        // RFC 3339; not supported yet
+	ExpiresAt     *time.Time        `json:"expires_at,omitempty"`     // RFC 3339; no attempt starts later
+	Reference     string            `json:"reference,omitempty"`      // the caller's own word for it, at most 255 bytes, not unique
+	Metadata      map[string]string `json:"metadata,omitempty"`       // at most 4 KiB encoded
+	OnAmbiguous   string            `json:"on_ambiguous,omitempty"`   // resend (the default) or hold
+	Sensitive     bool              `json:"sensitive,omitempty"`
+}
+
+// Encode gives the JSON that goes on the bus: compact, without HTML escaping, no line end.
+func (n *Notification) Encode() ([]byte, error) { return encode(n) }
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Message is a notification that has been found valid, with its payload decoded: what a gateway gets.
+// Exactly one of Email, SMS and Push is set, by the channel.
+type Message struct {
+	Notification
+	Address string // the bare address (domain lower case, ASCII), the E.164 number, the token, topic or condition
+	Email   *Email
+	SMS     *SMS
+	Push    *Push
+}
+
+// Receipt is what a gateway says of a message that it accepted.
+type Receipt struct {
+	ProviderID string // the provider's name for the message; may be empty
+	Simulated  bool   // nothing left this host (capture, sim)
+}

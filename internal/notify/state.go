@@ -1,0 +1,39 @@
+package notify
+
+// State is a notification's place in its life.
+type State string
+
+// The states of the contract.
+const (
+	StateQueued     State = "queued"
+	StateScheduled  State = "scheduled"
+	StateRetrying   State = "retrying"
+	StateHeld       State = "held"
+	StateSent       State = "sent"
+	StateDelivered  State = "delivered"
+	StateBounced    State = "bounced"
+	StateRejected   State = "rejected"
+	StateExpired    State = "expired"
+	StateSuppressed State = "suppressed"
+	StateCancelled  State = "cancelled"
+	StateDead       State = "dead"
+)
+
+// Rank orders the states of one run: an event of a lower rank than what is known changes nothing.
+func (s State) Rank() int {
+	switch s {
+	case StateQueued:
+		return 0
+	case StateScheduled, StateRetrying:
+		return 1
+	case StateHeld:
+		return 2
+	case StateSent:
+		return 3
+	default:
+		return 4
+	}
+}
+
+// Final reports whether a run can end in s. A gateway with receipts may still turn sent into delivered or bounced.
+func (s State) Final() bool { return s.Rank() >= 3 }

@@ -1,0 +1,77 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Verdict is how a gateway judges its own answer.
+type Verdict string
+
+// The verdicts of the contract.
+const (
+	Accepted    Verdict = "accepted"    // the gateway took the message
+	Permanent   Verdict = "permanent"   // no later attempt can do better
+	Transient   Verdict = "transient"   // a later attempt may do better
+	Throttled   Verdict = "throttled"   // the gateway asks to slow down; it did not take the message
+	Unavailable Verdict = "unavailable" // the gateway refuses us, whatever the message
+	Ambiguous   Verdict = "ambiguous"   // the request was written and its answer was lost
+)
+
+// Reasons that say more than a provider's own words. They travel in events and dead letters.
+const (
+	ReasonRecipientGone   = "recipient_gone"
+	ReasonOptedOut        = "opted_out"
+	ReasonBadRecipient    = "bad_recipient"
+	ReasonTooLarge        = "too_large"
+	ReasonNotSupportedYet = "not_supported_yet"
+	ReasonUndecodable     = "undecodable"
+	ReasonInvalid         = "invalid"
+	ReasonSchemaUnknown   = "schema_unknown"
+	ReasonExpired         = "expired"
+	ReasonAttemptsUsedUp  = "attempts_used_up"
+)
+
+// Failure is a verdict other than accepted: the error that a gateway's Send returns.
+type Failure struct {
+	Verdict Verdict
+	Code    string        // the provider's code, e.g. "550 5.1.1", "21211", "UNREGISTERED"
+	Reason  string        // a Reason constant or a plain sentence; never a secret, a recipient or a payload
+	Gone    bool          // permanent: about the recipient, not about the message; it makes no dead letter
+	After   time.Duration // throttled: how long the provider asks to wait; 0 = it did not say
+	Remedy  string        // unavailable: what an operator does about it
+	Err     error         // the cause, for errors.As; may be nil
+}
+
+func (f *Failure) Error() string {
+	parts := []string{string(f.Verdict)}
+	for _, s := range []string{f.Code, f.Reason} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Judge gives the failure that err carries. An error without one is transient; a nil error has none.
+func Judge(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	reason := "the gateway failed"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		reason = "the attempt's time ran out before the message was handed over"
+	case errors.Is(err, context.Canceled):
+		reason = "the attempt was cancelled before the message was handed over"
+	}
+	return &Failure{Verdict: Transient, Reason: reason, Err: err}
+}
