@@ -1,0 +1,211 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// Every use of Kafka has a Sarama configuration and a client of its own: a kept client that producer and consumer share
+// makes each send wait for the consumer's long poll.
+
+// boundDecompression: without it a batch of a few KB may unpack to gigabytes. Sarama has it as a package variable, which
+// must be set before the first client is made.
+var boundDecompression = sync.OnceFunc(func() { sarama.MaxDecompressedBatchSize = 64 << 20 })
+
+// Validate finds what is wrong with c without reaching out to Kafka.
+func (c Config) Validate() error {
+	sc, err := c.base()
+	if err != nil {
+		return err
+	}
+	if c = c.withDefaults(); c.ReadTimeout <= c.Group.RebalanceTimeout {
+		return fmt.Errorf("kafka: the read timeout (%s) must be longer than the rebalance timeout (%s): a join is answered only when the rebalance is over",
+			c.ReadTimeout, c.Group.RebalanceTimeout)
+	}
+	return sc.Validate()
+}
+
+// base is what all clients have in common.
+func (c Config) base() (*sarama.Config, error) {
+	boundDecompression()
+	if len(c.Brokers) == 0 {
+		return nil, errors.New("kafka: no brokers are given")
+	}
+	c = c.withDefaults()
+	version, err := sarama.ParseKafkaVersion(c.Version)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: version %q is not one of Kafka's, such as 2.8.0", c.Version)
+	}
+	sc := sarama.NewConfig()
+	sc.Version = version
+	sc.ClientID = c.ClientID
+	sc.MetricRegistry = noMetrics{}
+	sc.Net.DialTimeout = 5 * time.Second
+	sc.Net.ReadTimeout = c.ReadTimeout
+	sc.Net.WriteTimeout = 10 * time.Second
+	sc.Metadata.Full = false
+	sc.Metadata.AllowAutoTopicCreation = false
+	sc.Metadata.RefreshFrequency = 5 * time.Minute
+	if err := c.TLS.apply(sc); err != nil {
+		return nil, err
+	}
+	return sc, c.SASL.apply(sc)
+}
+
+// group is for a consumer group's client. Its balance strategy keeps state: never share the result between two groups.
+func (c Config) group() (*sarama.Config, error) {
+	sc, err := c.consumer()
+	if err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	g := &sc.Consumer.Group
+	g.Session.Timeout = c.Group.SessionTimeout
+	g.Heartbeat.Interval = c.Group.HeartbeatInterval
+	g.Rebalance.Timeout = c.Group.RebalanceTimeout
+	g.Rebalance.Retry.Max = 10
+	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategySticky()}
+	if c.Group.Cooperative {
+		g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
+	}
+	g.InstanceId = c.Group.InstanceID
+	g.ResetInvalidOffsets = true
+	sc.Metadata.Retry.Max = 10 // also bounds the attempts of a heartbeat; the default of 3 ends sessions at a hiccup
+	sc.Metadata.Retry.Backoff = 250 * time.Millisecond
+	return sc, nil
+}
+
+// consumer is for reading partitions. Whoever uses it drains Errors().
+func (c Config) consumer() (*sarama.Config, error) {
+	sc, err := c.base()
+	if err != nil {
+		return nil, err
+	}
+	k := &sc.Consumer
+	k.Offsets.Initial = sarama.OffsetOldest // Newest silently loses what a new partition or group has waiting
+	k.Offsets.AutoCommit.Enable = false
+	k.Fetch.Min = 1
+	k.Fetch.Default = 256 << 10
+	k.Fetch.Max = 0 // anything else skips larger records
+	k.Fetch.MaxBytes = 16 << 20
+	k.MaxWaitTime = 100 * time.Millisecond // other requests to that broker wait behind the long poll
+	k.MaxProcessingTime = 100 * time.Millisecond
+	k.Retry.Backoff = 500 * time.Millisecond
+	k.Retry.Max = 20
+	k.Return.Errors = true
+	k.IsolationLevel = sarama.ReadCommitted
+	sc.ChannelBufferSize = 64
+	return sc, nil
+}
+
+// commits is for committing offsets and reading them and the ledger: it fails soon, for the lease hangs on it.
+func (c Config) commits() (*sarama.Config, error) {
+	sc, err := c.base()
+	if err != nil {
+		return nil, err
+	}
+	sc.Net.ReadTimeout = 3 * time.Second
+	sc.Net.DialTimeout = 3 * time.Second
+	sc.Net.WriteTimeout = 3 * time.Second
+	sc.Metadata.Retry.Max = 1
+	sc.Consumer.IsolationLevel = sarama.ReadCommitted
+	return sc, nil
+}
+
+// producer is for publishing. persistent never gives up while the brokers are away; otherwise all of it ends in seconds.
+func (c Config) producer(persistent bool) (*sarama.Config, error) {
+	sc, err := c.base()
+	if err != nil {
+		return nil, err
+	}
+	p := &sc.Producer
+	p.RequiredAcks = sarama.WaitForAll
+	p.Idempotent = true
+	sc.Net.MaxOpenRequests = 1 // idempotence asks for it
+	p.Timeout = 10 * time.Second
+	p.Retry.Max = 10
+	p.Retry.BackoffFunc = producerBackoff
+	p.Compression = sarama.CompressionZSTD
+	p.Return.Successes, p.Return.Errors = true, true
+	p.Partitioner = newPartitioner
+	if persistent {
+		// Waiting here, in the metadata, keeps Sarama's circuit breaker closed, which would refuse for another 10 s.
+		sc.Metadata.Retry.Max = 600
+		sc.Metadata.Retry.Backoff = 100 * time.Millisecond
+		sc.Net.ReadTimeout = 15 * time.Second // above p.Timeout: the broker must be the first to give up
+		return sc, nil
+	}
+	p.Timeout = 3 * time.Second
+	sc.Net.DialTimeout = 2 * time.Second
+	sc.Net.ReadTimeout = 4 * time.Second
+	sc.Net.WriteTimeout = 4 * time.Second
+	sc.Metadata.Retry.Max = 1
+	sc.Metadata.Retry.Backoff = 100 * time.Millisecond
+	return sc, nil
+}
+
+// producerBackoff waits 50 ms to 2 s, with jitter.
+func producerBackoff(retries, _ int) time.Duration {
+	d := min(50*time.Millisecond<<min(retries, 6), 2*time.Second)
+	return d/2 + rand.N(d/2)
+}
+
+func (t TLS) apply(sc *sarama.Config) error {
+	if !t.Enabled {
+		return nil
+	}
+	tc := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return fmt.Errorf("kafka: read the CA file: %w", err)
+		}
+		tc.RootCAs = x509.NewCertPool()
+		if !tc.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("kafka: the CA file %s holds no certificate in PEM form", t.CAFile)
+		}
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return errors.New("kafka: a client certificate needs both its certificate file and its key file")
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return fmt.Errorf("kafka: read the client certificate: %w", err)
+		}
+		tc.Certificates = []tls.Certificate{cert}
+	}
+	sc.Net.TLS.Enable, sc.Net.TLS.Config = true, tc
+	return nil
+}
+
+func (s SASL) apply(sc *sarama.Config) error {
+	if s.Mechanism == "" {
+		if s.User != "" || s.Password != "" {
+			return errors.New("kafka: a SASL user or password is given without a mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+		}
+		return nil
+	}
+	if s.User == "" || s.Password == "" {
+		return fmt.Errorf("kafka: SASL %s needs a user and a password", s.Mechanism)
+	}
+	switch s.Mechanism {
+	case Plain:
+	case ScramSHA256, ScramSHA512:
+		sc.Net.SASL.SCRAMClientGeneratorFunc = newSCRAM(s.Mechanism)
+	default:
+		return fmt.Errorf("kafka: SASL mechanism %q is not known; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", s.Mechanism)
+	}
+	sc.Net.SASL.Enable = true
+	sc.Net.SASL.Mechanism = sarama.SASLMechanism(s.Mechanism)
+	sc.Net.SASL.User, sc.Net.SASL.Password = s.User, string(s.Password)
+	return nil
+}
