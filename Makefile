@@ -1,0 +1,76 @@
+# Everything a person does with this tree. `make help` lists it; only Go is needed, except where a target says otherwise.
+
+SHELL      := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_LINT := v2.15.0
+FUZZTIME      ?= 20s
+BENCHTIME     ?= 1s
+BENCH         ?= .
+ARGS          ?=
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X github.com/laudspeaker/laudspeaker/cmd.version=$(VERSION)
+
+# One set of flags for build, test and bench: the compiler's cache is then shared, and the large provider SDKs are
+# compiled once. The version comes from LDFLAGS, so that a commit alone relinks and recompiles nothing.
+export GOFLAGS     := $(strip $(shell go env GOFLAGS) -trimpath -buildvcs=false)
+export CGO_ENABLED := 0
+
+# The file carries the version: raising the pin installs anew. It brings gofumpt v0.12.0 with it.
+TOOLS  := $(CURDIR)/.tools/bin
+LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
+
+.PHONY: help build run test race lint check bench fuzz kafka generate
+.PHONY: check-vet check-tidy check-generated check-star
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/laudspeaker, one static binary (the first build takes minutes, later ones seconds)
+	@[ -e bin/laudspeaker ] || echo "Building bin/laudspeaker. The first build compiles every dependency: about three minutes on two cores."
+	@go build -ldflags '$(LDFLAGS)' -o bin/laudspeaker .
+
+run: build ## the whole of Laudspeaker on this machine, Kafka included; sends nothing until a gateway is configured (ARGS='--config FILE')
+	@exec bin/laudspeaker all $(ARGS)
+
+test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka)
+	go test ./...
+
+race: ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
+	$(LINTER) run $(ARGS) ./...
+
+check: check-vet lint check-tidy check-generated check-star ## vet, lint, go.mod, generated files, the import star: what must hold before a commit
+
+check-vet:
+	go vet ./...
+
+check-tidy:
+	go mod tidy -diff
+	go mod verify >/dev/null
+
+# -count=1: go test's cache does not see what the tests ask of go list.
+check-star:
+	go test -count=1 -run '^TestHouse' .
+
+bench: ## benchmarks, the SMTP sender beside a plain connection pool among them (BENCH=regexp BENCHTIME=1s)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+fuzz: ## every fuzzer for FUZZTIME (20s) each
+	@for package in $$(go list ./...); do \
+		for fuzzer in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+kafka: ## start a real Apache Kafka on this machine (needs Java 17 and Maven; `scripts/kafka.sh stop` ends it)
+	scripts/kafka.sh start
+
+$(LINTER):
+	@echo "Installing golangci-lint $(GOLANGCI_LINT) into .tools (minutes, once)"
+	@env -u CGO_ENABLED GOFLAGS= GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv $(TOOLS)/golangci-lint $@

@@ -1,0 +1,196 @@
+// The tests of this file hold the shape of the tree: who may import whom, and that every package says what it is for.
+package main_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/laudspeaker/laudspeaker"
+
+// edges are the packages of ours that a package may import. Its tests may import those of the second list as well.
+type edges struct{ code, tests []string }
+
+// star is the whole picture: words at the bottom, technology around them, cmd in the middle as the only one that joins.
+// A package that is missing here fails the test; before adding an edge, look for an interface beside the caller.
+var star = map[string]edges{
+	".":   {code: []string{"cmd"}},
+	"cmd": {code: []string{"*"}},
+
+	"producer": {code: []string{"internal/notify", "internal/validate"}},
+	"worker":   {code: []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"}},
+	"internal/dispatcher": {
+		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
+	},
+
+	"gateway":             {code: []string{"internal/notify"}},
+	"gateway/gatewaytest": {code: []string{"internal/notify", "gateway"}},
+	"gateway/*": {
+		code:  []string{"internal/notify", "gateway", "config", "internal/email"},
+		tests: []string{"gateway/gatewaytest"},
+	},
+
+	"internal/validate":       {code: []string{"internal/notify"}},
+	"internal/email":          {code: []string{"internal/notify"}},
+	"internal/kafka/embedded": {code: []string{"internal/kafka"}},
+
+	"internal/notify": {},
+	"internal/kafka":  {tests: []string{"internal/kafka/embedded"}},
+	"config":          {},
+}
+
+// fences keep a library behind one package, so that a change of it is a change there. Tests of the packages in the second
+// list may use it too.
+var fences = map[string]edges{
+	"github.com/IBM/sarama":       {code: []string{"internal/kafka"}},
+	"github.com/twmb/franz-go":    {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
+	"github.com/wneessen/go-mail": {code: []string{"internal/email", "gateway/smtp"}},
+	"github.com/spf13/cobra":      {code: []string{"cmd"}},
+	"github.com/spf13/viper":      {code: []string{"config"}},
+}
+
+// pack is what go list says of a package; its tests' imports are those of both kinds of test package.
+type pack struct {
+	ImportPath, Doc                    string
+	Imports, TestImports, XTestImports []string
+}
+
+// name is p's folder, "." for the top.
+func (p pack) name() string { return local(p.ImportPath) }
+
+func (p pack) testImports() []string { return slices.Concat(p.TestImports, p.XTestImports) }
+
+func TestHouseImportsFormAStar(t *testing.T) {
+	for _, p := range packages(t) {
+		allowed, ok := lookup(p.name())
+		if !ok {
+			t.Errorf("%s is not in the table star of house_test.go: say there what it may import", p.name())
+			continue
+		}
+		for _, i := range strangers(p.Imports, allowed.code) {
+			t.Errorf("%s imports %s: the star has no such edge", p.name(), i)
+		}
+		for _, i := range strangers(p.testImports(), slices.Concat(allowed.code, allowed.tests, []string{p.name()})) {
+			t.Errorf("the tests of %s import %s: the star has no such edge", p.name(), i)
+		}
+	}
+}
+
+func TestHouseLibrariesStayBehindTheirPackage(t *testing.T) {
+	for library, allowed := range fences {
+		for _, p := range packages(t) {
+			if uses(p.Imports, library) && !slices.Contains(allowed.code, p.name()) {
+				t.Errorf("%s imports %s: only %v may", p.name(), library, allowed.code)
+			}
+			if uses(p.testImports(), library) && !slices.Contains(slices.Concat(allowed.code, allowed.tests), p.name()) {
+				t.Errorf("the tests of %s import %s: only those of %v may", p.name(), library, slices.Concat(allowed.code, allowed.tests))
+			}
+		}
+	}
+}
+
+func TestHouseWordsNeedOnlyTheStandardLibrary(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.name() != "internal/notify" {
+			continue
+		}
+		for _, i := range p.Imports {
+			first, _, _ := strings.Cut(i, "/")
+			require.NotContains(t, first, ".", "internal/notify imports %s", i)
+		}
+		return
+	}
+	t.Fatal("internal/notify is gone")
+}
+
+func TestHouseEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		// A package of tests alone has no doc to show.
+		if p.Doc == "" && len(p.Imports) > 0 {
+			t.Errorf("%s has no package comment: what is it for, what does it alone know, what does it do about failures?", p.name())
+		}
+	}
+}
+
+func TestHouseTableNamesOnlyWhatExists(t *testing.T) {
+	var names []string
+	for _, p := range packages(t) {
+		names = append(names, p.name())
+	}
+	for row := range star {
+		found := slices.ContainsFunc(names, func(name string) bool { return matches(row, name) })
+		require.True(t, found, "the table star has a row %q without a package", row)
+	}
+}
+
+// packages asks go list, and is asked anew by every test: it takes a tenth of a second.
+func packages(t *testing.T) []pack {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Doc,Imports,TestImports,XTestImports", "./...")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var all []pack
+	for decoder := json.NewDecoder(out); ; {
+		var p pack
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	require.NoError(t, cmd.Wait())
+	require.NotEmpty(t, all)
+	return all
+}
+
+// lookup prefers a row of the package's own to one with a star.
+func lookup(name string) (edges, bool) {
+	if row, ok := star[name]; ok {
+		return row, true
+	}
+	row, ok := star[path.Dir(name)+"/*"]
+	return row, ok
+}
+
+// strangers are the packages of ours among imports that allowed does not name.
+func strangers(imports, allowed []string) []string {
+	var found []string
+	for _, i := range imports {
+		ours := i == module || strings.HasPrefix(i, module+"/")
+		if ours && !slices.ContainsFunc(allowed, func(a string) bool { return matches(a, local(i)) }) {
+			found = append(found, local(i))
+		}
+	}
+	return found
+}
+
+// matches reads "*" as any package and "a/*" as those directly in a.
+func matches(pattern, name string) bool {
+	if pattern == "*" {
+		return true
+	}
+	ok, _ := path.Match(pattern, name)
+	return ok
+}
+
+func local(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+// uses is true for the library itself and for the packages and modules below it.
+func uses(imports []string, library string) bool {
+	return slices.ContainsFunc(imports, func(i string) bool { return i == library || strings.HasPrefix(i, library+"/") })
+}
