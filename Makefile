@@ -9,6 +9,8 @@ FUZZTIME      ?= 20s
 BENCHTIME     ?= 1s
 BENCH         ?= .
 ARGS          ?=
+PACKAGES      ?= ./...
+TESTFLAGS     ?=
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/laudspeaker/laudspeaker/cmd.version=$(VERSION)
@@ -36,10 +38,10 @@ run: build ## the whole of Laudspeaker on this machine, Kafka included; sends no
 	@exec bin/laudspeaker all $(ARGS)
 
 test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka)
-	go test ./...
+	go test $(TESTFLAGS) $(PACKAGES)
 
 race: ## all tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(PACKAGES)
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run $(ARGS) ./...
@@ -58,12 +60,12 @@ check-star:
 	go test -count=1 -run '^TestHouse' .
 
 bench: ## benchmarks, the SMTP sender beside a plain connection pool among them (BENCH=regexp BENCHTIME=1s)
-	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
 
 fuzz: ## every fuzzer for FUZZTIME (20s) each
-	@for package in $$(go list ./...); do \
-		for fuzzer in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$package; \
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for fuzzer in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
 		done; \
 	done
 
