@@ -1,0 +1,143 @@
+// Package kafkatest gives tests a Kafka: the brokers of LAUDSPEAKER_TEST_BROKERS, or an embedded one for the test alone.
+//
+// Topics and groups get names of their own, so that tests may share a broker and repeat.
+package kafkatest
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
+)
+
+// Brokers gives the addresses of a Kafka that lives as long as the test.
+func Brokers(t testing.TB) []string {
+	t.Helper()
+	if env := os.Getenv("LAUDSPEAKER_TEST_BROKERS"); env != "" {
+		return strings.Split(env, ",")
+	}
+	return []string{Embedded(t).Addr()}
+}
+
+// Embedded opens an embedded broker for the test, also when LAUDSPEAKER_TEST_BROKERS is set.
+func Embedded(t testing.TB) *embedded.Broker {
+	t.Helper()
+	b, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// Name makes a name that no other test uses, for topics and groups.
+func Name(t testing.TB) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '.'
+	}, t.Name())
+	return name[:min(len(name), 100)] + "." + uuid.NewString()[:8]
+}
+
+// Topic makes a topic of that many partitions, named by [Name], that is deleted after the test. Configs are pairs such
+// as "max.message.bytes", "1000".
+func Topic(t testing.TB, brokers []string, partitions int, configs ...string) string {
+	t.Helper()
+	detail := &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
+	for i := 0; i+1 < len(configs); i += 2 {
+		detail.ConfigEntries[configs[i]] = &configs[i+1]
+	}
+	name := Name(t)
+	admin := clusterAdmin(t, brokers)
+	defer admin.Close()
+	require.NoError(t, admin.CreateTopic(name, detail, false))
+	t.Cleanup(func() {
+		if os.Getenv("LAUDSPEAKER_TEST_BROKERS") == "" {
+			return // the broker goes anyway
+		}
+		admin := clusterAdmin(t, brokers)
+		defer admin.Close()
+		_ = admin.DeleteTopic(name)
+	})
+	awaitLeaders(t, brokers, name, partitions)
+	return name
+}
+
+// awaitLeaders: a real broker answers that a topic is made before it can be written to.
+func awaitLeaders(t testing.TB, brokers []string, topic string, partitions int) {
+	c, err := sarama.NewClient(brokers, config())
+	require.NoError(t, err)
+	defer c.Close()
+	require.Eventually(t, func() bool {
+		_ = c.RefreshMetadata(topic)
+		ps, _ := c.WritablePartitions(topic)
+		return len(ps) == partitions
+	}, 15*time.Second, 10*time.Millisecond, "partitions of %s without a leader", topic)
+}
+
+// Records reads n records of the topic from its start, in order within a partition. It fails the test when fewer come.
+func Records(t testing.TB, brokers []string, topic string, n int) []*sarama.ConsumerMessage {
+	t.Helper()
+	c, err := sarama.NewConsumer(brokers, config())
+	require.NoError(t, err)
+	defer c.Close()
+	partitions, err := c.Partitions(topic)
+	require.NoError(t, err)
+	all := make(chan *sarama.ConsumerMessage)
+	done := make(chan struct{})
+	defer close(done)
+	for _, p := range partitions {
+		pc, err := c.ConsumePartition(topic, p, sarama.OffsetOldest)
+		require.NoError(t, err)
+		defer pc.Close()
+		go forward(pc, all, done)
+	}
+	return take(t, all, n)
+}
+
+func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, done <-chan struct{}) {
+	for m := range pc.Messages() {
+		select {
+		case all <- m:
+		case <-done:
+		}
+	}
+}
+
+func take(t testing.TB, all <-chan *sarama.ConsumerMessage, n int) []*sarama.ConsumerMessage {
+	t.Helper()
+	var got []*sarama.ConsumerMessage
+	enough := time.After(30 * time.Second)
+	for len(got) < n {
+		select {
+		case m := <-all:
+			got = append(got, m)
+		case <-enough:
+			require.Failf(t, "records are missing", "%d of %d came", len(got), n)
+		}
+	}
+	return got
+}
+
+func clusterAdmin(t testing.TB, brokers []string) sarama.ClusterAdmin {
+	t.Helper()
+	admin, err := sarama.NewClusterAdmin(brokers, config())
+	require.NoError(t, err)
+	return admin
+}
+
+func config() *sarama.Config {
+	c := sarama.NewConfig()
+	c.ClientID = "kafkatest"
+	c.Version = sarama.V2_8_0_0
+	c.Metadata.AllowAutoTopicCreation = false
+	c.Consumer.MaxWaitTime = 100 * time.Millisecond
+	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	return c
+}
