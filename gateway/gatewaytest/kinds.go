@@ -1,0 +1,71 @@
+package gatewaytest
+
+// Kind is one thing that a gateway's tests must show.
+type Kind string
+
+// The kinds. A reply class is shown by a [Case], a lost or hanging connection by a [Step], the others by Run itself.
+const (
+	Accepted    Kind = "accepted"           // a receipt with the provider's id, delivered once
+	Permanent   Kind = "reply: permanent"   // about the message
+	Gone        Kind = "reply: gone"        // permanent and about the recipient
+	Transient   Kind = "reply: transient"   //
+	Throttled   Kind = "reply: throttled"   //
+	Unavailable Kind = "reply: unavailable" // with a remedy
+	Garbled     Kind = "reply: garbled"     // an answer that the provider's documents do not know, by Case.Kind
+
+	LossBefore   Kind = "connection lost before the message was written" // transient
+	LossAfter    Kind = "connection lost after the message was written"  // ambiguous
+	HangBefore   Kind = "timeout before the message was written"         // transient
+	HangAfter    Kind = "timeout after the message was written"          // ambiguous
+	CancelBefore Kind = "cancelled before the message was written"       // transient
+	CancelAfter  Kind = "cancelled after the message was written"        // ambiguous
+
+	Concurrent   Kind = "concurrent use"               // nothing lost, nothing twice
+	Check        Kind = "check"                        // accepted, and sends nothing
+	CheckRefused Kind = "check with wrong credentials" // unavailable with a remedy
+	Recovery     Kind = "recovery"                     // credentials right again: delivers without a restart
+	Close        Kind = "close"                        // no goroutine and no connection left
+)
+
+// Kinds lists every kind that a suite covers or exempts.
+func Kinds() []Kind {
+	return []Kind{
+		Accepted, Permanent, Gone, Transient, Throttled, Unavailable, Garbled,
+		LossBefore, LossAfter, HangBefore, HangAfter, CancelBefore, CancelAfter,
+		Concurrent, Check, CheckRefused, Recovery, Close,
+	}
+}
+
+// missing lists what s neither covers nor exempts, and what it exempts wrongly.
+func (s Suite[F]) missing() []string {
+	covered := s.covered()
+	var faults []string
+	for _, k := range Kinds() {
+		switch reason, exempt := s.Exempt[k]; {
+		case covered[k] && exempt:
+			faults = append(faults, string(k)+": covered, so it needs no exemption")
+		case !covered[k] && exempt && reason == "":
+			faults = append(faults, string(k)+": exempt without a reason")
+		case !covered[k] && !exempt:
+			faults = append(faults, string(k)+": neither covered nor exempt")
+		}
+	}
+	return faults
+}
+
+func (s Suite[F]) covered() map[Kind]bool {
+	c := map[Kind]bool{Accepted: true, Concurrent: true, Check: true, Close: true}
+	c[CheckRefused], c[Recovery] = s.Refuse != nil, s.Refuse != nil
+	for _, r := range s.Replies {
+		c[r.kind()] = true
+	}
+	for _, st := range s.Steps {
+		loss, hang, cancel := LossBefore, HangBefore, CancelBefore
+		if st.Written {
+			loss, hang, cancel = LossAfter, HangAfter, CancelAfter
+		}
+		c[loss] = c[loss] || st.Lose != nil
+		c[hang], c[cancel] = c[hang] || st.Hang != nil, c[cancel] || st.Hang != nil
+	}
+	return c
+}
