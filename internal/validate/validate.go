@@ -6,6 +6,8 @@
 package validate
 
 import (
+	"time"
+
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -15,17 +17,51 @@ type Rules struct {
 	DefaultFrom map[notify.Channel]bool
 }
 
-// Decode reads a notification's JSON. Strict refuses unknown top-level fields; otherwise they are named in warnings.
-// Unknown fields below the top are always faults.
-func Decode(raw []byte, strict bool) (n *notify.Notification, warnings []string, faults notify.Faults) {
-	return nil, nil, nil
-}
-
 // Check finds every fault of n and gives the message that a gateway sends. It fills in what is absent (tenant, lane,
-// recipient type) but neither an id nor times.
+// recipient type), in n too, but neither an id nor times.
+//
+// In the message, though not in n, every mailbox is in one spelling that net/mail and a relay without SMTPUTF8 take: the
+// domain in lower-case ASCII, the local part as it was submitted.
 func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
-	return nil, nil
+	c := &checker{}
+	c.options(n)
+	m := &notify.Message{Notification: *n}
+	switch n.Channel {
+	case notify.ChannelEmail:
+		m.Recipient, m.Address = c.mailbox("#/recipient", n.Recipient)
+	case notify.ChannelSMS:
+		m.Address = c.phone("#/recipient", n.Recipient)
+	case notify.ChannelPush:
+		m.Address = c.target(n)
+	default:
+		c.channel(n.Channel)
+		return nil, c.faults
+	}
+	if c.payload(m); m.Email != nil {
+		c.email(m.Email, r.DefaultFrom[n.Channel])
+	} else if m.SMS != nil {
+		c.sms(m.SMS, r.DefaultFrom[n.Channel])
+	} else if m.Push != nil {
+		c.push(m.Push, n.RecipientType)
+	}
+	if len(c.faults) > 0 {
+		return nil, c.faults
+	}
+	return m, nil
 }
 
-// OrderingKey is the key of n's record: its own, else the bare recipient.
-func OrderingKey(m *notify.Message) []byte { return nil }
+// Expiry is the fault of a notification that ends before it begins; nil for any other. Workers have a state for it.
+func Expiry(n *notify.Notification, now time.Time) notify.Faults {
+	if n.ExpiresAt == nil || n.ExpiresAt.After(now) {
+		return nil
+	}
+	return notify.Faults{{Pointer: "#/expires_at", Code: notify.FaultInvalid, Detail: "give a time in the future"}}
+}
+
+// OrderingKey is the key of m's record: its own, else the bare recipient.
+func OrderingKey(m *notify.Message) []byte {
+	if m.OrderingKey != "" {
+		return []byte(m.OrderingKey)
+	}
+	return []byte(m.Address)
+}

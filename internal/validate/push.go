@@ -1,0 +1,129 @@
+package validate
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// What FCM carries: title, body, image and data together, to a device and to many at once.
+const (
+	maxPush      = 4096
+	maxPushTopic = 2048
+)
+
+var pushFields = []string{"title", "body", "image", "data", "collapse_key", "priority", "android", "apns", "webpush"}
+
+func (c *checker) readPush(at string) *notify.Push {
+	p := &notify.Push{}
+	found := c.members(at, pushFields, func(i int, at string) {
+		switch pushFields[i] {
+		case "title":
+			p.Title = c.str(at)
+		case "body":
+			p.Body = c.str(at)
+		case "image":
+			p.Image = c.str(at)
+		case "data":
+			p.Data = c.dict(at)
+		case "collapse_key":
+			p.CollapseKey = c.str(at)
+		case "priority":
+			p.Priority = c.str(at)
+		case "android":
+			p.Android = c.shaped(at, &android)
+		case "apns":
+			p.APNs = c.shaped(at, &apns)
+		case "webpush":
+			p.WebPush = c.shaped(at, &webpush)
+		}
+	})
+	if !found {
+		return nil
+	}
+	return p
+}
+
+func (c *checker) push(p *notify.Push, kind string) {
+	const at = "#/payload"
+	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && p.Android == nil && p.APNs == nil && p.WebPush == nil {
+		c.required(at, "give a title, a body, data or a block for a platform")
+	}
+	if p.Image != "" {
+		c.link(at+"/image", p.Image)
+	}
+	c.line(at+"/collapse_key", p.CollapseKey, 64) // APNs takes no more
+	if p.Priority != "" && p.Priority != "high" && p.Priority != "normal" {
+		c.invalid(at+"/priority", "give high or normal")
+	}
+	c.data(at+"/data", p.Data)
+	size, most := len(p.Title)+len(p.Body)+len(p.Image), maxPush
+	for key, value := range p.Data {
+		size += len(key) + len(value)
+	}
+	if kind == notify.RecipientTopic || kind == notify.RecipientCondition {
+		most = maxPushTopic
+	}
+	if size > most {
+		c.fault(at, notify.FaultTooLarge, "keep title, body, image and data together within "+strconv.Itoa(most)+" bytes: these are "+strconv.Itoa(size))
+	}
+}
+
+// data refuses the names that FCM keeps for itself.
+func (c *checker) data(at string, all map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		switch {
+		case key == "":
+			c.invalid(at, "give every value a name")
+		case key == "from", key == "message_type", strings.HasPrefix(key, "google."), strings.HasPrefix(key, "gcm."):
+			c.invalid(child(at, key), "choose another name: FCM keeps from, message_type, google.* and gcm.* for itself")
+		}
+	}
+}
+
+// target checks whom a push is for, and gives it as FCM wants it.
+func (c *checker) target(n *notify.Notification) string {
+	const at = "#/recipient"
+	if n.RecipientType == "" {
+		n.RecipientType = notify.RecipientFCM
+	}
+	switch n.RecipientType {
+	case notify.RecipientFCM:
+		return c.device(at, n.Recipient)
+	case notify.RecipientTopic:
+		topic := strings.TrimPrefix(n.Recipient, "/topics/")
+		if !topicName(topic) {
+			c.invalid(at, "give the name of a topic: at most 900 letters, digits and - _ . ~ %")
+		}
+		return topic
+	case notify.RecipientCondition:
+		if !condition(n.Recipient) {
+			c.invalid(at, "give a condition over at most 5 topics such as 'news' in topics && !('sport' in topics)")
+		}
+		return n.Recipient
+	case notify.RecipientAPNs, notify.RecipientWebPush:
+		c.later("#/recipient_type", "give fcm, topic or condition: apns and webpush are not supported yet")
+	default:
+		c.invalid("#/recipient_type", "give fcm, topic or condition")
+	}
+	return ""
+}
+
+func (c *checker) device(at, s string) string {
+	switch {
+	case s == "":
+		c.required(at, "give the registration token that the app got from FCM")
+	case len(s) > 4096:
+		c.fault(at, notify.FaultTooLong, "give a registration token of at most 4096 bytes")
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
+		c.invalid(at, "give the registration token as the app got it from FCM: it has no spaces and is ASCII")
+	}
+	return s
+}
+
+func topicName(s string) bool {
+	return s != "" && len(s) <= 900 && strings.Trim(s, letters+digits+"-_.~%") == ""
+}

@@ -1,0 +1,50 @@
+package validate
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const (
+	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	digits  = "0123456789"
+)
+
+// line checks text that ends up in a header, an address or a key: one line, so that nobody can begin another one in it.
+func (c *checker) line(at, s string, most int) bool {
+	switch {
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		c.invalid(at, "give one line of UTF-8 text without control characters")
+	case len(s) > most:
+		c.fault(at, notify.FaultTooLong, "keep it within "+strconv.Itoa(most)+" bytes: this is "+strconv.Itoa(len(s)))
+	default:
+		return true
+	}
+	return false
+}
+
+// link checks an absolute URL of one of the schemes; http only for this host, where nobody listens in.
+func (c *checker) link(at, s string) {
+	if !c.line(at, s, 2048) {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || strings.Contains(s, " ") || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname())) {
+		c.invalid(at, "give an absolute URL that begins with https://")
+	}
+}
+
+// Loopback reports whether host, without a port, names this host and no other.
+func Loopback(host string) bool {
+	host = strings.Trim(host, "[]")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
