@@ -53,31 +53,36 @@ func (c *checker) readAttachments(at string) (all []notify.Attachment) {
 	if !c.is('[', at, "an array of objects") {
 		return nil
 	}
+	ids := map[string]bool{}
 	c.array(func(i int) {
 		at := element(at, i)
-		a := notify.Attachment{}
-		hasContent := false
-		found := c.members(at, attachmentFields, func(i int, at string) {
-			switch attachmentFields[i] {
-			case "filename":
-				a.Filename = c.str(at)
-			case "content_type":
-				a.ContentType = c.str(at)
-			case "content":
-				hasContent = true
-				a.Content = c.bytes(at)
-			case "content_id":
-				a.ContentID = c.str(at)
-			}
-		})
-		if found && !hasContent {
-			c.required(at+"/content", "give the file as standard base64")
-		}
-		if found {
+		if a, found := c.readAttachment(at); found {
+			c.attachment(at, a, ids)
 			all = append(all, a)
 		}
 	})
 	return all
+}
+
+func (c *checker) readAttachment(at string) (a notify.Attachment, found bool) {
+	hasContent := false
+	found = c.members(at, attachmentFields, func(i int, at string) {
+		switch attachmentFields[i] {
+		case "filename":
+			a.Filename = c.str(at)
+		case "content_type":
+			a.ContentType = c.str(at)
+		case "content":
+			hasContent = true
+			a.Content = c.bytes(at)
+		case "content_id":
+			a.ContentID = c.str(at)
+		}
+	})
+	if found && !hasContent {
+		c.required(at+"/content", "give the file as standard base64")
+	}
+	return a, found
 }
 
 func (c *checker) bytes(at string) []byte {
@@ -112,7 +117,6 @@ func (c *checker) email(e *notify.Email, hasFrom bool) {
 		c.required(at+"/text", "give text, html or both")
 	}
 	c.headers(at+"/headers", e.Headers)
-	c.attachments(at+"/attachments", e.Attachments)
 }
 
 func (c *checker) mailboxes(at string, all []string) {
@@ -148,28 +152,28 @@ func token(name string) bool {
 	return name != "" && strings.Trim(name, letters+digits+"-_") == ""
 }
 
-func (c *checker) attachments(at string, all []notify.Attachment) {
-	ids := map[string]bool{}
-	for i, a := range all {
-		at := element(at, i)
-		if a.Filename == "" {
-			c.required(at+"/filename", "give the name under which the file is shown")
-		}
-		c.line(at+"/filename", a.Filename, 255)
-		if a.ContentType != "" && c.line(at+"/content_type", a.ContentType, 255) {
-			kind, _, err := mime.ParseMediaType(a.ContentType)
-			if main, sub, _ := strings.Cut(kind, "/"); err != nil || main == "" || sub == "" || main == "multipart" {
-				c.invalid(at+"/content_type", "give a media type such as application/pdf")
-			}
-		}
-		if a.ContentID == "" {
-			continue
-		}
-		if len(a.ContentID) > 255 || strings.Trim(a.ContentID, letters+digits+"._%+@-") != "" {
-			c.invalid(at+"/content_id", "give at most 255 letters, digits and . _ % + @ -, as in the HTML after cid:")
-		} else if ids[a.ContentID] {
-			c.invalid(at+"/content_id", "give each inline part an id of its own")
-		}
-		ids[a.ContentID] = true
+// attachment checks a; ids are the content ids of those before it.
+func (c *checker) attachment(at string, a notify.Attachment, ids map[string]bool) {
+	if a.Filename == "" {
+		c.required(at+"/filename", "give the name under which the file is shown")
 	}
+	c.line(at+"/filename", a.Filename, 255)
+	if a.ContentType != "" && c.line(at+"/content_type", a.ContentType, 255) && !mediaType(a.ContentType) {
+		c.invalid(at+"/content_type", "give a media type such as application/pdf")
+	}
+	switch {
+	case a.ContentID == "":
+	case len(a.ContentID) > 255 || strings.Trim(a.ContentID, letters+digits+"._%+@-") != "":
+		c.invalid(at+"/content_id", "give at most 255 letters, digits and . _ % + @ -, as in the HTML after cid:")
+	case ids[a.ContentID]:
+		c.invalid(at+"/content_id", "give each inline part an id of its own")
+	}
+	ids[a.ContentID] = true
+}
+
+// mediaType reports whether s is the type of one file; a multipart would need a boundary, and may not be base64.
+func mediaType(s string) bool {
+	kind, _, err := mime.ParseMediaType(s)
+	main, sub, _ := strings.Cut(kind, "/")
+	return err == nil && main != "" && sub != "" && main != "multipart"
 }

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -18,10 +19,15 @@ type checker struct {
 	faults notify.Faults
 }
 
+// fault adds the first fault of each place: a field of the wrong kind is not missing as well.
 func (c *checker) fault(at, code, detail string) {
-	if len(c.faults) < maxFaults {
+	if !c.enough(at) {
 		c.faults = append(c.faults, notify.Fault{Pointer: at, Code: code, Detail: detail})
 	}
+}
+
+func (c *checker) enough(at string) bool {
+	return len(c.faults) >= maxFaults || slices.ContainsFunc(c.faults, func(f notify.Fault) bool { return f.Pointer == at })
 }
 
 func (c *checker) invalid(at, detail string)  { c.fault(at, notify.FaultInvalid, detail) }
@@ -29,7 +35,9 @@ func (c *checker) required(at, detail string) { c.fault(at, notify.FaultRequired
 func (c *checker) later(at, detail string)    { c.fault(at, notify.FaultNotSupportedYet, detail) }
 
 func (c *checker) unknown(at, key string, known []string) {
-	c.fault(child(at, key), notify.FaultUnknownField, "this field is not known here"+hint(key, known))
+	if at = child(at, key); !c.enough(at) { // a hint is dear, and there may be a million of them
+		c.fault(at, notify.FaultUnknownField, "this field is not known here"+hint(key, known))
+	}
 }
 
 func (c *checker) twice(at, key string) {
