@@ -8,7 +8,7 @@ type SMTP struct {
 	Port               int           `yaml:"port" default:"587" doc:"Port of the relay: 587 for STARTTLS, 465 for implicit TLS, 25 for a relay of your own."`
 	Username           string        `yaml:"username" doc:"User name; empty sends without authentication."`
 	Password           Secret        `yaml:"password" doc:"Password of the user."`
-	TLS                string        `yaml:"tls" default:"mandatory" doc:"mandatory (STARTTLS or nothing is sent), implicit (TLS from the first byte), opportunistic (STARTTLS when offered) or none. A password goes over TLS only, unless the relay is on loopback."`
+	TLS                string        `yaml:"tls" default:"mandatory" enum:"mandatory,implicit,opportunistic,none" doc:"mandatory (STARTTLS or nothing is sent), implicit (TLS from the first byte), opportunistic (STARTTLS when offered) or none. A password goes over TLS only, unless the relay is on loopback."`
 	CAFile             string        `yaml:"ca_file" doc:"PEM file with the CA of the relay; empty takes the system's."`
 	From               string        `yaml:"from" doc:"Sender of mail that names none, as an RFC 5322 mailbox." example:"Acme <no-reply@acme.example>"`
 	HELO               string        `yaml:"helo" doc:"Name by which we greet the relay; empty takes the host's name."`
@@ -50,4 +50,15 @@ type Capture struct {
 type Sim struct {
 	Latency time.Duration `yaml:"latency" default:"50ms" doc:"How long a send takes."`
 	Timeout time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+}
+
+// Gateway is one way out: its type, and the section of that type. The sections of the others are nil. In YAML the keys of
+// the section stand beside type.
+type Gateway struct {
+	Type    string
+	SMTP    *SMTP    `type:"smtp" channels:"email" doc:"A mail relay, by SMTP."`
+	Twilio  *Twilio  `type:"twilio" channels:"sms" doc:"Twilio's Messages API, or what speaks like it."`
+	FCM     *FCM     `type:"fcm" channels:"push" doc:"Firebase Cloud Messaging, HTTP v1."`
+	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
+	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }

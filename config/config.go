@@ -1,0 +1,85 @@
+// Package config holds the settings of every role: one typed struct, filled from its defaults, a YAML file, the
+// environment and flags, in that order.
+//
+// It alone knows how settings are spelt, which values make sense, and where secrets come from. Loading finds all faults
+// at once and says each in a sentence that names the key and the remedy; no fault repeats a secret. Nothing is guessed:
+// a key that is not known is a fault, since a setting that is silently ignored is found out when it is needed.
+//
+// The struct tags are the reference: yaml (the key), default, enum, doc and example. configs/laudspeaker.yaml and
+// docs/configuration.md are written from them by "go run ./config/gen".
+package config
+
+import "time"
+
+// Config is everything that can be set.
+type Config struct {
+	DataDir      string             `yaml:"data_dir" default:"./data" doc:"Folder of what this host keeps: the embedded broker's log and captured messages. It is made with mode 0700."`
+	API          API                `yaml:"api" doc:"The HTTP API (serve-api, all)."`
+	Admin        Admin              `yaml:"admin" doc:"Health and metrics, in every role."`
+	Log          Log                `yaml:"log" doc:"Logs go to standard error. Payloads are never logged."`
+	Kafka        Kafka              `yaml:"kafka" doc:"The bus. With no brokers the role all brings its own, for a single host."`
+	ExpiresAfter ExpiresAfter       `yaml:"expires_after" doc:"How long a notification without expires_at is worth delivering."`
+	Gateways     map[string]Gateway `yaml:"gateways" doc:"Ways out, each under a name of your own. The type says which keys it has."`
+	Channels     Channels           `yaml:"channels" doc:"What each channel uses. A channel without a gateway is off; with no gateway at all, the role all captures."`
+
+	explicit map[string]bool
+}
+
+// API is the section of the HTTP API.
+type API struct {
+	Listen         string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the API. One that is not loopback needs keys."`
+	MaxBody        Size     `yaml:"max_body" default:"5MiB" doc:"Largest request body. Topics are made to take it with 256 KiB to spare."`
+	Keys           []APIKey `yaml:"keys" doc:"Who may call; written by: laudspeaker keys generate NAME. None: only callers on this host." example:"[{id: '3f9c2b7a', name: shop, sha256: 64 hex digits, scopes: [send, read]}]"`
+	AllowAnonymous bool     `yaml:"allow_anonymous" default:"false" doc:"Serves an address that is not loopback without keys. Only behind a proxy of your own that authenticates."`
+}
+
+// APIKey is one caller. The key itself is not kept, only its SHA-256.
+type APIKey struct {
+	ID     string   `yaml:"id" doc:"The part of the key between its first two underscores."`
+	Name   string   `yaml:"name" doc:"Whose key it is, for logs."`
+	SHA256 string   `yaml:"sha256" doc:"SHA-256 of the whole key, 64 hex digits."`
+	Scopes []string `yaml:"scopes" doc:"What it may do: send, read, admin."`
+}
+
+// Admin is the section of the operator's listener.
+type Admin struct {
+	Listen string `yaml:"listen" default:"127.0.0.1:9100" doc:"Address of /livez, /readyz and /metrics. When it is left alone and taken, the next free port is used and logged."`
+}
+
+// Log is the section of logging.
+type Log struct {
+	Level      string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"Least level that is logged."`
+	Format     string `yaml:"format" default:"auto" enum:"auto,json,console" doc:"auto is console on a terminal and json elsewhere."`
+	Recipients string `yaml:"recipients" default:"masked" enum:"masked,full,none" doc:"How recipients are logged: a***@example.com, whole, or not at all."`
+}
+
+// ExpiresAfter is how long a notification lives when it does not say so itself, by lane.
+type ExpiresAfter struct {
+	Normal time.Duration `yaml:"normal" default:"24h" doc:"Lane normal."`
+}
+
+// Channels has a section for each channel.
+type Channels struct {
+	Email Channel `yaml:"email" defaults:"topic=email_topic" doc:"E-mail, by a gateway of type smtp, capture or sim."`
+	SMS   Channel `yaml:"sms" defaults:"topic=sms_topic" doc:"Text messages, by a gateway of type twilio, capture or sim."`
+	Push  Channel `yaml:"push" defaults:"topic=push_topic" doc:"Push messages, by a gateway of type fcm, capture or sim."`
+}
+
+// Channel is the section of one channel.
+type Channel struct {
+	Topic              string   `yaml:"topic" doc:"Topic of its jobs. The names of its other topics follow from it."`
+	Concurrency        int      `yaml:"concurrency" default:"64" doc:"Messages in flight at most, in each process."`
+	Gateways           []string `yaml:"gateways" doc:"Name of the gateway that sends; one." example:"[mail]"`
+	DeadLetterRejected bool     `yaml:"dead_letter_rejected" default:"false" doc:"Also writes a dead letter for what was rejected because of its recipient (no such user, opted out)."`
+}
+
+// ByName gives the section of each channel.
+func (c Channels) ByName() map[string]Channel {
+	return map[string]Channel{"email": c.Email, "sms": c.SMS, "push": c.Push}
+}
+
+// ChannelNames lists the channels in the order in which they are shown to people.
+func ChannelNames() []string { return []string{"email", "sms", "push"} }
+
+// IsSet reports whether the file, the environment or a flag says something about key.
+func (c *Config) IsSet(key string) bool { return c.explicit[key] }

@@ -1,0 +1,46 @@
+package config
+
+import "time"
+
+// Kafka is the section of the bus.
+type Kafka struct {
+	Brokers          []string      `yaml:"brokers" doc:"Addresses to start from, host:port. Empty: the role all starts its embedded broker; other roles need them." example:"[kafka-1:9092, kafka-2:9092]"`
+	Prefix           string        `yaml:"prefix" doc:"Goes before every topic and group, to share a cluster." example:"staging."`
+	TLS              KafkaTLS      `yaml:"tls" doc:"Encryption to the brokers."`
+	SASL             SASL          `yaml:"sasl" doc:"User and password at the brokers."`
+	Partitions       int           `yaml:"partitions" default:"12" doc:"Partitions of new topics. More later breaks the order of keys while old jobs are left."`
+	Replication      int           `yaml:"replication" default:"0" doc:"Replicas of new topics; 0 leaves it to the brokers."`
+	CreateTopics     bool          `yaml:"create_topics" default:"true" doc:"Makes missing topics at the start. false: they are listed, see: laudspeaker topics."`
+	InstanceID       string        `yaml:"instance_id" doc:"Static membership: a name for this process that stays over restarts and that no other uses. Leave it empty unless your platform names its processes (a StatefulSet)."`
+	SessionTimeout   time.Duration `yaml:"session_timeout" default:"10s" doc:"A worker that is silent for longer loses its partitions. Raise it on slow networks."`
+	Drain            time.Duration `yaml:"drain" default:"10s" doc:"How long attempts that have begun may go on at a shutdown or rebalance."`
+	RebalanceTimeout time.Duration `yaml:"rebalance_timeout" default:"20s" doc:"How long a rebalance waits for a worker. Longer than drain."`
+	ReadTimeout      time.Duration `yaml:"read_timeout" default:"45s" doc:"A connection without an answer for so long is dead. Longer than rebalance_timeout, because a broker answers a join only when the rebalance is over."`
+	Embedded         Embedded      `yaml:"embedded" doc:"The broker that the role all brings when brokers is empty. It is durable and for one host only."`
+}
+
+// KafkaTLS is the section of encryption to the brokers.
+type KafkaTLS struct {
+	Enabled    bool   `yaml:"enabled" default:"false" doc:"Encrypts with the system's CAs; any key below also turns it on."`
+	CAFile     string `yaml:"ca_file" doc:"PEM file with the brokers' CA; empty takes the system's."`
+	CertFile   string `yaml:"cert_file" doc:"PEM file with our certificate, where brokers ask for one."`
+	KeyFile    string `yaml:"key_file" doc:"PEM file with the key of our certificate."`
+	ServerName string `yaml:"server_name" doc:"Name in the brokers' certificates, when it is not the one we dial."`
+}
+
+// On reports whether connections are encrypted.
+func (t KafkaTLS) On() bool { return t != KafkaTLS{} }
+
+// SASL is the section of authentication at the brokers.
+type SASL struct {
+	Mechanism string `yaml:"mechanism" enum:",plain,scram-sha-256,scram-sha-512" doc:"plain, scram-sha-256 or scram-sha-512; empty: none. plain needs TLS unless the brokers are on loopback."`
+	Username  string `yaml:"username" doc:"User name."`
+	Password  Secret `yaml:"password" doc:"Password."`
+}
+
+// Embedded is the section of the embedded broker.
+type Embedded struct {
+	Listen     string `yaml:"listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker; loopback, since it asks nobody who they are."`
+	Partitions int    `yaml:"partitions" default:"2" doc:"Partitions of its topics. Each costs a write to disk for every batch."`
+	MaxBytes   Size   `yaml:"max_bytes" default:"1GiB" doc:"All topics together. What is finished goes first; then the API answers 503. A restart reads them into memory."`
+}
