@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// maxBody is how much of an answer is read. Providers answer with a few KB; what is longer comes from something else.
+const maxBody = 1 << 20
+
+// Exchange is one request to a provider's HTTP API and what came of it. Providers' SDKs lose the status, the headers or
+// the cause of a failure on the way; a gateway that sends through [Do] keeps them.
+type Exchange struct {
+	Status int // 0: no answer came
+	Header http.Header
+	Body   []byte // at most 1 MiB; it may be cut, for the status has said what happened
+
+	Err     error // why no answer came
+	Written bool  // the provider may have the request
+}
+
+// Do makes req once, whatever comes back: redirects are not followed, so that credentials go to no other host.
+func Do(rt http.RoundTripper, req *http.Request) Exchange {
+	if err := req.Context().Err(); err != nil {
+		return Exchange{Err: err}
+	}
+	var written atomic.Bool
+	// GotConn and not WroteHeaders: the latter is called from another goroutine and can come after ctx has ended the
+	// call, when bytes are on their way all the same. A transport that tries again (only what it knows to be unwritten)
+	// asks for a connection again.
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { written.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { written.Store(true) },
+	}
+	res, err := rt.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err != nil {
+		return Exchange{Err: err, Written: written.Load()}
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxBody)) // see Body
+	return Exchange{Status: res.StatusCode, Header: res.Header, Body: body, Written: true}
+}
+
+// OK reports whether the answer is a 2xx.
+func (x *Exchange) OK() bool { return x.Status >= 200 && x.Status < 300 }
+
+// Response gives the answer as an SDK wants it, with the status that is named.
+func (x *Exchange) Response(req *http.Request, status int) *http.Response {
+	return &http.Response{
+		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: x.Header, Body: io.NopCloser(bytes.NewReader(x.Body)), ContentLength: int64(len(x.Body)), Request: req,
+	}
+}
+
+// Lost judges an exchange without an answer, and gives nil when there is one. Once the provider may have the request it is
+// ambiguous. Before, a peer that does not prove who it is waits for the operator, and everything else is transient.
+func (x *Exchange) Lost() *notify.Failure {
+	if x.Status != 0 {
+		return nil
+	}
+	switch {
+	case x.Written && errors.Is(x.Err, context.DeadlineExceeded):
+		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the attempt's time ran out before the answer came", Err: x.Err}
+	case x.Written && errors.Is(x.Err, context.Canceled):
+		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the attempt was cancelled before the answer came", Err: x.Err}
+	case x.Written:
+		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the connection was lost before the answer came", Err: x.Err}
+	case untrusted(x.Err):
+		return &notify.Failure{
+			Verdict: notify.Unavailable, Reason: "the provider's certificate cannot be trusted", Err: x.Err,
+			Remedy: "check that the address in the configuration is the provider's and that this host has the CA of its certificate and the right time",
+		}
+	case errors.Is(x.Err, context.DeadlineExceeded), errors.Is(x.Err, context.Canceled):
+		return notify.Judge(x.Err)
+	}
+	return &notify.Failure{Verdict: notify.Transient, Reason: "the provider cannot be reached", Err: x.Err}
+}
+
+// untrusted also takes in a peer that speaks no TLS at all.
+func untrusted(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
+	return errors.As(err, &certificate) || errors.As(err, &plain)
+}

@@ -1,0 +1,193 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Point is how far an HTTP provider comes before it fails.
+type Point int
+
+// The points, in the order of the protocol.
+const (
+	AtHandshake Point = iota + 1 // the connection is there; on TLS nothing of the request has been written
+	AtRequest                    // the request has been read whole and the message taken
+	AtAnswer                     // half of the answer has been written
+)
+
+// Request in the body of [Faults.Reply] becomes the request itself, its credentials included, as text inside JSON.
+const Request = "%REQUEST%"
+
+// Faults makes a fake HTTP provider fail on cue; the zero value is well. Every fault stays until Accept.
+type Faults struct {
+	mu      sync.Mutex
+	status  int
+	header  http.Header
+	body    string
+	lose    Point
+	hang    Point
+	reached chan struct{}
+	over    chan struct{} // closed by Accept: what hangs goes away
+}
+
+// Accept makes the provider well again.
+func (f *Faults) Accept() { f.set(func() {}) }
+
+// Reply makes the provider answer so, whatever it is asked.
+func (f *Faults) Reply(status int, header http.Header, body string) {
+	f.set(func() { f.status, f.header, f.body = status, header, body })
+}
+
+// Lose makes the provider cut the connection at p.
+func (f *Faults) Lose(p Point) { f.set(func() { f.lose = p }) }
+
+// Hang makes the provider fall silent at p; what it gives is closed when the provider has come that far.
+func (f *Faults) Hang(p Point) <-chan struct{} {
+	reached := make(chan struct{})
+	f.set(func() { f.hang, f.reached, f.over = p, reached, make(chan struct{}) })
+	return reached
+}
+
+func (f *Faults) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over != nil {
+		close(f.over)
+	}
+	f.status, f.header, f.body, f.lose, f.hang, f.reached, f.over = 0, nil, "", 0, 0, nil, nil
+	change()
+}
+
+// at plays the faults of p: it hangs until over or gone is closed, and reports whether the connection is to be cut.
+func (f *Faults) at(p Point, gone <-chan struct{}) (cut bool) {
+	f.mu.Lock()
+	lose, hang, reached, over := f.lose == p, f.hang == p, f.reached, f.over
+	if hang {
+		f.reached = nil
+	}
+	f.mu.Unlock()
+	if !hang {
+		return lose
+	}
+	if reached != nil {
+		close(reached)
+	}
+	select {
+	case <-over:
+	case <-gone:
+	}
+	return true
+}
+
+// Serve starts the fake h on loopback, over TLS and HTTP/2 when secure, with the faults of f. It ends with the test.
+func (f *Faults) Serve(t testing.TB, h http.Handler, secure bool) *httptest.Server {
+	s := httptest.NewUnstartedServer(f.wrap(h))
+	s.Listener = gate{s.Listener, f}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if secure {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(func() { f.Accept(); s.Close() })
+	return s
+}
+
+func (f *Faults) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		f.mu.Lock()
+		status, header, reply := f.status, f.header, f.body
+		f.mu.Unlock()
+		answer := httptest.NewRecorder()
+		if status == 0 {
+			next.ServeHTTP(answer, r)
+		} else {
+			reply = strings.ReplaceAll(reply, Request, quote(r.Header.Get("Authorization")+" "+string(body)))
+			answer.Code, answer.HeaderMap, answer.Body = status, header.Clone(), bytes.NewBufferString(reply)
+		}
+		if f.at(AtRequest, r.Context().Done()) {
+			panic(http.ErrAbortHandler)
+		}
+		f.write(w, r, answer)
+	})
+}
+
+func (f *Faults) write(w http.ResponseWriter, r *http.Request, answer *httptest.ResponseRecorder) {
+	for k, v := range answer.Header() {
+		w.Header()[k] = v
+	}
+	text := answer.Body.Bytes()
+	half := len(text) / 2
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(text[:half])
+	f.mu.Lock()
+	fails := f.lose == AtAnswer || f.hang == AtAnswer
+	f.mu.Unlock()
+	if fails {
+		_ = http.NewResponseController(w).Flush()
+		if f.at(AtAnswer, r.Context().Done()) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	_, _ = w.Write(text[half:])
+}
+
+// quote gives s as it stands between the quotes of a JSON string.
+func quote(s string) string {
+	q, _ := json.Marshal(s)
+	return string(q[1 : len(q)-1])
+}
+
+// gate plays the faults of the handshake.
+type gate struct {
+	net.Listener
+	faults *Faults
+}
+
+func (g gate) Accept() (net.Conn, error) {
+	c, err := g.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &gated{Conn: c, faults: g.faults}, nil
+}
+
+type gated struct {
+	net.Conn
+	faults *Faults
+	passed bool // Read is called by one goroutine at a time
+}
+
+func (c *gated) Read(p []byte) (int, error) {
+	if !c.passed {
+		gone := make(chan struct{})
+		c.faults.mu.Lock()
+		hangs := c.faults.hang == AtHandshake
+		c.faults.mu.Unlock()
+		if hangs {
+			go func() { _, _ = io.Copy(io.Discard, c.Conn); close(gone) }() // until the client leaves, or the connection is cut
+		}
+		if c.faults.at(AtHandshake, gone) {
+			c.Conn.Close()
+			return 0, io.ErrUnexpectedEOF
+		}
+		c.passed = true
+	}
+	return c.Conn.Read(p)
+}
