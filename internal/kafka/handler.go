@@ -32,6 +32,7 @@ type Result struct {
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,
 // ls-job-topic, ls-job-partition, ls-job-offset, ls-id) and chooses the partition.
 type Outcome struct {
+	ID      string // what Identify says of the record; asked for when empty
 	Key     []byte
 	Value   []byte
 	Headers []Header // ls-run and ls-step
@@ -40,10 +41,18 @@ type Outcome struct {
 // Attempt is one call of a handler.
 type Attempt struct {
 	*Record
-	Carry any // what the call before left in Result.Carry; nil at the first
-	claim *claim
+	Carry  any // what the call before left in Result.Carry; nil at the first
+	runner *Runner
+	flight *flight
 }
 
 // Pause stops the record's partition: nothing more is fetched and nothing that is queued is started, until [Claim.Resume].
 // Calls that were asked for with Result.Again still come. It ends with the claim.
-func (a *Attempt) Pause() *Claim { return &Claim{a.claim} }
+func (a *Attempt) Pause() *Claim {
+	if a.runner == nil { // made by a test
+		return &Claim{}
+	}
+	h := &Claim{runner: a.runner, tp: a.flight.topicPartition}
+	h.set(true)
+	return h
+}

@@ -1,0 +1,219 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// flight is an attempt that is running. It may outlive the session that started it: until it ends its offset is neither
+// done nor free to be started again in this process.
+type flight struct {
+	topicPartition
+	offset          int64
+	claim           *claim // that started it
+	ledgerPartition int32
+	pinned          bool
+	pin             int64 // the ledger's end as known at the first hand-off
+}
+
+// ErrLeaseLost: the partition may belong to somebody else by now; nothing may be sent.
+var ErrLeaseLost = errors.New("the lease on the partition has run out")
+
+// afterPanic is when a record is called again whose handler has panicked.
+const afterPanic = 10 * time.Second
+
+// start takes a slot for it and runs it. The lock is held.
+func (r *Runner) start(c *claim, it *item) {
+	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, ledgerPartition: c.ledgerPartition}
+	of := r.flights[c.topicPartition]
+	if of == nil {
+		of = map[int64]*flight{}
+		r.flights[c.topicPartition] = of
+	}
+	of[f.offset] = f
+	r.busy++
+	c.running++
+	r.attempts.Go(func() { r.run(f, it) })
+}
+
+// run is one attempt: provider → follow-ons acknowledged → outcome acknowledged → done.
+func (r *Runner) run(f *flight, it *item) {
+	if !r.leaseHolds(f) { // this goroutine may have slept since the slot was taken
+		r.land(f, Result{Again: time.Now(), Carry: it.carry})
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.life, r.cfg.AttemptTimeout)
+	a := &Attempt{Record: it.rec, Carry: it.carry, runner: r, flight: f}
+	res := r.call(ctx, a)
+	cancel()
+	if res.Again.IsZero() {
+		if err := r.publish(f, it.rec, res); err != nil {
+			r.log.Warn("an attempt ends with its outcome unpublished", zap.Stringer("claim", f.topicPartition),
+				zap.Int64("offset", f.offset), zap.Error(err))
+			res = Result{Again: time.Now()} // life is over: not done, whatever comes next
+		}
+	}
+	r.land(f, res)
+}
+
+func (r *Runner) call(ctx context.Context, a *Attempt) (res Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("handler panicked", zap.String("topic", a.Topic), zap.Int32("partition", a.Partition),
+				zap.Int64("offset", a.Offset), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			res = Result{Again: time.Now().Add(afterPanic), Carry: a.Carry}
+		}
+	}()
+	return r.cfg.Handler.Handle(ctx, a)
+}
+
+// publish ends only with acknowledgements, or with life.
+func (r *Runner) publish(f *flight, rec *Record, res Result) error {
+	for _, m := range res.Follow {
+		if _, _, err := r.surely(m); err != nil {
+			return err
+		}
+	}
+	if res.Outcome == nil {
+		return nil
+	}
+	r.handOff(f)
+	m := Message{
+		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: res.Outcome.Key, Value: res.Outcome.Value,
+		Headers: append(r.entry(f, rec, KindOutcome, res.Outcome.ID), res.Outcome.Headers...),
+	}
+	_, offset, err := r.surely(m)
+	if err != nil {
+		return err
+	}
+	r.cfg.Ledger.raise(f.ledgerPartition, offset)
+	return nil
+}
+
+// surely publishes m, or what takes its place when it is too large.
+func (r *Runner) surely(m Message) (partition int32, offset int64, err error) {
+	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
+	if errors.Is(err, ErrTooLarge) {
+		r.log.Error("a record is too large for its topic; it goes without its value", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(m))
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("publish to %s: %w", m.Topic, err)
+	}
+	return partition, offset, nil
+}
+
+func (r *Runner) entry(f *flight, rec *Record, kind, id string) []Header {
+	if id == "" {
+		id = r.cfg.Handler.Identify(rec)
+	}
+	return entry{kind: kind, group: r.cfg.Group, job: f.topicPartition, jobOffset: f.offset, id: id}.headers()
+}
+
+// handOff pins L, here and on the claim that owns the partition now, before anything of f goes to the ledger.
+func (r *Runner) handOff(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !f.pinned {
+		f.pinned, f.pin = true, r.cfg.Ledger.known(f.ledgerPartition)
+	}
+	if c := r.owner(f.topicPartition); c != nil {
+		c.handOff(f.offset, f.pin)
+	}
+}
+
+func (r *Runner) leaseHolds(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !f.claim.over && r.session == f.claim.session && f.claim.session.mayStart()
+}
+
+// land ends a flight: its memory and the done bit, or its next call, change in one step.
+func (r *Runner) land(f *flight, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.flights[f.topicPartition], f.offset)
+	r.busy--
+	f.claim.running--
+	f.claim.notice()
+	if c := r.owner(f.topicPartition); c != nil {
+		if !res.Again.IsZero() {
+			c.again(f.offset, res)
+		} else if c.taken {
+			c.ended(f.offset)
+		} else {
+			c.early = append(c.early, f.offset)
+			c.finish(f.offset)
+		}
+	}
+	r.dispatch()
+}
+
+// again calls the record at offset again at the time that its handler asked for. The lock is held.
+func (c *claim) again(offset int64, res Result) {
+	it := c.items[offset]
+	if it == nil {
+		return // not fetched yet; then it is called from the start
+	}
+	it.carry = res.Carry
+	wait := time.Until(res.Again)
+	if wait <= 0 {
+		c.enqueue(it, &c.called)
+		return
+	}
+	it.timer = time.AfterFunc(wait, func() {
+		c.r.mu.Lock()
+		defer c.r.mu.Unlock()
+		if c.over {
+			return
+		}
+		c.enqueue(it, &c.called)
+		c.r.dispatch()
+	})
+}
+
+// Intent records on the ledger, before a provider is called, that it is about to be called. ErrLeaseLost or ctx's error
+// means that it must not be. The intent stands until the job has an outcome.
+func (a *Attempt) Intent(ctx context.Context, headers ...Header) error {
+	r, f := a.runner, a.flight
+	r.handOff(f)
+	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, KindIntent, ""), headers...)}
+	_, offset, err := r.cfg.Publisher.PublishForever(ctx, m)
+	if err != nil {
+		return fmt.Errorf("record the intent for %s/%s: %w", f.topicPartition, strconv.FormatInt(f.offset, 10), err)
+	}
+	r.cfg.Ledger.raise(f.ledgerPartition, offset)
+	if !r.leaseHolds(f) {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+// Claim is the hold of a handler on the partition of one of its records.
+type Claim struct {
+	runner *Runner
+	tp     topicPartition
+}
+
+// Resume undoes [Attempt.Pause]. It does nothing once the claim has ended.
+func (h *Claim) Resume() { h.set(false) }
+
+func (h *Claim) set(held bool) {
+	r := h.runner
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.owner(h.tp); c != nil {
+		c.held = held
+		c.notice()
+		r.dispatch()
+	}
+}

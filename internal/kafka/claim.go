@@ -1,0 +1,298 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+)
+
+// claim is one partition while this member owns it. Its goroutine (own) feeds it; attempts and commits reach into it
+// under the runner's lock.
+type claim struct {
+	r       *Runner
+	session *session
+	topicPartition
+	progress
+	ledgerCount, ledgerPartition int32
+
+	items   map[int64]*item // all that was fetched and is not done, by offset
+	lines   lines
+	called  fifo      // to be called again: their handlers have seen them, so a held claim starts them too
+	queued  fifo      // first of their line, not started
+	parked  fifo      // beyond the span that a commit can describe
+	backlog []*Record // fetched during the take-over
+	early   []int64   // done before progress was restored
+
+	taken    bool // the take-over is complete
+	over     bool // revoked
+	held     bool // paused by its handler
+	paused   bool // fetching is stopped
+	draining bool
+	overflow bool // the done bits do not fit a commit
+	last     draft
+	running  int
+	bytes    int64
+	moved    time.Time     // when a record arrived last, or the claim began
+	kick     chan struct{} // something changed that the owner acts on
+}
+
+// open begins a claim. From here on whatever this process still has in flight of the partition, from earlier sessions,
+// pins L and reports to this claim.
+func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
+	c := &claim{
+		r: r, session: s, paused: true, topicPartition: topicPartition{in.Topic(), in.Partition()}, progress: newProgress(0),
+		items: map[int64]*item{}, lines: lines{}, moved: time.Now(), kick: make(chan struct{}, 1),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.claims = append(s.claims, c)
+	return c
+}
+
+// close ends a claim: what it had not started is left to the next owner.
+func (r *Runner) close(c *claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.over = true
+	for _, it := range c.items {
+		if it.timer != nil {
+			it.timer.Stop()
+		}
+	}
+	c.release(c.bytes)
+	for i, x := range c.session.claims {
+		if x == c {
+			c.session.claims = append(c.session.claims[:i:i], c.session.claims[i+1:]...)
+			break
+		}
+	}
+}
+
+// owner gives the claim that holds tp now, if this process does. The lock is held.
+func (r *Runner) owner(tp topicPartition) *claim {
+	if r.session == nil {
+		return nil
+	}
+	for _, c := range r.session.claims {
+		if c.topicPartition == tp && !c.over {
+			return c
+		}
+	}
+	return nil
+}
+
+// own reads the claim until it is revoked, then drains. It never stops reading: a claim that is slow to take what was
+// fetched would freeze every partition of that broker.
+func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
+	only := map[string][]int32{c.topic: {c.partition}}
+	c.session.group.Pause(only) // until the take-over is complete; the state outlives reassignments
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	taken := make(chan error, 1)
+	go func() { taken <- c.takeOver(ctx, in.InitialOffset()) }()
+	var failed error
+	for over := false; !over; {
+		select {
+		case m, ok := <-in.Messages():
+			if over = !ok; ok {
+				c.arrived(c.r.record(m))
+			}
+		case <-c.kick:
+		case failed = <-taken:
+			taken, over = nil, failed != nil
+		case <-ctx.Done():
+			over = true
+		}
+		c.applyPause(only)
+	}
+	cancel()
+	c.drain()
+	if taken != nil {
+		<-taken
+	}
+	return failed
+}
+
+// applyPause tells Sarama whether to fetch. Only the owner does.
+func (c *claim) applyPause(only map[string][]int32) {
+	c.r.mu.Lock()
+	want := c.wantPause()
+	changed := want != c.paused
+	c.paused = want
+	if changed && !want {
+		c.moved = time.Now()
+	}
+	c.r.mu.Unlock()
+	switch {
+	case changed && want:
+		c.session.group.Pause(only)
+	case changed:
+		c.session.group.Resume(only)
+	}
+}
+
+// wantPause reports whether nothing more should be fetched for now. The lock is held.
+func (c *claim) wantPause() bool {
+	r := c.r
+	full := len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() || c.overflow ||
+		(r.bytes >= r.cfg.MaxBytes && c.bytes > 0)
+	return !c.taken || c.held || full
+}
+
+// arrived takes a record that was fetched.
+func (c *claim) arrived(rec *Record) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.moved = time.Now()
+	if !c.taken {
+		c.backlog = append(c.backlog, rec)
+		return
+	}
+	c.take(rec)
+	c.r.dispatch()
+}
+
+// take queues a record that is still to be done. The lock is held.
+func (c *claim) take(rec *Record) {
+	if _, twice := c.items[rec.Offset]; twice {
+		return
+	}
+	switch c.arrive(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) }) {
+	case skip:
+		return
+	case mismatch:
+		c.r.log.Warn("the ledger speaks of another job at this offset; the topic was made anew?",
+			zap.Stringer("claim", c.topicPartition), zap.Int64("offset", rec.Offset))
+	case process:
+	}
+	it := itemOf(rec)
+	c.items[rec.Offset] = it
+	c.bytes += it.size
+	c.r.bytes += it.size
+	if !c.parked.empty() || rec.Offset-c.low >= c.r.cfg.MaxSpan {
+		c.parked.push(it)
+		return
+	}
+	c.line(it)
+}
+
+// line puts it behind the others of its key. The lock is held.
+func (c *claim) line(it *item) {
+	first, length := c.lines.join(it)
+	if length == 1000 {
+		c.r.log.Warn("a key has 1,000 records waiting", zap.Stringer("claim", c.topicPartition))
+	}
+	if first {
+		c.enqueue(it, &c.queued)
+	}
+}
+
+// enqueue makes it ready to start, unless an attempt from an earlier session is still at it: that one will report.
+func (c *claim) enqueue(it *item, q *fifo) {
+	if c.r.flights[c.topicPartition][it.rec.Offset] == nil && !it.ready {
+		it.ready = true
+		q.push(it)
+	}
+}
+
+func (c *claim) startable() bool {
+	return !c.over && c.taken && (!c.called.empty() || !c.held && !c.queued.empty())
+}
+
+// pop gives the next record to start; startable must hold.
+func (c *claim) pop() *item {
+	q := &c.queued
+	if !c.called.empty() {
+		q = &c.called
+	}
+	it := q.pop()
+	it.ready = false
+	return it
+}
+
+// ended forgets a record that is done and lets the next of its key, and what was parked, come forward. The lock is held.
+func (c *claim) ended(offset int64) {
+	c.finish(offset)
+	if it := c.items[offset]; it != nil {
+		delete(c.items, offset)
+		c.release(it.size)
+		if next := c.lines.leave(it); next != nil {
+			c.enqueue(next, &c.queued)
+		}
+	}
+	for !c.parked.empty() && c.parked.peek().rec.Offset-c.low < c.r.cfg.MaxSpan {
+		c.line(c.parked.pop())
+	}
+	c.notice()
+}
+
+// release gives bytes back; when there is room again, every claim may want to fetch.
+func (c *claim) release(n int64) {
+	was := c.r.bytes
+	c.bytes -= n
+	c.r.bytes -= n
+	if most := c.r.cfg.MaxBytes; was >= most && c.r.bytes < most {
+		for _, x := range c.session.claims {
+			x.wake()
+		}
+	}
+}
+
+// notice wakes the owner when there is something for it to do. The lock is held.
+func (c *claim) notice() {
+	if c.wantPause() != c.paused || c.draining && c.running == 0 {
+		c.wake()
+	}
+}
+
+func (c *claim) wake() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// drain starts nothing more, waits for what has been started and commits. What outlives it stays in flight: its outcome
+// goes to the ledger, and to the partition's next claim if that is ours.
+func (c *claim) drain() {
+	r := c.r
+	r.mu.Lock()
+	c.session.over = true
+	c.draining = true
+	r.mu.Unlock()
+	limit := time.NewTimer(r.cfg.Drain)
+	defer limit.Stop()
+	for {
+		r.mu.Lock()
+		idle := c.running == 0
+		r.mu.Unlock()
+		if idle {
+			break
+		}
+		select {
+		case <-c.kick:
+			continue
+		case <-limit.C:
+			r.log.Warn("attempts outlast the drain", zap.Stringer("claim", c.topicPartition))
+		}
+		break
+	}
+	mine := func() []*claim {
+		if c.taken && c.hasNews() {
+			return []*claim{c}
+		}
+		return nil
+	}
+	if err := c.session.commit(mine); err != nil {
+		r.log.Warn("last commit of a claim", zap.Stringer("claim", c.topicPartition), zap.Error(err))
+	}
+}
+
+func (r *Runner) record(m *sarama.ConsumerMessage) *Record {
+	return &Record{
+		Cluster: r.cluster, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
+		Key: m.Key, Value: m.Value, Headers: headersOf(m.Headers),
+	}
+}

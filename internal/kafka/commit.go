@@ -1,0 +1,145 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+)
+
+var errRebalance = errors.New("the group is rebalancing")
+
+// staleLedger is how far L alone has to move to be news. Without it an idle lane's next owner would read all that others
+// have written to the ledger meanwhile.
+const staleLedger = 500
+
+// commitLoop commits for all claims that have news, and renews the lease while something is in flight or waits to start.
+func (s *session) commitLoop() {
+	tick := time.NewTicker(s.r.cfg.CommitEvery)
+	defer tick.Stop()
+	log := newPatience(s.r.log, 10*time.Second)
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			complain(log, s.commit(s.news))
+		case <-s.kick:
+			complain(log, s.commit(s.renewal))
+		}
+	}
+}
+
+func complain(log *patience, err error) {
+	if err != nil && !errors.Is(err, sarama.ErrRebalanceInProgress) {
+		log.warn("commit", err)
+	}
+}
+
+// news chooses the claims whose commit has changed, else a renewal when the lease needs one. The lock is held.
+func (s *session) news() []*claim {
+	var cs []*claim
+	for _, c := range s.claims {
+		if c.taken && c.hasNews() {
+			cs = append(cs, c)
+		}
+	}
+	if len(cs) == 0 && time.Since(s.leased) > s.r.cfg.Lease/3 && s.active() {
+		return s.renewal()
+	}
+	return cs
+}
+
+// renewal chooses what has changed, else any one claim: its confirmation is the lease. The lock is held.
+func (s *session) renewal() []*claim {
+	var one []*claim
+	for _, c := range s.claims {
+		if !c.taken {
+			continue
+		}
+		if one = []*claim{c}; c.hasNews() {
+			break
+		}
+	}
+	return one
+}
+
+// active reports whether something is in flight or about to start. The lock is held.
+func (s *session) active() bool {
+	for _, c := range s.claims {
+		if c.running > 0 || c.startable() {
+			return true
+		}
+	}
+	return false
+}
+
+// commit sends one commit for the claims that choose picks under the lock, and takes the answers.
+func (s *session) commit(choose func() []*claim) error {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	r := s.r
+
+	r.mu.Lock()
+	cs := choose()
+	sent := make([]draft, len(cs))
+	wire := make([]committed, len(cs))
+	for i, c := range cs {
+		sent[i] = c.draft()
+		wire[i] = committed{c.topicPartition, sent[i].offset, sent[i].text}
+	}
+	fenced := s.fenced
+	r.mu.Unlock()
+	if len(cs) == 0 || fenced {
+		return nil
+	}
+
+	at := time.Now()
+	answers, err := r.offsets.commit(s.member, wire)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, a := range answers {
+		if a == sarama.ErrNoError {
+			cs[i].last = sent[i]
+			s.leased = at
+		} else if err == nil {
+			err = a
+		}
+	}
+	if errors.Is(err, errFenced) && !s.fenced {
+		s.fenced = true
+		r.log.Info("session fenced: nothing more is started", zap.Error(err))
+	}
+	r.dispatch()
+	return err
+}
+
+// draft is what a claim's commit says at one moment.
+type draft struct {
+	offset  int64
+	text    string
+	ledger  int64
+	version int
+}
+
+// draft encodes the claim's progress; when its done bits do not fit, what was committed last stands. The lock is held.
+func (c *claim) draft() draft {
+	end := c.r.cfg.Ledger.known(c.ledgerPartition)
+	offset, text, fits := c.commit(end, c.ledgerCount)
+	c.overflow = !fits
+	switch {
+	case !fits && c.taken:
+		return c.last
+	case !fits: // restored from a wider map than ours: what is left out is read from the ledger again
+		text, _ = metadata{count: c.ledgerCount, bitmap: c.bitmap()[:metadataLimit/2]}.encode()
+	}
+	return draft{offset, text, c.reflected(end), c.version}
+}
+
+func (c *claim) hasNews() bool {
+	if c.version != c.last.version {
+		return true
+	}
+	return c.reflected(c.r.cfg.Ledger.known(c.ledgerPartition))-c.last.ledger >= staleLedger
+}

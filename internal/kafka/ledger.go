@@ -1,0 +1,212 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+)
+
+// Ledger headers, on every event that a job causes.
+const (
+	HeaderKind         = "ls-kind" // [KindOutcome], [KindIntent] or [KindProgress]
+	HeaderGroup        = "ls-group"
+	HeaderJobTopic     = "ls-job-topic"
+	HeaderJobPartition = "ls-job-partition"
+	HeaderJobOffset    = "ls-job-offset"
+	HeaderJobID        = "ls-id"
+)
+
+// Kinds of ledger records. Only an outcome says that a job is done with its offset.
+const (
+	KindOutcome  = "outcome"
+	KindIntent   = "intent" // an attempt is about to call a provider; the value is empty
+	KindProgress = "progress"
+)
+
+// Ledger is this process's view of the topic on which outcomes are recorded: where each partition ends, and what it
+// says about the jobs of a claim that is taken over. All runners of a process share one.
+type Ledger struct {
+	topic  string
+	conn   *lazyClient
+	log    *zap.Logger
+	mu     sync.Mutex
+	ends   map[int32]*ledgerEnd
+	reads  map[int32]*sharedRead
+	config *sarama.Config
+}
+
+// ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
+// the broker. Too low is safe, too high is not.
+type ledgerEnd struct {
+	mu sync.Mutex
+	at int64
+}
+
+// NewLedger makes the ledger of a topic; it connects when it is first asked.
+func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
+	sc, err := cfg.commits()
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{
+		topic: topic, conn: &lazyClient{brokers: cfg.Brokers, config: sc}, log: log, config: sc,
+		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{},
+	}, nil
+}
+
+// Run asks the brokers once a second where the partitions in use end, until ctx ends. Without it a quiet claim's L would
+// stand still, and its next owner would read everything that others have written since.
+func (l *Ledger) Run(ctx context.Context) error {
+	defer l.conn.close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, p := range l.inUse() {
+			if _, err := l.ask(p); err != nil {
+				l.log.Debug("ledger end unknown", zap.Int32("partition", p), zap.Error(err))
+				break
+			}
+		}
+	}
+}
+
+func (l *Ledger) inUse() []int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ps := make([]int32, 0, len(l.ends))
+	for p := range l.ends {
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+func (l *Ledger) end(p int32) *ledgerEnd {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.ends[p]
+	if e == nil {
+		e = &ledgerEnd{}
+		l.ends[p] = e
+	}
+	return e
+}
+
+// known gives the end as known now.
+func (l *Ledger) known(p int32) int64 {
+	e := l.end(p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.at
+}
+
+// raise takes an acknowledgement: the end is beyond that offset. A negative offset is unknown and says nothing.
+func (l *Ledger) raise(p int32, offset int64) {
+	e := l.end(p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.at = max(e.at, offset+1)
+}
+
+// ask asks the broker for the end. A lower answer lowers what is known: the topic was made anew, or the answer is older
+// than an acknowledgement, which costs nothing.
+func (l *Ledger) ask(p int32) (int64, error) {
+	client, err := l.conn.get()
+	if err != nil {
+		return 0, err
+	}
+	at, err := client.GetOffset(l.topic, p, sarama.OffsetNewest)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the end of %s/%d: %w", l.topic, p, err)
+	}
+	e := l.end(p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.at = at
+	return at, nil
+}
+
+// partitions gives the ledger's partition count.
+func (l *Ledger) partitions() (int32, error) {
+	client, err := l.conn.get()
+	if err != nil {
+		return 0, err
+	}
+	ps, err := client.Partitions(l.topic)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the partitions of %s: %w", l.topic, err)
+	}
+	return int32(len(ps)), nil
+}
+
+// bounds gives the first offset and the end of a job partition.
+func (l *Ledger) bounds(tp topicPartition) (oldest, newest int64, err error) {
+	client, err := l.conn.get()
+	if err != nil {
+		return 0, 0, err
+	}
+	if newest, err = client.GetOffset(tp.topic, tp.partition, sarama.OffsetNewest); err == nil {
+		oldest, err = client.GetOffset(tp.topic, tp.partition, sarama.OffsetOldest)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask for the bounds of %s: %w", tp, err)
+	}
+	return oldest, newest, nil
+}
+
+// entry is what the ledger says of one job.
+type entry struct {
+	kind, group string
+	job         topicPartition
+	jobOffset   int64
+	id          string
+	at          int64 // the entry's own offset
+}
+
+// readEntry reads the ledger headers of r; ok is false for an event that no job has caused.
+func readEntry(r *Record) (e entry, ok bool) {
+	e.at = r.Offset
+	var err1, err2 error = errors.ErrUnsupported, errors.ErrUnsupported
+	for _, h := range r.Headers {
+		v := string(h.Value)
+		switch h.Key {
+		case HeaderKind:
+			e.kind = v
+		case HeaderGroup:
+			e.group = v
+		case HeaderJobTopic:
+			e.job.topic = v
+		case HeaderJobID:
+			e.id = v
+		case HeaderJobPartition:
+			var n int64
+			n, err1 = strconv.ParseInt(v, 10, 32)
+			e.job.partition = int32(n)
+		case HeaderJobOffset:
+			e.jobOffset, err2 = strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return e, err1 == nil && err2 == nil && e.kind != "" && e.jobOffset >= 0
+}
+
+// headers is the opposite of readEntry.
+func (e entry) headers() []Header {
+	return []Header{
+		{HeaderKind, []byte(e.kind)},
+		{HeaderGroup, []byte(e.group)},
+		{HeaderJobTopic, []byte(e.job.topic)},
+		{HeaderJobPartition, strconv.AppendInt(nil, int64(e.job.partition), 10)},
+		{HeaderJobOffset, strconv.AppendInt(nil, e.jobOffset, 10)},
+		{HeaderJobID, []byte(e.id)},
+	}
+}

@@ -1,0 +1,211 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/IBM/sarama"
+)
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+func (tp topicPartition) String() string { return fmt.Sprintf("%s/%d", tp.topic, tp.partition) }
+
+// lazyClient is a client that is made when it is first needed and made anew after trouble.
+type lazyClient struct {
+	brokers []string
+	config  *sarama.Config
+	mu      sync.Mutex
+	client  sarama.Client
+	closed  bool
+}
+
+func (c *lazyClient) get() (sarama.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, sarama.ErrClosedClient
+	}
+	if c.client == nil {
+		client, err := sarama.NewClient(c.brokers, c.config)
+		if err != nil {
+			return nil, fmt.Errorf("reach Kafka: %w", err)
+		}
+		c.client = client
+	}
+	return c.client, nil
+}
+
+// reset drops the client; the next get dials again.
+func (c *lazyClient) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client != nil {
+		_ = c.client.Close()
+		c.client = nil
+	}
+}
+
+func (c *lazyClient) close() {
+	c.reset()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+}
+
+// clusterID asks for Kafka's cluster id.
+func (c *lazyClient) clusterID() (string, error) {
+	client, err := c.get()
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.LeastLoadedBroker().GetMetadata(sarama.NewMetadataRequest(c.config.Version, []string{}))
+	if err != nil {
+		c.reset()
+		return "", fmt.Errorf("ask for the cluster id: %w", err)
+	}
+	if resp.ClusterID == nil {
+		return "", nil
+	}
+	return *resp.ClusterID, nil
+}
+
+// offsets commits and reads the offsets of one group on a client of its own: a commit on the group's client would wait
+// behind its long poll, and Sarama's own commits never say whether they came to pass.
+type offsets struct {
+	group    string
+	instance *string
+	conn     *lazyClient
+}
+
+func newOffsets(cfg Config, group string) (*offsets, error) {
+	sc, err := cfg.commits()
+	if err != nil {
+		return nil, err
+	}
+	o := &offsets{group: group, conn: &lazyClient{brokers: cfg.Brokers, config: sc}}
+	if id := cfg.Group.InstanceID; id != "" {
+		o.instance = &id
+	}
+	return o, nil
+}
+
+// member is who commits.
+type member struct {
+	id         string
+	generation int32
+}
+
+// committed is what one partition's commit says.
+type committed struct {
+	topicPartition
+	offset   int64
+	metadata string
+}
+
+// errFenced: the group has gone on without this member; nothing more may be started.
+var errFenced = errors.New("the group has gone on without this member")
+
+// commit commits all of cs in one request and gives the answer of each. err is for the request as a whole.
+func (o *offsets) commit(m member, cs []committed) (answers []sarama.KError, err error) {
+	coordinator, err := o.coordinator()
+	if err != nil {
+		return nil, err
+	}
+	req := sarama.NewOffsetCommitRequest(o.conn.config, o.group)
+	req.ConsumerID, req.ConsumerGroupGeneration = m.id, m.generation
+	if req.Version >= 7 {
+		req.GroupInstanceId = o.instance
+	}
+	for _, c := range cs {
+		req.AddBlockWithLeaderEpoch(c.topic, c.partition, c.offset, -1, 0, c.metadata)
+	}
+	resp, err := coordinator.CommitOffset(req)
+	if err != nil {
+		o.lost(coordinator)
+		return nil, fmt.Errorf("commit the offsets of %s: %w", o.group, err)
+	}
+	answers = make([]sarama.KError, len(cs))
+	for i, c := range cs {
+		answer, ok := resp.Errors[c.topic][c.partition]
+		if !ok {
+			answer = sarama.ErrUnknown
+		}
+		answers[i] = answer
+	}
+	return answers, o.judge(coordinator, answers)
+}
+
+// judge turns what concerns the whole member into an error.
+func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) error {
+	for _, a := range answers {
+		switch a {
+		case sarama.ErrUnknownMemberId, sarama.ErrIllegalGeneration, sarama.ErrFencedInstancedId:
+			return fmt.Errorf("%w: %w", errFenced, a)
+		case sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
+			o.lost(coordinator)
+			return a
+		}
+	}
+	return nil
+}
+
+// fetch reads what is committed for tp; the offset is -1 when nothing is.
+func (o *offsets) fetch(tp topicPartition) (committed, error) {
+	coordinator, err := o.coordinator()
+	if err != nil {
+		return committed{}, err
+	}
+	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{tp.topic: {tp.partition}})
+	resp, err := coordinator.FetchOffset(req)
+	if err != nil {
+		o.lost(coordinator)
+		return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+	}
+	block, whole := resp.GetBlock(tp.topic, tp.partition), resp.Err
+	if g := resp.GetGroup(o.group); g != nil { // one answer may cover several groups from version 8 on
+		block, whole = g.GetBlock(tp.topic, tp.partition), g.Err
+	}
+	switch {
+	case whole != sarama.ErrNoError:
+		err = whole
+	case block == nil:
+		err = errors.New("the answer leaves the partition out")
+	case block.Err != sarama.ErrNoError:
+		err = block.Err
+	default:
+		return committed{tp, block.Offset, block.Metadata}, nil
+	}
+	_ = o.refresh()
+	return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+}
+
+func (o *offsets) coordinator() (*sarama.Broker, error) {
+	client, err := o.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	b, err := client.Coordinator(o.group)
+	if err != nil {
+		return nil, fmt.Errorf("find the coordinator of %s: %w", o.group, err)
+	}
+	return b, nil
+}
+
+// lost closes a lazyClient whose answer did not come, so that the next request neither waits for it nor reads it.
+func (o *offsets) lost(coordinator *sarama.Broker) {
+	_ = coordinator.Close()
+	_ = o.refresh()
+}
+
+func (o *offsets) refresh() error {
+	client, err := o.conn.get()
+	if err != nil {
+		return err
+	}
+	return client.RefreshCoordinator(o.group)
+}

@@ -1,0 +1,104 @@
+package kafka
+
+// progress is what one claim knows of its partition: which jobs are done, and how much of the ledger that reflects.
+// It is pure; the claim's lock guards it.
+//
+// The ledger offset L that goes with every commit promises: whatever outcome of this partition lies below L is in the
+// done bits. So L stops at the first outcome that may be written and is not reflected yet. Those are the pins.
+type progress struct {
+	tracker
+	pins       map[int64]int64  // job offset → L must not pass this ledger offset while the job is not done
+	unverified map[int64]string // job offset → the id that an outcome in the ledger names; the job is not fetched yet
+}
+
+func newProgress(low int64) progress {
+	return progress{tracker: newTracker(low), pins: map[int64]int64{}, unverified: map[int64]string{}}
+}
+
+// handOff pins L because an outcome or an intent of job o is about to be given to the producer, end being the ledger's
+// end as known now. The first hand-off counts: the record may land at any offset from there on.
+func (p *progress) handOff(o, end int64) {
+	if at, ok := p.pins[o]; (!ok || end < at) && !p.isDone(o) {
+		p.pins[o] = end
+	}
+}
+
+// finish sets the done bit of o and lets go of what it pinned: one step, so that no commit can come between.
+func (p *progress) finish(o int64) {
+	delete(p.pins, o)
+	delete(p.unverified, o)
+	p.done(o)
+}
+
+// readOutcome takes an outcome of job o that the ledger holds at offset at. It counts once the job is fetched and its id
+// agrees; of several the latest counts.
+func (p *progress) readOutcome(o, at int64, id string) {
+	if p.isDone(o) {
+		return
+	}
+	p.pins[o], p.unverified[o] = at, id
+}
+
+// readIntent takes an intent of job o. Without an outcome behind it L stays before it until there is one.
+func (p *progress) readIntent(o, at int64) {
+	if _, known := p.pins[o]; !known && !p.isDone(o) {
+		p.pins[o] = at
+	}
+}
+
+// arrival is what to do with a record that was fetched.
+type arrival int
+
+const (
+	process  arrival = iota // it is still to be done
+	skip                    // it is done
+	mismatch                // the ledger speaks of another job at this offset: it is still to be done, and counted
+)
+
+// arrive takes note of the record at offset o. identify is asked only when the ledger speaks of that offset.
+func (p *progress) arrive(o int64, identify func() string) arrival {
+	from := p.next
+	if !p.fetched(o) {
+		p.passed(from)
+		return skip
+	}
+	defer p.passed(from)
+	id, known := p.unverified[o]
+	if !known {
+		return process
+	}
+	if id == identify() {
+		p.finish(o)
+		return skip
+	}
+	delete(p.unverified, o)
+	delete(p.pins, o)
+	return mismatch
+}
+
+// passed lets go of what the ledger said of offsets that the log has skipped since the fetch position was from.
+func (p *progress) passed(from int64) {
+	if p.next-from <= 1 {
+		return
+	}
+	for o := range p.pins {
+		if p.isDone(o) {
+			delete(p.pins, o)
+			delete(p.unverified, o)
+		}
+	}
+}
+
+// reflected is L, given the ledger's end as known now.
+func (p *progress) reflected(end int64) int64 {
+	for _, at := range p.pins {
+		end = min(end, at)
+	}
+	return end
+}
+
+// commit gives what a commit says now; fits is false when the done bits need more room than metadata has.
+func (p *progress) commit(end int64, count int32) (offset int64, text string, fits bool) {
+	text, fits = metadata{ledger: p.reflected(end), count: count, bitmap: p.bitmap()}.encode()
+	return p.low, text, fits
+}

@@ -1,0 +1,86 @@
+package kafka
+
+import "time"
+
+// item is one record that is not done: queued, running, or waiting to be called again.
+type item struct {
+	rec   *Record
+	key   string // "" has no order
+	size  int64
+	carry any
+	timer *time.Timer // set while it waits to be called again
+	ready bool        // in one of the claim's queues
+}
+
+func itemOf(rec *Record) *item {
+	size := len(rec.Key) + len(rec.Value) + 256
+	for _, h := range rec.Headers {
+		size += len(h.Key) + len(h.Value) + 40
+	}
+	return &item{rec: rec, key: string(rec.Key), size: int64(size)}
+}
+
+// fifo is a queue; its zero value is empty.
+type fifo struct {
+	items []*item
+	head  int
+}
+
+func (q *fifo) push(it *item) { q.items = append(q.items, it) }
+
+func (q *fifo) empty() bool { return q.head == len(q.items) }
+
+func (q *fifo) peek() *item { return q.items[q.head] }
+
+func (q *fifo) pop() *item {
+	it := q.items[q.head]
+	q.items[q.head] = nil
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	} else if q.head > 1024 && q.head*2 > len(q.items) {
+		q.items = append(q.items[:0], q.items[q.head:]...)
+		q.head = 0
+	}
+	return it
+}
+
+// lines keeps the records of one key in order: the first of each line is at work, the others wait for it.
+type lines map[string][]*item
+
+// join puts it at the end of its key's line and reports whether it is the first.
+func (l lines) join(it *item) (first bool, length int) {
+	if it.key == "" {
+		return true, 1
+	}
+	l[it.key] = append(l[it.key], it)
+	return len(l[it.key]) == 1, len(l[it.key])
+}
+
+// leave removes the first of the key's line and gives the next, if there is one.
+func (l lines) leave(it *item) *item {
+	if it.key == "" {
+		return nil
+	}
+	line := l[it.key]
+	for i, x := range line { // the first, but for a record that was done elsewhere while it waited
+		if x != it {
+			continue
+		}
+		if i == 0 {
+			line[0], line = nil, line[1:]
+		} else {
+			line = append(line[:i:i], line[i+1:]...)
+		}
+		if len(line) == 0 {
+			delete(l, it.key)
+			return nil
+		}
+		l[it.key] = line
+		if i > 0 {
+			return nil
+		}
+		return line[0]
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+)
+
+// Outbound is where a runner publishes: [Publisher] is one.
+type Outbound interface {
+	// PublishForever ends with an acknowledgement, with ctx, or with [ErrTooLarge]; the offset is -1 when unknown.
+	PublishForever(ctx context.Context, m Message) (partition int32, offset int64, err error)
+}
+
+// RunnerConfig is what a [Runner] works with. The fields up to AttemptTimeout are required.
+type RunnerConfig struct {
+	Kafka          Config
+	Group          string
+	Topics         []string
+	Handler        Handler
+	Ledger         *Ledger
+	Publisher      Outbound
+	Log            *zap.Logger
+	AttemptTimeout time.Duration // one deadline for a whole attempt
+
+	Concurrency  int           // attempts at once in this process; 64
+	Drain        time.Duration // how long a revoke waits for attempts; below Group.RebalanceTimeout; 10s
+	MaxRecords   int           // unfinished records of a partition; 4096
+	MaxSpan      int64         // offsets between the oldest unfinished record and the newest started one; 16384
+	MaxBytes     int64         // of unfinished records in this process; 64 MiB
+	CommitEvery  time.Duration // 150ms
+	Lease        time.Duration // nothing starts without a confirmed commit sent within it; 3s
+	StallAfter   time.Duration // when a partition counts as standing still; 60s
+	DedupeWindow int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
+
+	// Shrink gives what takes the place of a record that is too large for its topic.
+	Shrink func(Message) Message
+	// OnLedger is called for each ledger record of this group that a take-over reads, before its claim starts anything.
+	OnLedger func(*Record)
+	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
+	OnTakeOver func(topic string, partition int32, reset bool)
+}
+
+func (c RunnerConfig) withDefaults() RunnerConfig {
+	def(&c.Concurrency, 64)
+	def(&c.Drain, 10*time.Second)
+	def(&c.MaxRecords, 4096)
+	def(&c.MaxSpan, 16384)
+	def(&c.MaxBytes, 64<<20)
+	def(&c.CommitEvery, 150*time.Millisecond)
+	def(&c.Lease, 3*time.Second)
+	def(&c.StallAfter, time.Minute)
+	if c.Shrink == nil {
+		c.Shrink = func(m Message) Message { m.Value = nil; return m }
+	}
+	if c.OnLedger == nil {
+		c.OnLedger = func(*Record) {}
+	}
+	if c.OnTakeOver == nil {
+		c.OnTakeOver = func(string, int32, bool) {}
+	}
+	return c
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Runner reads the topics of one group and gives their records to a handler: in order per key, at once otherwise, each
+// done once unless something was killed in the middle of it.
+type Runner struct {
+	cfg     RunnerConfig
+	log     *zap.Logger
+	offsets *offsets
+
+	mu       sync.Mutex // guards all below and all state of sessions, claims and flights
+	session  *session   // nil between sessions
+	flights  map[topicPartition]map[int64]*flight
+	busy     int         // slots taken
+	bytes    int64       // of the unfinished records of all claims
+	cluster  string      // Kafka's cluster id, once known
+	lastErr  error       // why there is no session
+	rebuild  func(error) // ends the present group client; nil without one
+	rebuilt  map[topicPartition]int64
+	attempts sync.WaitGroup
+	life     context.Context // ends when what is still running must end
+}
+
+// NewRunner checks cfg; [Runner.Run] connects.
+func NewRunner(cfg RunnerConfig) (*Runner, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Kafka.Validate(); err != nil {
+		return nil, err
+	}
+	if rebalance := cfg.Kafka.withDefaults().Group.RebalanceTimeout; cfg.Drain >= rebalance {
+		return nil, fmt.Errorf("the drain (%s) must end before the rebalance timeout (%s)", cfg.Drain, rebalance)
+	}
+	o, err := newOffsets(cfg.Kafka, cfg.Group)
+	if err != nil {
+		return nil, err
+	}
+	return &Runner{
+		cfg: cfg, log: cfg.Log.With(zap.String("group", cfg.Group)), offsets: o,
+		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
+		lastErr: errors.New("not joined yet"),
+	}, nil
+}
+
+// hardStop is how long Run goes on at most once its ctx has ended.
+const hardStop = 20 * time.Second
+
+// Run works until ctx ends, then drains and returns. Kafka being away is no reason to end.
+func (r *Runner) Run(ctx context.Context) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer r.offsets.conn.close()
+	r.life = life
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(hardStop, end) })
+	defer stop()
+
+	var background sync.WaitGroup
+	defer background.Wait()
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	background.Go(func() { r.watch(watch) })
+
+	log := newPatience(r.log, 10*time.Second)
+	for ctx.Err() == nil {
+		err := r.join(ctx)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		r.mu.Lock()
+		r.lastErr = err
+		r.mu.Unlock()
+		log.warn("no group session", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	r.await(&r.attempts, life.Done())
+	return nil
+}
+
+func (r *Runner) await(wg *sync.WaitGroup, end <-chan struct{}) {
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-end:
+		r.log.Warn("attempts are still running; their outcome is unknown", zap.Int("attempts", r.InFlight()))
+		select { // their deadlines are over with life
+		case <-done:
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+// join makes a group client and consumes with it, session after session, until it fails or is rebuilt.
+func (r *Runner) join(ctx context.Context) error {
+	if err := r.learnCluster(); err != nil {
+		return err
+	}
+	sc, err := r.cfg.Kafka.group()
+	if err != nil {
+		return err
+	}
+	group, err := sarama.NewConsumerGroup(r.cfg.Kafka.Brokers, r.cfg.Group, sc)
+	if err != nil {
+		return fmt.Errorf("join %s: %w", r.cfg.Group, err)
+	}
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for err := range group.Errors() {
+			r.log.Debug("consumer group", zap.Error(err))
+		}
+	})
+	defer reader.Wait()
+	defer func() { _ = group.Close() }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.mu.Lock()
+	r.rebuild = cancel
+	r.mu.Unlock()
+	for ctx.Err() == nil {
+		if err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, group: group}); err != nil {
+			return fmt.Errorf("consume %v: %w", r.cfg.Topics, err)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func (r *Runner) learnCluster() error {
+	r.mu.Lock()
+	known := r.cluster != ""
+	r.mu.Unlock()
+	if known {
+		return nil
+	}
+	id, err := r.offsets.conn.clusterID()
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.cluster = id
+	r.mu.Unlock()
+	return nil
+}
+
+// Ready says why the runner does no work: nil when it has joined its group and taken over what it was given.
+func (r *Runner) Ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.session == nil:
+		return fmt.Errorf("%s: no session: %w", r.cfg.Group, r.lastErr)
+	case r.session.fenced:
+		return fmt.Errorf("%s: %w", r.cfg.Group, errFenced)
+	}
+	for _, c := range r.session.claims {
+		if !c.taken {
+			return fmt.Errorf("%s: taking over %s", r.cfg.Group, c.topicPartition)
+		}
+	}
+	return nil
+}
+
+// InFlight is how many attempts are running.
+func (r *Runner) InFlight() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy
+}

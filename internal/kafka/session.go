@@ -1,0 +1,114 @@
+package kafka
+
+import (
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+)
+
+// session is the time between two rebalances: the claims this member holds and its lease on them. The runner's lock
+// guards it.
+type session struct {
+	r      *Runner
+	group  sarama.ConsumerGroup
+	member member
+	claims []*claim
+	turn   int       // whose turn it is to start something
+	leased time.Time // when the newest confirmed commit was sent
+	fenced bool
+	over   bool // nothing more is started
+
+	kick   chan struct{} // commit now
+	sendMu sync.Mutex    // one commit at a time, so that an older one never overtakes a newer one
+	stop   chan struct{}
+	ended  sync.WaitGroup
+}
+
+// sessions makes a session of each that Sarama opens.
+type sessions struct {
+	r       *Runner
+	group   sarama.ConsumerGroup
+	present *session
+}
+
+// Setup opens the session before its claims start.
+func (h *sessions) Setup(s sarama.ConsumerGroupSession) error {
+	ses := &session{
+		r: h.r, group: h.group, member: member{s.MemberID(), s.GenerationID()},
+		kick: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	h.present = ses
+	h.r.mu.Lock()
+	h.r.session = ses
+	h.r.mu.Unlock()
+	h.r.log.Info("session begins", zap.Int32("generation", s.GenerationID()), zap.Any("claims", s.Claims()))
+	ses.ended.Go(ses.commitLoop)
+	return nil
+}
+
+// Cleanup ends the session when all claims have drained.
+func (h *sessions) Cleanup(sarama.ConsumerGroupSession) error {
+	close(h.present.stop)
+	h.present.ended.Wait()
+	h.r.mu.Lock()
+	if h.r.session == h.present {
+		h.r.session = nil
+	}
+	h.r.lastErr = errRebalance
+	h.r.mu.Unlock()
+	return nil
+}
+
+// ConsumeClaim owns one partition until it is revoked.
+func (h *sessions) ConsumeClaim(s sarama.ConsumerGroupSession, in sarama.ConsumerGroupClaim) error {
+	c := h.r.open(h.present, in)
+	defer h.r.close(c)
+	return c.own(s.Context(), in)
+}
+
+// mayStart reports whether the lease holds. Without one it asks for a renewal, which will start what is ready.
+func (s *session) mayStart() bool {
+	if s.over || s.fenced {
+		return false
+	}
+	if time.Since(s.leased) < s.r.cfg.Lease {
+		return true
+	}
+	s.nudge()
+	return false
+}
+
+func (s *session) nudge() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// next gives a claim that has something to start, in turn.
+func (s *session) next() *claim {
+	for range s.claims {
+		s.turn = (s.turn + 1) % len(s.claims)
+		if c := s.claims[s.turn]; c.startable() {
+			return c
+		}
+	}
+	return nil
+}
+
+// dispatch starts what may be started. The lock is held.
+func (r *Runner) dispatch() {
+	s := r.session
+	if s == nil {
+		return
+	}
+	for r.busy < r.cfg.Concurrency {
+		c := s.next()
+		if c == nil || !s.mayStart() {
+			return
+		}
+		r.start(c, c.pop())
+	}
+}

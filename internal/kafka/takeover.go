@@ -1,0 +1,123 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// errElsewhere: Sarama began at another offset than the one that is committed now; the session must begin again.
+var errElsewhere = errors.New("the committed offset has moved since the session began")
+
+// takeOver learns from the last commit and from the ledger what of the partition is done, makes that its own first
+// commit, and lets the claim start. Trouble is met with patience: the claim waits, for that is no worse than not owning it.
+func (c *claim) takeOver(ctx context.Context, initial int64) error {
+	log := newPatience(c.r.log.With(zap.Stringer("claim", c.topicPartition)), 10*time.Second)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := c.tryTakeOver(ctx, initial)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errElsewhere) || errors.Is(err, errFenced) {
+			return err
+		}
+		log.warn("taking over", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
+	ledger := c.r.cfg.Ledger
+	was, err := c.r.offsets.fetch(c.topicPartition)
+	if err != nil {
+		return err
+	}
+	oldest, newest, err := ledger.bounds(c.topicPartition)
+	if err != nil {
+		return err
+	}
+	count, err := ledger.partitions()
+	if err != nil {
+		return err
+	}
+	s := begin(was, oldest, newest, count)
+	if initial > s.low && s.low >= oldest {
+		return fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
+	}
+	p := c.partition % s.count
+	end, err := ledger.ask(p)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	var entries []entry
+	from := s.from(end, c.r.cfg.DedupeWindow, oldest == newest)
+	if from < end {
+		end, err = ledger.read(ctx, p, from, func(r *Record) {
+			if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
+				c.r.cfg.OnLedger(r)
+				if e.at >= s.ledger {
+					entries = append(entries, e)
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	c.restored(s, p, entries)
+	if err := c.session.commit(func() []*claim { return []*claim{c} }); err != nil {
+		return err
+	}
+	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_from", from),
+		zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
+	c.r.cfg.OnTakeOver(c.topic, c.partition, s.reset)
+	c.begin()
+	return nil
+}
+
+// restored gives the claim its progress: the last owner's, what the ledger adds, and what this process has in flight.
+func (c *claim) restored(s start, ledgerPartition int32, entries []entry) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.ledgerCount, c.ledgerPartition = s.count, ledgerPartition
+	c.progress = newProgress(s.low)
+	c.restore(s.low, s.bitmap, s.limit)
+	for _, e := range entries {
+		switch e.kind {
+		case KindOutcome:
+			c.readOutcome(e.jobOffset, e.at, e.id)
+		case KindIntent:
+			c.readIntent(e.jobOffset, e.at)
+		}
+	}
+	for o, f := range c.r.flights[c.topicPartition] {
+		if f.pinned {
+			c.handOff(o, f.pin)
+		}
+	}
+	for _, o := range c.early {
+		c.finish(o)
+	}
+}
+
+// begin lets the claim start what has arrived meanwhile.
+func (c *claim) begin() {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.taken = true
+	c.moved = time.Now()
+	for _, rec := range c.backlog {
+		c.take(rec)
+	}
+	c.backlog = nil
+	c.r.dispatch()
+	c.wake()
+}

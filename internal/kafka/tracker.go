@@ -1,0 +1,117 @@
+package kafka
+
+import "math/bits"
+
+// tracker knows which offsets of one partition are done. It is pure: no clock, no lock, no I/O.
+//
+// Everything below low is done. Offsets at or above low are done when their bit is set, whether they have been fetched
+// or not. Everything below next has been fetched or was skipped by the log (markers, deleted records).
+type tracker struct {
+	low, next int64
+	base      int64    // offset of bit 0 of words[0]; a multiple of 64, at most low
+	words     []uint64 // done bits
+	version   int      // grows with every change
+}
+
+func newTracker(low int64) tracker {
+	return tracker{low: low, next: low, base: low &^ 63}
+}
+
+// fetched takes note that the record at offset o has arrived and reports whether it is still to be done. What the log
+// skipped before it is done from now on.
+func (t *tracker) fetched(o int64) bool {
+	if o >= t.next {
+		t.skip(t.next, o)
+		t.next = o + 1
+	}
+	return !t.isDone(o)
+}
+
+func (t *tracker) skip(from, to int64) {
+	if from == t.low && to > from { // the usual case, however wide: the log's start has moved
+		t.low = to
+		t.version++
+		t.settle()
+		return
+	}
+	for o := from; o < to; o++ {
+		t.done(o)
+	}
+}
+
+func (t *tracker) isDone(o int64) bool {
+	if o < t.low {
+		return true
+	}
+	w := (o - t.base) >> 6
+	return w < int64(len(t.words)) && t.words[w]&(1<<uint(o&63)) != 0
+}
+
+// done sets the done bit of o and moves low past everything that is done.
+func (t *tracker) done(o int64) {
+	if t.isDone(o) {
+		return
+	}
+	w := (o - t.base) >> 6
+	for int64(len(t.words)) <= w {
+		t.words = append(t.words, 0)
+	}
+	t.words[w] |= 1 << uint(o&63)
+	t.version++
+	t.settle()
+}
+
+// settle moves low over done bits and forgets the words below it.
+func (t *tracker) settle() {
+	for {
+		w := (t.low - t.base) >> 6
+		if w >= int64(len(t.words)) {
+			break
+		}
+		run := bits.TrailingZeros64(^(t.words[w] >> uint(t.low&63)))
+		run = min(run, 64-int(t.low&63))
+		t.low += int64(run)
+		if t.low&63 != 0 || run == 0 {
+			break
+		}
+	}
+	if drop := min((t.low-t.base)>>6, int64(len(t.words))); drop > 0 {
+		t.words = t.words[:copy(t.words, t.words[drop:])]
+	}
+	t.base = t.low &^ 63
+	t.next = max(t.next, t.low)
+}
+
+// bitmap gives the done bits from low on: bit i%8 of byte i/8 is low+i. Trailing zero bytes are left out.
+func (t *tracker) bitmap() []byte {
+	shift := uint(t.low - t.base)
+	out := make([]byte, 0, len(t.words)*8)
+	for i, w := range t.words {
+		w >>= shift
+		if shift > 0 && i+1 < len(t.words) {
+			w |= t.words[i+1] << (64 - shift)
+		}
+		for range 8 {
+			out = append(out, byte(w))
+			w >>= 8
+		}
+	}
+	for len(out) > 0 && out[len(out)-1] == 0 {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+// restore sets the done bits of a bitmap that began at offset from and ignores those at or above limit: an offset that
+// the log does not hold yet cannot be done.
+func (t *tracker) restore(from int64, bitmap []byte, limit int64) {
+	for i, b := range bitmap {
+		for b != 0 {
+			o := from + int64(i)*8 + int64(bits.TrailingZeros8(b))
+			if o < limit && o >= t.low {
+				t.done(o)
+			}
+			b &= b - 1
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package kafka
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// naive is the tracker as one would write it without caring for speed.
+type naive struct {
+	low, next int64
+	done      map[int64]bool
+}
+
+func (n *naive) set(o int64) {
+	if o >= n.low {
+		n.done[o] = true
+	}
+	for n.done[n.low] {
+		n.low++
+	}
+	n.next = max(n.next, n.low)
+}
+
+func TestTrackerBehavesLikeASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		start := rapid.Int64Range(0, 1000).Draw(t, "start")
+		tr := newTracker(start)
+		model := &naive{low: start, next: start, done: map[int64]bool{}}
+		at := start
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0: // the next record arrives, perhaps behind a gap
+				at += rapid.SampledFrom([]int64{0, 0, 0, 1, 3, 70, 200}).Draw(t, "gap")
+				for o := model.next; o < at; o++ {
+					model.set(o)
+				}
+				want := at >= model.low && !model.done[at]
+				model.next = max(model.next, at+1)
+				require.Equal(t, want, tr.fetched(at), "fetched(%d)", at)
+				at++
+			case 1, 2:
+				o := rapid.Int64Range(max(0, model.low-5), at+150).Draw(t, "offset")
+				tr.done(o)
+				model.set(o)
+			case 3: // what a commit says is what the next owner knows
+				next := newTracker(tr.low)
+				next.restore(tr.low, tr.bitmap(), 1<<40)
+				require.Equal(t, tr.low, next.low)
+				for o := tr.low; o < tr.low+600; o++ {
+					require.Equal(t, tr.isDone(o), next.isDone(o), "offset %d", o)
+				}
+			}
+			at = max(at, tr.next)
+			require.Equal(t, model.low, tr.low)
+			require.Equal(t, model.next, tr.next)
+			for o := tr.low - 3; o < tr.low+400; o++ {
+				require.Equal(t, o < model.low || model.done[o], tr.isDone(o), "offset %d, low %d", o, tr.low)
+			}
+		}
+	})
+}
+
+func TestTrackerTakesAWideGapAtItsFootAtOnce(t *testing.T) {
+	tr := newTracker(10)
+	require.True(t, tr.fetched(1<<40))
+	require.EqualValues(t, 1<<40, tr.low)
+	require.Less(t, len(tr.words), 4)
+}
+
+func TestRestoreNeverMarksWhatTheLogDoesNotHold(t *testing.T) {
+	tr := newTracker(100)
+	tr.restore(100, []byte{0b1111_1110, 0xff, 0xff}, 105)
+	require.EqualValues(t, 100, tr.low)
+	require.True(t, tr.isDone(104))
+	require.False(t, tr.isDone(105))
+	require.False(t, tr.isDone(110))
+}
+
+func BenchmarkTracker(b *testing.B) {
+	tr := newTracker(0)
+	var o int64
+	for b.Loop() {
+		tr.fetched(o)
+		tr.fetched(o + 1)
+		tr.done(o + 1)
+		tr.done(o)
+		o += 2
+	}
+}
