@@ -34,11 +34,11 @@ func (c *checker) readPush(at string) *notify.Push {
 		case "priority":
 			p.Priority = c.str(at)
 		case "android":
-			p.Android = c.shaped(at, &android)
+			p.Android = c.shaped(at, androidFields)
 		case "apns":
-			p.APNs = c.shaped(at, &apns)
+			p.APNs = c.shaped(at, apnsFields)
 		case "webpush":
-			p.WebPush = c.shaped(at, &webpush)
+			p.WebPush = c.shaped(at, webpushFields)
 		}
 	})
 	if !found {

@@ -8,22 +8,14 @@ import (
 	"time"
 )
 
-// shape says what one value of a platform block may be. A block is passed on as it was written, so that whatever the
-// shape does not name would be dropped on the way without a word.
-type shape struct {
-	kind   kind
-	fields []field             // of an object
-	open   bool                // an object that may have other members, of any kind
-	of     *shape              // of a list's elements
-	object *shape              // textOr: the other possibility
-	words  []string            // of text: the only ones
-	form   func(s string) bool // of text
-	remedy string              // for form
-}
-
+// field says what one field of a platform block may hold. A block is passed on as it was written, so that whatever its
+// fields do not name would be dropped on the way without a word.
 type field struct {
 	name     string
-	shape    *shape
+	kind     kind
+	of       kind     // of a list's elements
+	fields   []field  // of an object, or of a list's elements
+	words    []string // of text: the only ones
 	required bool
 	with     string // another field without which this one has no meaning
 }
@@ -32,6 +24,11 @@ type kind int
 
 const (
 	text kind = iota
+	color
+	duration
+	label
+	link
+	moment
 	flag
 	integer // 32 bits
 	long    // 64 bits
@@ -40,25 +37,24 @@ const (
 	dict
 	data // a dict with names that FCM leaves to the app
 	object
-	textOr
+	open // an object that may have other members, of any kind
+	textOrObject
 	anything
 )
 
-// shaped reads a value of shape s and gives it as it was written.
-func (c *checker) shaped(at string, s *shape) []byte {
+// shaped reads an object of fs and gives it as it was written.
+func (c *checker) shaped(at string, fs []field) []byte {
 	c.peek()
 	start := c.i
-	c.shape(at, s)
+	c.shape(at, object, &field{fields: fs})
 	if c.bad != "" {
 		return nil
 	}
 	return c.b[start:c.i:c.i]
 }
 
-func (c *checker) shape(at string, s *shape) {
-	switch s.kind {
-	case text:
-		c.word(at, s)
+func (c *checker) shape(at string, k kind, f *field) {
+	switch k {
 	case flag:
 		c.flag(at)
 	case integer:
@@ -71,63 +67,52 @@ func (c *checker) shape(at string, s *shape) {
 		}
 	case list:
 		if c.is('[', at, "an array") {
-			c.array(func(i int) { c.shape(element(at, i), s.of) })
+			c.array(func(i int) { c.shape(element(at, i), f.of, f) })
 		}
 	case dict:
 		c.dict(at)
 	case data:
 		c.data(at, c.dict(at))
-	case object:
-		c.shapedObject(at, s)
-	case textOr:
+	case object, open:
+		c.shapedObject(at, k == open, f.fields)
+	case textOrObject:
 		if c.peek() == '"' {
 			c.str(at)
 		} else {
-			c.shape(at, s.object)
+			c.shapedObject(at, false, f.fields)
 		}
 	case anything:
 		c.anything(at)
+	default:
+		c.word(at, k, f)
 	}
 }
 
-func (c *checker) word(at string, s *shape) {
-	before := len(c.faults)
-	t := c.str(at)
-	switch {
-	case len(c.faults) > before:
-	case len(s.words) > 0 && index(s.words, t) < 0:
-		c.invalid(at, "give one of "+strings.Join(s.words, ", "))
-	case s.form != nil && !s.form(t):
-		c.invalid(at, s.remedy)
-	}
-}
-
-func (c *checker) shapedObject(at string, s *shape) {
-	names := make([]string, len(s.fields))
-	for i := range s.fields {
-		names[i] = s.fields[i].name
+func (c *checker) shapedObject(at string, open bool, fs []field) {
+	names := make([]string, len(fs))
+	for i := range fs {
+		names[i] = fs[i].name
 	}
 	given := map[string]bool{}
-	others := map[string]bool{}
 	found := c.open(at, names, func(i int, at string) {
 		given[names[i]] = true
-		c.shape(at, s.fields[i].shape)
+		c.shape(at, fs[i].kind, &fs[i])
 	}, func(key string) {
 		switch {
-		case !s.open || anyFold(names, key): // another spelling of a known name would be read as that one
+		case !open || anyFold(names, key): // another spelling of a known name would be read as that one
 			c.unknown(at, key, names)
 			c.skip()
 			return
-		case others[key]:
+		case given[key]:
 			c.twice(at, key)
 		}
-		others[key] = true
+		given[key] = true
 		c.anything(child(at, key))
 	})
 	if !found || c.bad != "" {
 		return
 	}
-	for _, f := range s.fields {
+	for _, f := range fs {
 		switch {
 		case f.required && !given[f.name]:
 			c.required(at+"/"+f.name, "give this field too")
@@ -145,6 +130,37 @@ func anyFold(names []string, key string) bool {
 	}
 	return false
 }
+
+// word reads text of one of the kinds of text.
+func (c *checker) word(at string, k kind, f *field) {
+	if !c.is('"', at, "a string") {
+		return
+	}
+	s := c.sound(at, c.text())
+	var good bool
+	var remedy string
+	switch k {
+	case color:
+		good, remedy = len(s) == 7 && s[0] == '#' && strings.Trim(s[1:], digits+"abcdefABCDEF") == "", "give a colour such as #336699"
+	case duration:
+		good, remedy = durationForm.MatchString(s), "give seconds such as 3600s or 0.5s"
+	case label:
+		good, remedy = s != "" && len(s) <= 50 && strings.Trim(s, letters+digits+"-_.~%") == "", "give at most 50 letters, digits and - _ . ~ %"
+	case link:
+		u, err := url.Parse(s)
+		good, remedy = err == nil && u.Scheme == "https" && u.Host != "", "give an absolute URL that begins with https://"
+	case moment:
+		_, err := time.Parse(time.RFC3339, s)
+		good, remedy = err == nil, "give a time by RFC 3339 such as 2030-01-31T09:30:00Z"
+	default:
+		good, remedy = len(f.words) == 0 || index(f.words, s) >= 0, "give one of "+strings.Join(f.words, ", ")
+	}
+	if !good {
+		c.invalid(at, remedy)
+	}
+}
+
+var durationForm = regexp.MustCompile(`^[0-9]{1,10}(\.[0-9]{1,9})?s$`)
 
 // digit reads a number; nil if there is none.
 func (c *checker) digit(at, want string) []byte {
@@ -166,7 +182,7 @@ func (c *checker) whole(at string, bits int) {
 }
 
 func (c *checker) finite(at string, n []byte) {
-	if _, err := strconv.ParseFloat(string(n), 64); err != nil {
+	if _, err := strconv.ParseFloat(string(n), 64); err != nil && c.bad == "" {
 		c.invalid(at, "give a number that fits 64 bits, or write it as a string")
 	}
 }
@@ -177,9 +193,7 @@ func (c *checker) anything(at string) {
 	case '{':
 		seen := map[string]bool{}
 		c.object(func(key string) {
-			if c.lone || strings.IndexByte(key, 0) >= 0 {
-				c.sound(at, key)
-			}
+			c.sound(at, key)
 			if seen[key] {
 				c.twice(at, key)
 			}
@@ -189,30 +203,10 @@ func (c *checker) anything(at string) {
 	case '[':
 		c.array(func(i int) { c.anything(element(at, i)) })
 	case '"':
-		c.str(at)
+		c.sound(at, c.text())
 	case 't', 'f', 'n':
 		c.skip()
 	default:
 		c.finite(at, c.number())
 	}
-}
-
-var durationForm = regexp.MustCompile(`^[0-9]{1,10}(\.[0-9]{1,9})?s$`)
-
-func aColor(s string) bool {
-	return len(s) == 7 && s[0] == '#' && strings.Trim(s[1:], digits+"abcdefABCDEF") == ""
-}
-
-func aTime(s string) bool {
-	_, err := time.Parse(time.RFC3339, s)
-	return err == nil
-}
-
-func aLink(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && u.Scheme == "https" && u.Host != ""
-}
-
-func aLabel(s string) bool {
-	return s != "" && len(s) <= 50 && strings.Trim(s, letters+digits+"-_.~%") == ""
 }

@@ -77,18 +77,19 @@ func (c *checker) str(at string) string {
 	if !c.is('"', at, "a string") {
 		return ""
 	}
-	s := c.text()
-	return c.sound(at, s)
+	return c.sound(at, c.text())
 }
 
 // sound refuses what no receiver could show: NUL and half surrogate pairs.
 func (c *checker) sound(at, s string) string {
-	if c.lone || strings.IndexByte(s, 0) >= 0 {
+	if c.broken(s) {
 		c.invalid(at, "take NUL characters and unpaired surrogates out")
 		return ""
 	}
 	return s
 }
+
+func (c *checker) broken(s string) bool { return c.lone || strings.IndexByte(s, 0) >= 0 }
 
 func element(at string, i int) string { return at + "/" + strconv.Itoa(i) }
 
@@ -105,18 +106,14 @@ func (c *checker) dict(at string) map[string]string {
 	}
 	all := map[string]string{}
 	c.object(func(key string) {
-		if c.lone || strings.IndexByte(key, 0) >= 0 {
-			c.invalid(at, "take NUL characters and unpaired surrogates out of the names")
-		}
+		c.sound(at, key)
 		if _, twice := all[key]; twice {
 			c.twice(at, key)
 		}
 		if c.peek() == '"' {
-			s := c.text()
-			if c.lone || strings.IndexByte(s, 0) >= 0 {
-				c.sound(child(at, key), s)
+			if all[key] = c.text(); c.broken(all[key]) {
+				c.sound(child(at, key), all[key])
 			}
-			all[key] = s
 			return
 		}
 		c.wrong(child(at, key), "a string")
