@@ -18,7 +18,7 @@ const staleLedger = 500
 func (s *session) commitLoop() {
 	tick := time.NewTicker(s.r.cfg.CommitEvery)
 	defer tick.Stop()
-	log := newPatience(s.r.log, 10*time.Second)
+	log := newSeldom(s.r.log, 10*time.Second)
 	for {
 		select {
 		case <-s.stop:
@@ -31,7 +31,7 @@ func (s *session) commitLoop() {
 	}
 }
 
-func complain(log *patience, err error) {
+func complain(log *seldom, err error) {
 	if err != nil && !errors.Is(err, sarama.ErrRebalanceInProgress) {
 		log.warn("commit", err)
 	}

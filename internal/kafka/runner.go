@@ -132,7 +132,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer unwatch()
 	background.Go(func() { r.watch(watch) })
 
-	log := newPatience(r.log, 10*time.Second)
+	log := newSeldom(r.log, 10*time.Second)
 	for ctx.Err() == nil {
 		err := r.join(ctx)
 		if err == nil || ctx.Err() != nil {
