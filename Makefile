@@ -57,7 +57,7 @@ check-tidy:
 
 # -count=1: go test's cache does not see what the tests ask of go list.
 check-star:
-	go test -count=1 -run '^TestHouse' .
+	go test -count=1 ./internal/house
 
 bench: ## benchmarks, the SMTP sender beside a plain connection pool among them (BENCH=regexp BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
