@@ -133,6 +133,7 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 	p.Timeout = 10 * time.Second
 	p.Retry.Max = 10
 	p.Retry.BackoffFunc = producerBackoff
+	p.Transaction.Retry.Max = 2 // of the request for a producer id, which idempotence begins with
 	p.Compression = sarama.CompressionZSTD
 	p.Return.Successes, p.Return.Errors = true, true
 	p.Partitioner = newPartitioner
@@ -140,6 +141,7 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 		// Waiting here, in the metadata, keeps Sarama's circuit breaker closed, which would refuse for another 10 s.
 		sc.Metadata.Retry.Max = 600
 		sc.Metadata.Retry.Backoff = 100 * time.Millisecond
+		sc.Metadata.Timeout = time.Minute     // a frozen broker would cost a read timeout for each of the 600
 		sc.Net.ReadTimeout = 15 * time.Second // above p.Timeout: the broker must be the first to give up
 		return sc, nil
 	}
@@ -149,6 +151,7 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 	sc.Net.WriteTimeout = 4 * time.Second
 	sc.Metadata.Retry.Max = 1
 	sc.Metadata.Retry.Backoff = 100 * time.Millisecond
+	sc.Metadata.Timeout = 3 * time.Second
 	return sc, nil
 }
 
