@@ -1,0 +1,94 @@
+package dispatcher
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// deadLetter is r with its bytes as they were and headers that say what became of it.
+func (d Desk) deadLetter(r *kafka.Record, e *notify.Event, reason string) kafka.Message {
+	at := home(r)
+	ours := []kafka.Header{
+		header(notify.HeaderID, e.NotificationID),
+		header(notify.HeaderLane, string(e.Lane)),
+		header(notify.HeaderRun, strconv.Itoa(e.Run)),
+		header(notify.HeaderStep, strconv.Itoa(e.Step)),
+		header(notify.HeaderAttempt, strconv.Itoa(e.Attempt)),
+		header(notify.HeaderHome, strconv.Itoa(int(at))),
+		header(notify.HeaderDeadReason, notify.Clip(reason, 255)),
+		header(notify.HeaderDeadCode, notify.Clip(e.Code, 64)),
+		header(notify.HeaderDeadGateway, notify.Clip(e.Gateway, 255)),
+		header(notify.HeaderDeadAt, stamp(e.At)),
+		header(notify.HeaderOriginTopic, r.Topic),
+		header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
+		header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)),
+	}
+	return kafka.Message{
+		Topic: d.Topics.DeadLetters(e.Channel), Partition: at, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
+	}
+}
+
+// keep adds to ours what a job brought along, in this order while there is room: what a producer may set, then whatever
+// else is not ours to write. Of several headers of one name the last counts.
+func keep(ours, brought []kafka.Header) []kafka.Header {
+	room := maxHeaders - headerBytes(ours)
+	written := map[string]bool{}
+	for _, h := range ours {
+		written[h.Key] = true
+	}
+	add := func(wanted func(key string) bool) {
+		for i := len(brought) - 1; i >= 0; i-- {
+			h := brought[i]
+			need := len(h.Key) + len(h.Value)
+			if wanted(h.Key) && !written[h.Key] && need <= room {
+				ours, room = append(ours, h), room-need
+			}
+			if wanted(h.Key) {
+				written[h.Key] = true // an earlier one of the same name was never in force
+			}
+		}
+	}
+	add(producers)
+	add(func(key string) bool { return !strings.HasPrefix(key, "ls-") })
+	return ours
+}
+
+// producers reports whether key is a header that came with the job and stays in force for the next run.
+func producers(key string) bool {
+	switch key {
+	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore:
+		return true
+	default:
+		return false
+	}
+}
+
+// home is the partition number that r's job was given when it was first published.
+func home(r *kafka.Record) int32 {
+	if s, ok := r.Header(notify.HeaderHome); ok {
+		if n, err := strconv.ParseInt(s, 10, 32); err == nil && n >= 0 {
+			return int32(n)
+		}
+	}
+	return r.Partition
+}
+
+// TooLarge is what takes the place of a dead letter that its topic refuses for its size: the same without its value, which
+// stays at the origin that the headers name for as long as that topic keeps it. It always fits.
+func TooLarge(m kafka.Message) kafka.Message {
+	const orderable = 1 << 10
+	if m.Value = nil; len(m.Key) > orderable {
+		m.Key = nil // the partition is given, so nothing depends on it
+	}
+	headers := make([]kafka.Header, 0, len(m.Headers)+1)
+	for _, h := range m.Headers {
+		if h.Key != notify.HeaderDeadReason {
+			headers = append(headers, h)
+		}
+	}
+	m.Headers = append(headers, header(notify.HeaderDeadReason, notify.ReasonTooLarge))
+	return m
+}

@@ -1,0 +1,158 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
+)
+
+// bus keeps what is published and fails on cue.
+type bus struct {
+	got []kafka.Message
+	err error
+}
+
+func (b *bus) Publish(_ context.Context, m kafka.Message) (int32, int64, error) {
+	b.got = append(b.got, m)
+	return 0, 0, b.err
+}
+
+func dispatcherOn(b *bus) *Dispatcher {
+	return New(Config{
+		Topics: topics(), Publisher: b,
+		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
+	})
+}
+
+func mail() *notify.Notification {
+	return &notify.Notification{
+		Channel: notify.ChannelEmail, Recipient: "Ada <Ada@Example.COM>",
+		Payload: json.RawMessage(`{"subject":"Hi <you>","text":"Good morning"}`), Reference: "order 7",
+	}
+}
+
+func TestDispatchPublishesTheJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := &bus{}, mail()
+		got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+		require.NoError(t, err)
+		require.Equal(t, mail(), n, "the caller's notification is left as it is")
+
+		_, isID := notify.ParseID(got.ID)
+		require.True(t, isID)
+		require.Equal(t, byte('7'), got.ID[14], "UUIDv7")
+		require.Equal(t, notify.DefaultTenant, got.Tenant)
+		require.Equal(t, notify.LaneNormal, got.Lane)
+		require.Equal(t, time.Now().Add(24*time.Hour).UTC(), *got.ExpiresAt)
+
+		require.Len(t, b.got, 1)
+		m := b.got[0]
+		require.Equal(t, "acme.email_topic", m.Topic)
+		require.Equal(t, kafka.Hashed, m.Partition)
+		require.Equal(t, "Ada@example.com", string(m.Key))
+		require.Equal(t, map[string]string{
+			"ls-schema": "1", "ls-id": got.ID, "ls-lane": "normal", "ls-accepted-at": "2000-01-01T00:00:00Z",
+		}, headers(t, m.Headers))
+		onBus, warnings, faults := validate.Decode(m.Value, true)
+		require.Empty(t, warnings)
+		require.Empty(t, faults)
+		require.Equal(t, got, onBus)
+		require.Contains(t, string(m.Value), "<you>", "no HTML escaping")
+	})
+}
+
+func TestDispatchKeepsWhatTheCallerChose(t *testing.T) {
+	b, n := &bus{}, mail()
+	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	n.ID, n.Tenant, n.OrderingKey, n.ExpiresAt = "018F4E9A-0000-7000-8000-00000000ABCD", "shop", "order-7", &later
+	got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+	require.NoError(t, err)
+	require.Equal(t, "018f4e9a-0000-7000-8000-00000000abcd", got.ID)
+	require.Equal(t, "shop", got.Tenant)
+	require.Equal(t, later, *got.ExpiresAt)
+	require.Equal(t, "order-7", string(b.got[0].Key))
+}
+
+func TestDispatchNamesEveryFault(t *testing.T) {
+	past, beyond := time.Now().Add(-time.Second), time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -8*3600))
+	for name, c := range map[string]struct {
+		spoil    func(*notify.Notification)
+		pointers []string
+	}{
+		"recipient":  {func(n *notify.Notification) { n.Recipient = "nobody" }, []string{"#/recipient"}},
+		"id":         {func(n *notify.Notification) { n.ID = "7" }, []string{"#/id"}},
+		"past":       {func(n *notify.Notification) { n.ExpiresAt = &past }, []string{"#/expires_at"}},
+		"year 10000": {func(n *notify.Notification) { n.ExpiresAt = &beyond }, []string{"#/expires_at"}},
+		"two":        {func(n *notify.Notification) { n.ID, n.ExpiresAt = "7", &past }, []string{"#/id", "#/expires_at"}},
+		"webhook":    {func(n *notify.Notification) { n.Channel = notify.ChannelWebhook }, []string{"#/channel"}},
+		"lane":       {func(n *notify.Notification) { n.Lane = notify.LaneUrgent }, []string{"#/lane"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, n := &bus{}, mail()
+			c.spoil(n)
+			got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+			require.Nil(t, got)
+			require.Empty(t, b.got)
+			var faults notify.Faults
+			require.ErrorAs(t, err, &faults)
+			var pointers []string
+			for _, f := range faults {
+				pointers = append(pointers, f.Pointer)
+			}
+			require.Equal(t, c.pointers, pointers)
+		})
+	}
+}
+
+func TestDispatchToAChannelThatIsOff(t *testing.T) {
+	b := &bus{}
+	// A fault that only a configured gateway could mend: it must not hide that there is none.
+	_, err := dispatcherOn(b).Dispatch(t.Context(), &notify.Notification{
+		Channel: notify.ChannelSMS, Recipient: "+14155550123", Payload: json.RawMessage(`{"body":"hi"}`),
+	})
+	require.ErrorIs(t, err, notify.ErrChannelNotConfigured)
+	require.Empty(t, b.got)
+}
+
+func TestDispatchMeasuresTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the record holds times, and is as long as they are
+		b, n := &bus{}, mail()
+		d := dispatcherOn(b)
+		_, err := d.Dispatch(t.Context(), n)
+		require.NoError(t, err)
+
+		fits := size(b.got[0]) + Headroom
+		d.SetLimit(fits)
+		_, err = d.Dispatch(t.Context(), n)
+		require.NoError(t, err)
+
+		d.SetLimit(fits - 1)
+		_, err = d.Dispatch(t.Context(), n)
+		require.ErrorIs(t, err, notify.ErrTooLarge)
+		require.Len(t, b.got, 2)
+	})
+}
+
+func TestDispatchErrorsOfTheBus(t *testing.T) {
+	cause := errors.New("dial tcp: connection refused")
+	b := &bus{err: cause}
+	_, err := dispatcherOn(b).Dispatch(t.Context(), mail())
+	require.ErrorIs(t, err, notify.ErrBusUnavailable)
+	require.ErrorIs(t, err, cause)
+	require.NotContains(t, strings.ToLower(err.Error()), "example.com", "no recipient in errors")
+
+	b.err = kafka.ErrTooLarge
+	_, err = dispatcherOn(b).Dispatch(t.Context(), mail())
+	require.ErrorIs(t, err, notify.ErrTooLarge)
+	require.NotErrorIs(t, err, notify.ErrBusUnavailable)
+}

@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// try is one call of the gateway and what it came to.
+type try struct {
+	verdict notify.Verdict
+	receipt notify.Receipt  // accepted
+	failure *notify.Failure // every other verdict
+}
+
+func (t try) code() string {
+	if t.failure == nil {
+		return ""
+	}
+	return t.failure.Code
+}
+
+func (t try) reason() string {
+	if t.failure == nil {
+		return ""
+	}
+	return t.failure.Reason
+}
+
+// send calls the gateway once, and counts, notes and logs what it says.
+func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job) try {
+	began := time.Now()
+	receipt, err := w.call(ctx, a, j)
+	took := time.Since(began)
+
+	t := try{verdict: notify.Accepted, receipt: receipt}
+	if t.failure = notify.Judge(err); t.failure != nil {
+		t.verdict = known(t.failure.Verdict)
+	}
+	j.calls++
+	j.remember(notify.Try{
+		Gateway: w.cfg.Gateway, Verdict: t.verdict, Code: t.code(), Reason: t.reason(), Millis: took.Milliseconds(),
+	})
+	w.counts.attempt(t.verdict, took)
+	w.logAttempt(a, j, t, took)
+	return t
+}
+
+// call is Send with a panic taken for a transient failure: one message must not end the others.
+func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job) (receipt notify.Receipt, err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		// Of the value only its type: it may hold what the gateway was working on.
+		w.log.Error("the gateway panicked", zap.String("id", j.id), zap.Int32("partition", a.Partition),
+			zap.Int64("offset", a.Offset), zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
+		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway panicked"}
+	}()
+	return w.cfg.Sender.Send(ctx, j.message)
+}
+
+// known makes a failure's verdict one of the contract's: unmarked is transient.
+func known(v notify.Verdict) notify.Verdict {
+	switch v {
+	case notify.Permanent, notify.Throttled, notify.Unavailable, notify.Ambiguous:
+		return v
+	default:
+		return notify.Transient
+	}
+}
+
+// counted reports whether a try with this verdict uses up the job's budget.
+func counted(v notify.Verdict) bool { return v == notify.Transient || v == notify.Ambiguous }
+
+// remember adds a try. A job that is throttled for a day would gather thousands: beyond a handful the oldest that does
+// not count makes room, so that what the job was ended for is always there.
+func (j *job) remember(t notify.Try) {
+	const most = 20
+	if len(j.tries) == most {
+		for i, old := range j.tries {
+			if !counted(old.Verdict) {
+				j.tries = append(j.tries[:i], j.tries[i+1:]...)
+				break
+			}
+		}
+	}
+	j.tries = append(j.tries, t)
+}
+
+// judgeGateway learns from one try whether the gateway works for us at all. A transient or ambiguous answer says nothing:
+// it may come from a network that never reached it.
+func (w *Worker) judgeGateway(p pass, t try) {
+	switch t.verdict {
+	case notify.Unavailable:
+		if w.gate.refused(p, time.Now()) {
+			w.logShut(t.failure)
+		}
+	case notify.Accepted, notify.Permanent, notify.Throttled:
+		if w.gate.served(p) {
+			w.log.Info("the gateway serves us again: fetching goes on")
+		}
+	}
+}
