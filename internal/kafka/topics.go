@@ -1,0 +1,233 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// TopicSpec is a topic as it should be.
+type TopicSpec struct {
+	Name            string
+	Partitions      int
+	Replication     int               // 0 = the brokers' default
+	MaxMessageBytes int               // 0 = the brokers' default
+	Retention       time.Duration     // 0 = the brokers' default
+	Config          map[string]string // further settings, such as cleanup.policy
+}
+
+// configs gives the topic's settings by their names in Kafka.
+func (s TopicSpec) configs() map[string]string {
+	c := map[string]string{}
+	for k, v := range s.Config {
+		c[k] = v
+	}
+	if s.MaxMessageBytes > 0 {
+		c["max.message.bytes"] = strconv.Itoa(s.MaxMessageBytes)
+	}
+	if s.Retention > 0 {
+		c["retention.ms"] = strconv.FormatInt(s.Retention.Milliseconds(), 10)
+	}
+	return c
+}
+
+// Report is what [Ensure] has found.
+type Report struct {
+	ClusterID       string
+	Created         []string         // topics that were missing
+	Partitions      map[string]int32 // of each topic
+	MaxMessageBytes int              // the smallest of the topics'; 0 when none could be read
+	Faults          []string         // sentences: what is wrong with topics that exist, and what to do
+}
+
+// MissingTopicsError names the topics that are not there and must not be made.
+type MissingTopicsError struct{ Topics []string }
+
+func (e *MissingTopicsError) Error() string {
+	return fmt.Sprintf("topics are missing: %s; create them (laudspeaker topics prints how) or set kafka.create_topics: true",
+		strings.Join(e.Topics, ", "))
+}
+
+// Ensure compares the topics of a cluster with specs. It makes those that are missing or, without create, fails with a
+// [*MissingTopicsError]; it never changes one that exists. Several processes may do so at once. An unreachable Kafka is an
+// error that errors.Is [ErrUnavailable]: when to try again is the caller's business.
+func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Report, error) {
+	a, err := openAdmin(cfg)
+	if err != nil {
+		return Report{}, err
+	}
+	defer a.close()
+	r := Report{Partitions: map[string]int32{}}
+	existing, err := a.describe(&r, specs)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := a.createMissing(ctx, &r, specs, create); err != nil {
+		return r, err
+	}
+	for _, s := range existing {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		a.check(&r, s)
+	}
+	return r, nil
+}
+
+type admin struct {
+	client sarama.Client
+	admin  sarama.ClusterAdmin
+}
+
+func openAdmin(cfg Config) (*admin, error) {
+	conf, err := cfg.commits()
+	if err != nil {
+		return nil, err
+	}
+	conf.Net.ReadTimeout = 15 * time.Second // above Admin.Timeout
+	conf.Admin.Timeout = 10 * time.Second
+	conf.Metadata.Full = true // without it nobody looks up the controller
+	if err := cfg.reach(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	client, err := sarama.NewClient(cfg.Brokers, conf)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	a, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		client.Close()
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return &admin{client, a}, nil
+}
+
+func (a *admin) close() { _ = a.admin.Close() } // the client with it
+
+// describe fills in the cluster's id and the partitions, and gives the specs of the topics that exist.
+func (a *admin) describe(r *Report, specs []TopicSpec) ([]TopicSpec, error) {
+	broker, err := a.client.Controller()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	meta, err := broker.GetMetadata(sarama.NewMetadataRequest(a.client.Config().Version, names))
+	if err != nil {
+		return nil, fmt.Errorf("%w: ask for the topics: %w", ErrUnavailable, err)
+	}
+	if meta.ClusterID != nil {
+		r.ClusterID = *meta.ClusterID
+	}
+	for _, t := range meta.Topics {
+		switch {
+		case errors.Is(t.Err, sarama.ErrUnknownTopicOrPartition):
+		case errors.Is(t.Err, sarama.ErrNoError), errors.Is(t.Err, sarama.ErrLeaderNotAvailable):
+			r.Partitions[t.Name] = int32(len(t.Partitions))
+		default:
+			return nil, fmt.Errorf("kafka: topic %s: %w", t.Name, t.Err)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(specs), func(s TopicSpec) bool {
+		_, ok := r.Partitions[s.Name]
+		return !ok
+	}), nil
+}
+
+func (a *admin) createMissing(ctx context.Context, r *Report, specs []TopicSpec, create bool) error {
+	var missing []string
+	for _, s := range specs {
+		if _, ok := r.Partitions[s.Name]; ok {
+			continue
+		}
+		if !create {
+			missing = append(missing, s.Name)
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := a.create(s); err != nil {
+			return err
+		}
+		r.Created = append(r.Created, s.Name)
+		r.Partitions[s.Name] = int32(s.Partitions)
+		r.lower(s.MaxMessageBytes)
+	}
+	if len(missing) > 0 {
+		return &MissingTopicsError{missing}
+	}
+	return nil
+}
+
+// create makes a topic; that another process has made it meanwhile is no error.
+func (a *admin) create(s TopicSpec) error {
+	d := &sarama.TopicDetail{NumPartitions: int32(s.Partitions), ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
+	if s.Replication > 0 {
+		d.ReplicationFactor = int16(s.Replication)
+	}
+	for k, v := range s.configs() {
+		d.ConfigEntries[k] = &v
+	}
+	err := a.admin.CreateTopic(s.Name, d, false)
+	switch {
+	case err == nil, errors.Is(err, sarama.ErrTopicAlreadyExists):
+		return nil
+	case errors.Is(err, sarama.ErrInvalidReplicationFactor):
+		return fmt.Errorf("kafka: create topic %s: kafka.replication (%d) is more than there are brokers: %w", s.Name, s.Replication, err)
+	default:
+		return fmt.Errorf("kafka: create topic %s: %w", s.Name, err)
+	}
+}
+
+// check names what an existing topic has too little of.
+func (a *admin) check(r *Report, s TopicSpec) {
+	entries, err := a.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: s.Name})
+	if err != nil {
+		r.fault("topic %s: its settings cannot be read (%v): check max.message.bytes and retention.ms by hand, or allow DescribeConfigs", s.Name, err)
+		return
+	}
+	has := map[string]string{}
+	for _, e := range entries {
+		has[e.Name] = e.Value
+	}
+	if n, err := strconv.Atoi(has["max.message.bytes"]); err == nil {
+		r.lower(n)
+		if n < s.MaxMessageBytes {
+			r.fault("topic %s: max.message.bytes is %d, less than the %d that api.max_body needs: raise it; until then larger notifications are refused",
+				s.Name, n, s.MaxMessageBytes)
+		}
+	}
+	if ms, err := strconv.ParseInt(has["retention.ms"], 10, 64); err == nil && ms >= 0 && ms < s.Retention.Milliseconds() {
+		r.fault("topic %s: retention.ms is %d (%s), less than the %d (%s) that it should be: what waits longer is lost; raise it",
+			s.Name, ms, time.Duration(ms)*time.Millisecond, s.Retention.Milliseconds(), s.Retention)
+	}
+	if want, has := wantedPolicy(s), has["cleanup.policy"]; has != "" && has != want {
+		r.fault("topic %s: cleanup.policy is %s and must be %s", s.Name, has, want)
+	}
+}
+
+func wantedPolicy(s TopicSpec) string {
+	if p := s.Config["cleanup.policy"]; p != "" {
+		return p
+	}
+	return "delete"
+}
+
+func (r *Report) fault(format string, args ...any) {
+	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+}
+
+func (r *Report) lower(maxMessageBytes int) {
+	if maxMessageBytes > 0 && (r.MaxMessageBytes == 0 || maxMessageBytes < r.MaxMessageBytes) {
+		r.MaxMessageBytes = maxMessageBytes
+	}
+}

@@ -1,0 +1,117 @@
+package kafka
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestEnsureCreates(t *testing.T) {
+	cfg := Config{Brokers: kafkatest.Brokers(t)}
+	a, b := kafkatest.Name(t), kafkatest.Name(t)
+	specs := []TopicSpec{
+		{Name: a, Partitions: 3, MaxMessageBytes: 2 << 20, Retention: 14 * 24 * time.Hour},
+		{Name: b, Partitions: 1, MaxMessageBytes: 3 << 20, Config: map[string]string{"cleanup.policy": "compact"}},
+	}
+
+	_, err := Ensure(t.Context(), cfg, specs, false)
+	var missing *MissingTopicsError
+	require.ErrorAs(t, err, &missing)
+	require.Equal(t, []string{a, b}, missing.Topics)
+	require.ErrorContains(t, err, "kafka.create_topics")
+
+	var wg sync.WaitGroup
+	for range 3 { // several processes start at once
+		wg.Go(func() {
+			if _, err := Ensure(t.Context(), cfg, specs, true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+
+	r, err := Ensure(t.Context(), cfg, specs, false)
+	require.NoError(t, err)
+	require.Empty(t, r.Created)
+	require.Empty(t, r.Faults)
+	require.NotEmpty(t, r.ClusterID)
+	require.Equal(t, map[string]int32{a: 3, b: 1}, r.Partitions)
+	require.Equal(t, 2<<20, r.MaxMessageBytes, "the smallest")
+}
+
+func TestEnsureReportsWhatItMade(t *testing.T) {
+	cfg := Config{Brokers: kafkatest.Brokers(t)}
+	name := kafkatest.Name(t)
+	r, err := Ensure(t.Context(), cfg, []TopicSpec{{Name: name, Partitions: 2, MaxMessageBytes: 5000}}, true)
+	require.NoError(t, err)
+	require.Equal(t, []string{name}, r.Created)
+	require.Equal(t, map[string]int32{name: 2}, r.Partitions)
+	require.Equal(t, 5000, r.MaxMessageBytes)
+}
+
+func TestEnsureNamesWhatIsTooSmall(t *testing.T) {
+	brokers := kafkatest.Brokers(t)
+	small := kafkatest.Topic(t, brokers, 2, "max.message.bytes", "1000", "retention.ms", "60000", "cleanup.policy", "compact")
+	good := kafkatest.Topic(t, brokers, 1, "max.message.bytes", "9000", "retention.ms", "-1")
+	specs := []TopicSpec{
+		{Name: small, Partitions: 1, MaxMessageBytes: 5000, Retention: time.Hour},
+		{Name: good, Partitions: 1, MaxMessageBytes: 5000, Retention: time.Hour},
+	}
+	r, err := Ensure(t.Context(), Config{Brokers: brokers}, specs, true)
+	require.NoError(t, err)
+	require.Equal(t, 1000, r.MaxMessageBytes)
+	require.Len(t, r.Faults, 3)
+	require.Contains(t, r.Faults[0], small)
+	require.Contains(t, r.Faults[0], "max.message.bytes is 1000, less than the 5000")
+	require.Contains(t, r.Faults[1], "retention.ms is 60000 (1m0s), less than the 3600000 (1h0m0s)")
+	require.Contains(t, r.Faults[2], "cleanup.policy is compact and must be delete")
+	require.Equal(t, int32(2), r.Partitions[small], "as it is, not as it should be")
+}
+
+func TestEnsureWithoutKafka(t *testing.T) {
+	_, err := Ensure(t.Context(), Config{Brokers: []string{"127.0.0.1:1"}}, []TopicSpec{{Name: "t"}}, true)
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+func TestEnsureRefusal(t *testing.T) {
+	if os.Getenv("LAUDSPEAKER_TEST_BROKERS") == "" {
+		t.Skip("the embedded broker takes any name")
+	}
+	cfg := Config{Brokers: kafkatest.Brokers(t)}
+	_, err := Ensure(t.Context(), cfg, []TopicSpec{{Name: "not a topic", Partitions: 1}}, true)
+	require.ErrorContains(t, err, "not a topic")
+	_, err = Ensure(t.Context(), cfg, []TopicSpec{{Name: kafkatest.Name(t), Partitions: 1, Replication: 99}}, true)
+	require.ErrorContains(t, err, "kafka.replication (99)")
+}
+
+func TestFormatTopics(t *testing.T) {
+	specs := []TopicSpec{
+		{Name: "email_topic", Partitions: 12, MaxMessageBytes: 5505024, Retention: 14 * 24 * time.Hour},
+		{Name: "email_topic.dlq", Partitions: 3, Replication: 3, MaxMessageBytes: 5505024, Retention: 30 * 24 * time.Hour},
+		{Name: "control_topic", Partitions: 1, Config: map[string]string{"cleanup.policy": "compact"}},
+	}
+	for _, format := range TopicFormats() {
+		t.Run(format, func(t *testing.T) {
+			got, err := FormatTopics(specs, format)
+			require.NoError(t, err)
+			golden := filepath.Join("testdata", "topics."+format)
+			if *update {
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o600))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err)
+			require.Equal(t, string(want), got)
+		})
+	}
+	_, err := FormatTopics(specs, "yaml")
+	require.ErrorContains(t, err, "text, kafka-topics, terraform")
+}
