@@ -27,6 +27,9 @@ type Exchange struct {
 	Written bool  // the provider may have the request
 }
 
+// ErrClosed is why a closed gateway gives no answer.
+var ErrClosed = errors.New("the gateway is closed")
+
 // Do makes req once, whatever comes back: redirects are not followed, so that credentials go to no other host.
 func Do(rt http.RoundTripper, req *http.Request) Exchange {
 	if err := req.Context().Err(); err != nil {
@@ -67,6 +70,8 @@ func (x *Exchange) Lost() *notify.Failure {
 		return nil
 	}
 	switch {
+	case errors.Is(x.Err, ErrClosed):
+		return &notify.Failure{Verdict: notify.Transient, Reason: ErrClosed.Error(), Err: x.Err}
 	case x.Written && errors.Is(x.Err, context.DeadlineExceeded):
 		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the attempt's time ran out before the answer came", Err: x.Err}
 	case x.Written && errors.Is(x.Err, context.Canceled):

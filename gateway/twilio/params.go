@@ -1,0 +1,46 @@
+package twilio
+
+import (
+	"time"
+
+	api "github.com/twilio/twilio-go/rest/api/v2010"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// maxValidity is Twilio's limit for how long a message may wait in its queue; it takes whole seconds from 1 on.
+const maxValidity = 36_000
+
+// params is m as Twilio's parameters. A sender in the payload goes before the configured one, and before the messaging
+// service, which Twilio would otherwise make choose among its own senders only.
+func (s *Sender) params(m *notify.Message, now time.Time) (*api.CreateMessageParams, *notify.Failure) {
+	if m.SMS == nil {
+		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": this gateway sends channel sms only"}
+	}
+	p := new(api.CreateMessageParams).SetTo(m.Address)
+	switch {
+	case m.SMS.From != "":
+		p.SetFrom(m.SMS.From)
+	case s.cfg.MessagingServiceSID != "":
+		p.SetMessagingServiceSid(s.cfg.MessagingServiceSID)
+	case s.cfg.From != "":
+		p.SetFrom(s.cfg.From)
+	default:
+		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": payload.from is required, for the gateway has no sender of its own"}
+	}
+	if m.SMS.Body != "" {
+		p.SetBody(m.SMS.Body)
+	}
+	if len(m.SMS.MediaURLs) > 0 {
+		p.SetMediaUrl(m.SMS.MediaURLs)
+	}
+	if m.ExpiresAt != nil {
+		p.SetValidityPeriod(validity(m.ExpiresAt.Sub(now)))
+	}
+	return p, nil
+}
+
+// validity rounds down: a message must not arrive after it has expired.
+func validity(remains time.Duration) int {
+	return min(max(int(remains/time.Second), 1), maxValidity)
+}
