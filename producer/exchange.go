@@ -1,0 +1,141 @@
+package producer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// exchange is one request and what its log line will say.
+type exchange struct {
+	w         http.ResponseWriter
+	r         *http.Request
+	requestID string
+	status    int
+	fields    []zap.Field
+}
+
+// log adds to the request's one log line.
+func (x *exchange) log(fs ...zap.Field) { x.fields = append(x.fields, fs...) }
+
+// serve makes rt a handler: guard, handle, answer what went wrong, log.
+func (s *Server) serve(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		x := &exchange{w: w, r: r, requestID: requestID(r)}
+		w.Header().Set("X-Request-Id", x.requestID)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		defer func() {
+			s.cfg.Metrics.responded(x.status)
+			s.logLine(x, rt, time.Since(began))
+		}()
+		if err := s.guarded(x, rt); err != nil {
+			x.fail(err)
+		}
+	}
+}
+
+// guarded turns a panic into an error: it is a fault of ours, and not of the other requests.
+func (s *Server) guarded(x *exchange, rt route) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack()) // not its text, which may hold what was submitted
+		}
+	}()
+	if err := s.admit(x, rt.scope); err != nil {
+		return err
+	}
+	return rt.handle(s, x)
+}
+
+// fail answers with the problem that err is.
+func (x *exchange) fail(err error) {
+	var p *problem
+	if !errors.As(err, &p) {
+		p = refuse(codeInternal, "this is a fault of the server: its log says more under the request id")
+		x.log(zap.NamedError("cause", err))
+	} else if p.cause != nil {
+		x.log(zap.NamedError("cause", p.cause))
+	}
+	if x.status != 0 {
+		return // the answer has begun
+	}
+	x.log(zap.String("code", string(p.Code)))
+	answer := *p
+	answer.RequestID = x.requestID
+	for name, value := range p.headers {
+		x.w.Header().Set(name, value)
+	}
+	_ = x.write(p.Status, "application/problem+json", &answer) // it holds nothing that JSON cannot
+}
+
+func (x *exchange) json(status int, v any) error { return x.write(status, "application/json", v) }
+
+func (x *exchange) write(status int, contentType string, v any) error {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	x.bytes(status, contentType, body.Bytes())
+	return nil
+}
+
+func (x *exchange) bytes(status int, contentType string, body []byte) {
+	x.w.Header().Set("Content-Type", contentType)
+	x.status = status
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(body) // a caller that has left cannot be told so
+}
+
+func (s *Server) logLine(x *exchange, rt route, took time.Duration) {
+	level := zapcore.InfoLevel
+	switch {
+	case x.status == http.StatusInternalServerError:
+		level = zapcore.ErrorLevel
+	case x.status >= 500:
+		level = zapcore.WarnLevel
+	case rt.scope != ScopeSend:
+		level = zapcore.DebugLevel
+	}
+	if entry := s.cfg.Log.Check(level, "api.request"); entry != nil {
+		path := rt.Path // the route, since what was asked for may hold anything
+		if path == "" {
+			path = "none"
+		}
+		entry.Write(append([]zap.Field{
+			zap.String("request_id", x.requestID), zap.String("method", method(x.r)), zap.String("route", path),
+			zap.Int("status", x.status), zap.Duration("took", took),
+		}, x.fields...)...)
+	}
+}
+
+func method(r *http.Request) string {
+	switch r.Method {
+	case "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT":
+		return r.Method
+	default:
+		return "other"
+	}
+}
+
+// requestID is the caller's own, if it can stand in a log, else a new one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 64 || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return notify.NewID()
+	}
+	return id
+}

@@ -1,0 +1,64 @@
+package producer
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+)
+
+// route is one operation: its description, who may call it, and what it does.
+type route struct {
+	*huma.Operation
+	scope  Scope // none = no key is needed
+	handle func(s *Server, x *exchange) error
+}
+
+// routes is every operation of the API. Their descriptions are in openapi.go.
+//
+// The handlers write their answers themselves: huma's own reading of requests repeats submitted values in its errors, and
+// what replaces those errors is a variable of its package.
+func routes() []route {
+	d := describe()
+	return []route{
+		{d.accept, ScopeSend, (*Server).accept},
+		{d.listOutbox, ScopeRead, (*Server).listOutbox},
+		{d.getOutbox, ScopeRead, (*Server).getOutbox},
+		{d.openAPI, "", (*Server).openAPI},
+	}
+}
+
+func (s *Server) newRouter() http.Handler {
+	router := chi.NewRouter()
+	for _, rt := range routes() {
+		router.MethodFunc(rt.Method, rt.Path, s.serve(rt))
+	}
+	for path, page := range map[string]http.Handler{"/livez": s.cfg.Livez, "/readyz": s.cfg.Readyz, "/metrics": s.cfg.MetricsPage} {
+		if page != nil {
+			router.Method(http.MethodGet, path, page)
+			router.Method(http.MethodHead, path, page)
+		}
+	}
+	router.NotFound(s.serve(route{Operation: &huma.Operation{}, handle: notFound}))
+	router.MethodNotAllowed(s.serve(route{Operation: &huma.Operation{}, handle: func(_ *Server, x *exchange) error {
+		return methodNotAllowed(router, x)
+	}}))
+	return router
+}
+
+func notFound(*Server, *exchange) error {
+	return refuse(codeNotFound, "there is nothing at this path: see /openapi.json for what there is")
+}
+
+func methodNotAllowed(router chi.Router, x *exchange) error {
+	var allowed []string
+	for _, m := range []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"} {
+		if router.Match(chi.NewRouteContext(), m, x.r.URL.Path) {
+			allowed = append(allowed, m)
+		}
+	}
+	allow := strings.Join(allowed, ", ")
+	x.w.Header().Set("Allow", allow)
+	return refuse(codeMethodNotAllowed, "use "+allow+" here")
+}

@@ -1,0 +1,174 @@
+package producer
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// note is what a Go type cannot say of a field.
+type note struct {
+	doc     string
+	most    int // characters or elements
+	pattern string
+	words   []any
+	example any
+}
+
+// notes are the limits of the contract, by schema and field. Validation itself is not done by them.
+var notes = map[string]map[string]note{
+	"Notification": {
+		"id":             {doc: "The caller's own UUID for it; one is made when it is absent.", example: "0190163d-8694-739b-aea5-966c26f8ad91"},
+		"tenant":         {doc: "Whose notification it is.", pattern: `^[A-Za-z0-9._-]{1,64}$`, example: notify.DefaultTenant},
+		"channel":        {doc: "How it is delivered.", words: []any{"email", "sms", "push"}},
+		"recipient":      {doc: "One address, E.164 number, registration token, topic or condition."},
+		"recipient_type": {doc: "What recipient is; channel push only.", words: []any{"fcm", "topic", "condition"}},
+		"lane":           {doc: "How urgent it is.", words: []any{"normal"}},
+		"ordering_key":   {doc: "Notifications of one key are delivered in order; the bare recipient when it is absent.", most: 255},
+		"expires_at":     {doc: "No attempt starts later; 24 hours from now when it is absent."},
+		"reference":      {doc: "The caller's own word for it; it need not be unique.", most: 255},
+		"metadata":       {doc: "The caller's own data, at most 4 KiB."},
+		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it.", words: []any{"resend"}},
+	},
+	"Email": {
+		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
+		"reply_to":    {doc: "Where answers go.", most: 50},
+		"cc":          {doc: "Copies. recipient, cc and bcc are at most 50 mailboxes, and are delivered together or not at all.", most: 49},
+		"bcc":         {doc: "Copies that no header shows.", most: 49},
+		"subject":     {doc: "One line.", most: 998},
+		"text":        {doc: "The plain text. One of text and html is needed; with both the reader's program chooses."},
+		"html":        {doc: "The HTML."},
+		"headers":     {doc: "Headers that begin with X- or List-."},
+		"attachments": {doc: "Files."},
+	},
+	"Attachment": {
+		"filename":     {doc: "The name under which the file is shown.", most: 255},
+		"content_type": {doc: "Its media type; application/octet-stream when it is absent.", example: "application/pdf"},
+		"content":      {doc: "The file in standard base64."},
+		"content_id":   {doc: "Makes it an inline part, which the HTML shows as cid:ID.", pattern: `^[A-Za-z0-9._%+@-]{1,255}$`},
+	},
+	"SMS": {
+		"body":       {doc: "The text. One of body and media_urls is needed.", most: 1600},
+		"from":       {doc: "The sender: an E.164 number, short code or alphanumeric id; the gateway's own when it is absent.", example: "+15550123456"},
+		"media_urls": {doc: "https URLs of pictures and the like, which make it an MMS.", most: 10},
+	},
+	"Push": {
+		"title":        {doc: "Title, body, image and data are at most 4,096 bytes together, to a topic or condition 2,048."},
+		"image":        {doc: "An https URL."},
+		"data":         {doc: "Data for the app. FCM keeps from, message_type, google.* and gcm.* for itself."},
+		"collapse_key": {doc: "A later push of the same key replaces this one.", most: 64},
+		"priority":     {words: []any{"high", "normal"}},
+		"android":      {doc: "AndroidConfig of FCM v1."},
+		"apns":         {doc: "ApnsConfig of FCM v1."},
+		"webpush":      {doc: "WebpushConfig of FCM v1."},
+	},
+	"Captured": {
+		"summary": {doc: "The subject, the title or the beginning of the body."},
+		"file":    {doc: "Where the message is on the server."},
+		"content": {doc: "The message itself; only when one is asked for."},
+	},
+	"Fault": {
+		"pointer": {doc: "A JSON pointer as a URI fragment (RFC 6901).", example: "#/payload/subject"},
+		"code":    {words: []any{"required", "invalid", "too-long", "too-large", "unknown-field", "not-supported-yet"}},
+		"detail":  {doc: "What to do."},
+	},
+}
+
+// newSchemas describes every type of the API.
+func newSchemas() huma.Registry {
+	names := map[reflect.Type]string{
+		reflect.TypeFor[problem]():               "Problem",
+		reflect.TypeFor[accepted]():              "Accepted",
+		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
+	}
+	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
+		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
+	})
+	for _, t := range []reflect.Type{
+		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
+		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
+	} {
+		r.Schema(t, true, "")
+	}
+	all := r.Map()
+	for _, s := range all {
+		for _, p := range s.Properties {
+			p.Nullable = false // pointers and slices are Go's way to leave something out
+		}
+	}
+	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
+	for _, answer := range []string{"Accepted", "Captured", "CapturedPage", "Problem", "Fault"} {
+		all[answer].AdditionalProperties = nil // answers grow
+	}
+	for name, fields := range notes {
+		for field, n := range fields {
+			n.put(all[name].Properties[field])
+		}
+	}
+	for _, block := range []string{"android", "apns", "webpush"} {
+		all["Push"].Properties[block].Type = huma.TypeObject
+	}
+	describeNotification(all["Notification"])
+	return r
+}
+
+func (n note) put(s *huma.Schema) {
+	s.Description, s.Pattern, s.Enum = n.doc, n.pattern, n.words
+	if n.example != nil {
+		s.Examples = []any{n.example}
+	}
+	switch {
+	case n.most > 0 && s.Type == huma.TypeArray:
+		s.MaxItems = &n.most
+	case n.most > 0:
+		s.MaxLength = &n.most
+	}
+}
+
+// describeNotification says which payload belongs to which channel, and hides what is not supported yet.
+func describeNotification(s *huma.Schema) {
+	for _, later := range []string{"template", "send_at", "sensitive"} {
+		delete(s.Properties, later)
+	}
+	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
+	s.Required = []string{"channel", "recipient", "payload"}
+	for _, variant := range []struct{ channel, payload string }{{"email", "Email"}, {"sms", "SMS"}, {"push", "Push"}} {
+		s.OneOf = append(s.OneOf, &huma.Schema{Title: variant.channel, Properties: map[string]*huma.Schema{
+			"channel": {Const: variant.channel}, "payload": ref(variant.payload),
+		}})
+	}
+}
+
+func ref(name string) *huma.Schema { return &huma.Schema{Ref: "#/components/schemas/" + name} }
+
+func content[T any](schemas huma.Registry, name string) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(reflect.TypeFor[T](), true, name)}}
+}
+
+func examples() map[string]*huma.Example {
+	type object = map[string]any
+	return map[string]*huma.Example{
+		"email": {Value: object{"channel": "email", "recipient": "Ada Lovelace <ada@example.com>", "payload": object{
+			"from": "Acme <no-reply@acme.example>", "subject": "Your order", "text": "It is on its way.",
+		}}},
+		"sms": {Value: object{"channel": "sms", "recipient": "+15550123456", "payload": object{"from": "+15550199999", "body": "Your code is 123456."}}},
+		"push": {Value: object{"channel": "push", "recipient": "news", "recipient_type": "topic", "payload": object{
+			"title": "News", "body": "Something happened.", "data": object{"article": "42"},
+		}}},
+	}
+}
+
+// codesOf lists the codes that have a status.
+func codesOf(status int) (codes []code) {
+	for c, row := range problems {
+		if row.status == status {
+			codes = append(codes, c)
+		}
+	}
+	slices.Sort(codes)
+	return codes
+}
