@@ -34,7 +34,7 @@ func (j *job) again(at time.Time) kafka.Result {
 func backoff(id string, run, step, n int) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(id + "|" + strconv.Itoa(run) + "|" + strconv.Itoa(step)))
-	ceiling := min(backoffBase<<(n-1), backoffMost)
+	ceiling := min(backoffBase<<min(n-1, 5), backoffMost)
 	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), uint64(n))).Int64N(int64(ceiling)) + 1)
 }
 
