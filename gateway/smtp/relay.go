@@ -1,0 +1,201 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	gosmtp "github.com/wneessen/go-mail/smtp"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+)
+
+// How a connection is encrypted.
+const (
+	mandatory     = "mandatory"     // STARTTLS, or nothing is sent
+	implicit      = "implicit"      // from the first byte
+	opportunistic = "opportunistic" // STARTTLS when offered
+	plain         = "none"
+)
+
+// relay is whom to connect to, and how.
+type relay struct {
+	name     string // of the gateway, for remedies
+	host     string
+	address  string
+	helo     string
+	mode     string
+	tls      *tls.Config
+	username string
+	password config.Secret
+	log      *zap.Logger
+}
+
+func withDefaults(c config.SMTP) config.SMTP {
+	or(&c.Port, 587)
+	or(&c.TLS, mandatory)
+	or(&c.Connections, 16)
+	or(&c.IdleTimeout, 30*time.Second)
+	or(&c.ConnectionLifetime, 10*time.Minute)
+	or(&c.Timeout, 30*time.Second)
+	if c.HELO == "" {
+		c.HELO, _ = os.Hostname()
+	}
+	if c.HELO == "" || strings.ContainsFunc(c.HELO, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		c.HELO = "localhost"
+	}
+	return c
+}
+
+func or[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
+	fault := func(format string, args ...any) (relay, error) {
+		return relay{}, fmt.Errorf("gateways."+name+"."+format, args...)
+	}
+	switch {
+	case c.Host == "":
+		return fault("host: name the relay, such as smtp.example.com")
+	case c.Port < 1 || c.Port > 65535:
+		return fault("port: give 1 to 65535, 587 as a rule")
+	case c.TLS != mandatory && c.TLS != implicit && c.TLS != opportunistic && c.TLS != plain:
+		return fault("tls: give %s, %s, %s or %s", mandatory, implicit, opportunistic, plain)
+	case c.Connections < 1 || c.Connections > 10_000:
+		return fault("connections: give 1 to 10000")
+	case (c.Username == "") != (c.Password == ""):
+		return fault("password: give both username and password, or neither")
+	case c.Timeout < 0 || c.IdleTimeout < 0 || c.ConnectionLifetime < 0:
+		return fault("timeout: no duration may be negative")
+	}
+	if _, err := mail.ParseAddress(c.From); c.From != "" && err != nil {
+		return fault(`from: give one mailbox, such as "Acme <no-reply@acme.example>"`)
+	}
+	r := relay{
+		name: name, host: c.Host, address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), helo: c.HELO, mode: c.TLS,
+		tls:      &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12},
+		username: c.Username, password: c.Password, log: log,
+	}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return fault("ca_file: %w", err)
+		}
+		r.tls.RootCAs = x509.NewCertPool()
+		if !r.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return fault("ca_file: %s holds no certificate in PEM form", c.CAFile)
+		}
+	}
+	return r, nil
+}
+
+// connect makes c ready for mail: greeted, encrypted, authenticated. Its errors are failures.
+func (r relay) connect(ctx context.Context, c *connection) error {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", r.address)
+	if err != nil {
+		return r.judge(ctx, nil, &setback{at: atDial, err: err})
+	}
+	c.wire = &wire{Conn: raw}
+	release := c.wire.bind(ctx)
+	client, at, err := r.greet(c.wire)
+	if !release() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.broken = true
+		_ = c.wire.Close()
+		return r.judge(ctx, nil, &setback{at: at, err: err})
+	}
+	c.greeted(client)
+	return nil
+}
+
+// greet leads the dialogue up to the first mail; when it fails, at says where.
+func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
+	var conn net.Conn = w
+	if r.mode == implicit {
+		secure := tls.Client(w, r.tls)
+		if err := secure.Handshake(); err != nil { //nolint:noctx // the wire is bound to the context
+			return nil, atTLS, err
+		}
+		conn = secure
+	}
+	client, err = gosmtp.NewClient(conn, r.host)
+	if err != nil {
+		return nil, atGreeting, err
+	}
+	if err := client.Hello(r.helo); err != nil {
+		return nil, atHello, err
+	}
+	encrypted := r.mode == implicit
+	if offered, _ := client.Extension("STARTTLS"); r.mode == mandatory || r.mode == opportunistic && offered {
+		if !offered {
+			return nil, atTLS, errNoTLS
+		}
+		if err := client.StartTLS(r.tls); err != nil {
+			return nil, atTLS, err
+		}
+		encrypted = true
+	}
+	if !encrypted {
+		r.log.Debug("mail goes unencrypted", zap.String("gateway", r.name), zap.String("relay", r.address))
+	}
+	if r.username != "" {
+		if err := client.Auth(&login{relay: r, safe: encrypted || w.loopback()}); err != nil {
+			return nil, atAuth, err
+		}
+	}
+	return client, atAuth, nil
+}
+
+var (
+	errNoTLS  = errors.New("STARTTLS is not offered")
+	errNoAuth = errors.New("no way of authentication is offered that we know")
+	errUnsafe = errors.New("a password would go unencrypted")
+)
+
+// login chooses the way of authentication when the relay has told what it offers.
+type login struct {
+	relay
+	safe bool // encrypted, or never leaving this host
+	gosmtp.Auth
+}
+
+// Start begins with the first known mechanism that is offered.
+func (l *login) Start(server *gosmtp.ServerInfo) (string, []byte, error) {
+	if !l.safe {
+		return "", nil, errUnsafe
+	}
+	user, password := l.username, string(l.password)
+	for _, mechanism := range server.Auth {
+		switch strings.ToUpper(mechanism) {
+		case "PLAIN":
+			l.Auth = gosmtp.PlainAuth("", user, password, l.host, true)
+			return l.Auth.Start(server)
+		case "LOGIN":
+			l.Auth = gosmtp.LoginAuth(user, password, l.host, true)
+		case "SCRAM-SHA-256":
+			or(&l.Auth, gosmtp.ScramSHA256Auth(user, password))
+		case "CRAM-MD5":
+			or(&l.Auth, gosmtp.CRAMMD5Auth(user, password))
+		}
+	}
+	if l.Auth == nil {
+		return "", nil, errNoAuth
+	}
+	return l.Auth.Start(server)
+}

@@ -1,0 +1,156 @@
+// Package smtp hands mail to a relay by RFC 5321, over connections that are kept.
+//
+// It alone knows the relay's protocol and what its replies mean. One Send is one transaction for recipient, cc and bcc
+// together: all or nothing. Up to the final dot a lost connection means that nothing was sent (transient); after it, only
+// the relay knows (ambiguous). A reply decides by itself. Nothing is retried, but for one case: a kept connection that
+// turns out to be dead before the relay has answered anything is replaced within the same try.
+//
+// The attempt's context bounds everything, the wait for a free connection included.
+package smtp
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+var _ gateway.Sender = (*Sender)(nil)
+
+// Sender sends over one relay.
+type Sender struct {
+	relay relay
+	from  string // of mail that names none; may be empty
+	limit config.SMTP
+	pool  *puddle.Pool[*connection]
+
+	once   sync.Once
+	closed chan struct{}
+	reaper sync.WaitGroup
+}
+
+// New checks cfg and makes its sender; it connects to nothing yet. What cfg leaves zero has the documented default.
+func New(name string, cfg config.SMTP, log *zap.Logger) (*Sender, error) {
+	cfg = withDefaults(cfg)
+	r, err := newRelay(name, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{relay: r, from: cfg.From, limit: cfg, closed: make(chan struct{})}
+	s.pool, err = puddle.NewPool(&puddle.Config[*connection]{
+		MaxSize: int32(cfg.Connections), //nolint:gosec // bounded by newRelay
+		// Not connected yet: puddle would do that without the deadline of the Send that waits for it.
+		Constructor: func(context.Context) (*connection, error) { return &connection{}, nil },
+		Destructor:  (*connection).quit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.reaper.Go(s.reap)
+	return s, nil
+}
+
+// Send hands m to the relay. Its receipt has the relay's queue id or, if it told none, the Message-ID.
+func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	e, err := s.envelope(m)
+	if err != nil {
+		return notify.Receipt{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.limit.Timeout)
+	defer cancel()
+	for {
+		kept, err := s.acquire(ctx)
+		if err != nil {
+			return notify.Receipt{}, err
+		}
+		answer, lost := kept.Value().send(ctx, e)
+		s.release(kept)
+		switch {
+		case lost == nil:
+			return notify.Receipt{ProviderID: providerID(answer, e)}, nil
+		case lost.stale && ctx.Err() == nil:
+			continue // it is gone from the pool: another kept one, or a new one
+		default:
+			return notify.Receipt{}, s.relay.judge(ctx, e, lost)
+		}
+	}
+}
+
+// Check connects and authenticates on a connection of its own.
+func (s *Sender) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.limit.Timeout)
+	defer cancel()
+	var c connection
+	defer c.quit()
+	return s.relay.connect(ctx, &c)
+}
+
+// Close waits for what is being sent and says goodbye on every connection.
+func (s *Sender) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	s.pool.Close()
+	s.reaper.Wait()
+	return nil
+}
+
+func (s *Sender) acquire(ctx context.Context) (*puddle.Resource[*connection], error) {
+	for {
+		kept, err := s.pool.Acquire(ctx)
+		switch {
+		case errors.Is(err, puddle.ErrClosedPool):
+			return nil, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway is closed", Err: err}
+		case err != nil:
+			return nil, &notify.Failure{Verdict: notify.Transient, Reason: "no connection to the relay became free in time", Err: err}
+		case s.tired(kept):
+			kept.Destroy()
+			continue
+		}
+		if c := kept.Value(); !c.ready() {
+			if err := s.relay.connect(ctx, c); err != nil {
+				kept.Destroy()
+				return nil, err
+			}
+		}
+		return kept, nil
+	}
+}
+
+func (s *Sender) release(kept *puddle.Resource[*connection]) {
+	if kept.Value().broken || time.Since(kept.CreationTime()) > s.limit.ConnectionLifetime {
+		kept.Destroy()
+		return
+	}
+	kept.Release()
+}
+
+// tired: relays drop what is idle, and say so only when it is used again.
+func (s *Sender) tired(kept *puddle.Resource[*connection]) bool {
+	return kept.IdleDuration() > s.limit.IdleTimeout
+}
+
+// reap closes idle connections on time, also when nothing is sent any more.
+func (s *Sender) reap() {
+	tick := time.NewTicker(max(s.limit.IdleTimeout/2, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.closed:
+			return
+		case <-tick.C:
+		}
+		for _, kept := range s.pool.AcquireAllIdle() {
+			if s.tired(kept) {
+				kept.Destroy()
+			} else {
+				kept.ReleaseUnused()
+			}
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package smtp
+
+import (
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestConformance: over a relay that takes pipelining, one that does not, one with STARTTLS and one with implicit TLS.
+func TestConformance(t *testing.T) {
+	ca, cert := authority(t)
+	for name, v := range map[string]struct {
+		set  func(*fake)
+		conf func(*config.SMTP)
+	}{
+		"pipelining": {func(f *fake) { f.ext = []string{"PIPELINING", "SIZE 10000000"} }, func(*config.SMTP) {}},
+		"one by one": {func(*fake) {}, func(*config.SMTP) {}},
+		"STARTTLS":   {func(f *fake) { f.tls, f.ext = cert, []string{"PIPELINING"} }, func(c *config.SMTP) { c.TLS, c.CAFile = mandatory, ca }},
+		"implicit":   {func(f *fake) { f.tls, f.implicit = cert, true }, func(c *config.SMTP) { c.TLS, c.CAFile = implicit, ca }},
+	} {
+		t.Run(name, func(t *testing.T) { gatewaytest.Run(t, suite(v.set, v.conf)) })
+	}
+}
+
+func suite(set func(*fake), conf func(*config.SMTP)) gatewaytest.Suite[*fake] {
+	says := func(at step, reply string) func(*fake) {
+		return func(f *fake) {
+			f.on(at, act{reply: reply})
+			if at == atGreeting || at == atHello || at == atAuth {
+				f.hangUp() // so that a new connection is made, and meets this
+			}
+		}
+	}
+	type c = gatewaytest.Case[*fake]
+	return gatewaytest.Suite[*fake]{
+		Fake: func(t testing.TB) *fake { return newFake(t, func(f *fake) { f.auth = true }, set) },
+		New: func(t testing.TB, f *fake, log *zap.Logger) gateway.Sender {
+			cfg := f.config()
+			cfg.Connections = 4
+			conf(&cfg)
+			s, err := New("mail", cfg, log)
+			require.NoError(t, err)
+			return s
+		},
+		Messages:  []func(int) *notify.Message{gatewaytest.Email},
+		Accept:    (*fake).accept,
+		Refuse:    says(atAuth, "535 5.7.8 no {user} with {pass} or {plain}"),
+		Delivered: (*fake).delivered,
+		Secrets:   []string{pass, user, base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + pass))},
+		Replies: []c{
+			{Name: "policy", Reply: says(atDot, "554 5.7.1 spam: {body}"), Want: notify.Permanent, WantCode: "554 5.7.1"},
+			{Name: "sender", Reply: says(atMail, "553 5.7.1 not you, {user}"), Want: notify.Permanent, WantReason: "the sender"},
+			{Name: "no such user", Reply: says(atRcpt, "550-5.1.1 <{to}>:\r\n550 5.1.1 {local} is unknown"), Want: notify.Permanent, WantGone: true, WantCode: "550 5.1.1", WantReason: notify.ReasonRecipientGone},
+			{Name: "mailbox full", Reply: says(atRcpt, "552 5.2.2 {local} over quota"), Want: notify.Transient, WantCode: "552 5.2.2"},
+			{Name: "busy", Reply: says(atMail, "451 4.3.0 later"), Want: notify.Transient},
+			{Name: "closing", Reply: says(atMail, "421 4.3.2 closing"), Want: notify.Transient},
+			{Name: "closing after the dot", Reply: says(atDot, "421 4.3.2 closing"), Want: notify.Transient},
+			{Name: "greylisted", Reply: says(atRcpt, "450 4.7.1 {to} greylisted, try again in 5 minutes"), Want: notify.Throttled, WantAfter: 5 * time.Minute},
+			{Name: "too many connections", Reply: says(atGreeting, "421 4.7.0 too many connections"), Want: notify.Throttled},
+			{Name: "must authenticate", Reply: says(atMail, "530 5.7.0 log in as {user}"), Want: notify.Unavailable, WantRemedy: "gateways.mail.username"},
+			{Name: "blocked", Reply: says(atGreeting, "554 5.7.1 go away"), Want: notify.Unavailable},
+			{Name: "login busy", Reply: says(atAuth, "454 4.7.0 later"), Want: notify.Transient},
+			{Name: "babble", Kind: gatewaytest.Garbled, Reply: says(atMail, "hello {user}"), Want: notify.Transient},
+			{Name: "wrong turn", Kind: gatewaytest.Garbled, Reply: says(atData, "250 {to}"), Want: notify.Transient},
+			{Name: "babble after the dot", Kind: gatewaytest.Garbled, Reply: says(atDot, "<html>{body}"), Want: notify.Ambiguous},
+		},
+		Steps: steps(atGreeting, atHello, atAuth, atMail, atRcpt, atData, atDot),
+	}
+}
+
+func steps(all ...step) (out []gatewaytest.Step[*fake]) {
+	for _, at := range all {
+		out = append(out, gatewaytest.Step[*fake]{
+			Name: string(at), Written: at == atDot,
+			Lose: func(f *fake) { f.on(at, act{drop: true}) },
+			Hang: func(f *fake) <-chan struct{} {
+				reached := make(chan struct{})
+				f.on(at, act{silent: reached})
+				return reached
+			},
+		})
+	}
+	return out
+}
