@@ -29,6 +29,7 @@ type PublisherConfig struct {
 	MaxBytes        int64         // of them, encoded; 64 MiB, and never less than one record of the largest size
 	MaxMessageBytes int           // the smallest max.message.bytes of the topics; 1,048,588, the brokers' default
 	Timeout         time.Duration // after which [Publisher.Publish] gives up; 5s
+	CloseTimeout    time.Duration // for which the end of Run waits for what is in hand; 5s
 	Persistent      bool          // for workers: sit out an outage instead of failing fast
 	Log             *zap.Logger
 }
@@ -59,6 +60,7 @@ func NewPublisher(cfg Config, pc PublisherConfig) *Publisher {
 	pc.MaxMessageBytes = cmp.Or(pc.MaxMessageBytes, 1_048_588)
 	pc.MaxBytes = max(cmp.Or(pc.MaxBytes, 64<<20), int64(pc.MaxMessageBytes))
 	pc.Timeout = cmp.Or(pc.Timeout, 5*time.Second)
+	pc.CloseTimeout = cmp.Or(pc.CloseTimeout, 5*time.Second)
 	if pc.Log == nil {
 		pc.Log = zap.NewNop()
 	}

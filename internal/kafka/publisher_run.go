@@ -14,7 +14,6 @@ import (
 const (
 	reconnectPause = 500 * time.Millisecond
 	logPause       = 10 * time.Second
-	closePatience  = 5 * time.Second
 	silence        = 5 * time.Second // without an answer, until Ready says so
 )
 
@@ -22,7 +21,7 @@ const (
 // the rest with [ErrUnavailable]. Kafka not being there is no error: it is tried again for ever, and logged.
 func (p *Publisher) Run(ctx context.Context) error {
 	var old sync.WaitGroup
-	defer waitFor(&old, closePatience)
+	defer waitFor(&old, p.pc.CloseTimeout)
 	for {
 		c := p.connect(ctx)
 		if c == nil {
@@ -41,7 +40,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 }
 
 func (p *Publisher) finish(c *uplink, old *sync.WaitGroup) {
-	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), p.pc.CloseTimeout)
 	defer cancel()
 	c.drain(ctx)
 	c.abandon(errClosed)

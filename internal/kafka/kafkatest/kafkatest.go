@@ -101,6 +101,25 @@ func Records(t testing.TB, brokers []string, topic string, n int) []*sarama.Cons
 	return take(t, all, n)
 }
 
+// All reads what the topic holds now.
+func All(t testing.TB, brokers []string, topic string) []*sarama.ConsumerMessage {
+	t.Helper()
+	c, err := sarama.NewClient(brokers, config())
+	require.NoError(t, err)
+	defer c.Close()
+	partitions, err := c.Partitions(topic)
+	require.NoError(t, err)
+	n := int64(0)
+	for _, p := range partitions {
+		oldest, err := c.GetOffset(topic, p, sarama.OffsetOldest)
+		require.NoError(t, err)
+		newest, err := c.GetOffset(topic, p, sarama.OffsetNewest)
+		require.NoError(t, err)
+		n += newest - oldest
+	}
+	return Records(t, brokers, topic, int(n))
+}
+
 func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, done <-chan struct{}) {
 	for m := range pc.Messages() {
 		select {

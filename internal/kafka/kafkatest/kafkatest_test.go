@@ -24,4 +24,5 @@ func TestRecords(t *testing.T) {
 	_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(make([]byte, 3000))})
 	require.ErrorIs(t, err, sarama.ErrMessageSizeTooLarge, "the topic's own limit holds")
 	require.Len(t, kafkatest.Records(t, brokers, topic, 10), 10)
+	require.Len(t, kafkatest.All(t, brokers, topic), 10)
 }
