@@ -48,3 +48,13 @@ func decodeMetadata(s string) (metadata, error) {
 	}
 	return metadata{ledger: ledger, count: int32(count), bitmap: bitmap}, nil
 }
+
+// LedgerNeeded says from which offset on the ledger is still needed by whoever takes over a job partition whose commit
+// carries that metadata, and in which of the ledger's partitions. ok is false when the metadata does not say.
+func LedgerNeeded(jobPartition int32, metadata string) (partition int32, offset int64, ok bool) {
+	m, err := decodeMetadata(metadata)
+	if err != nil {
+		return 0, 0, false
+	}
+	return jobPartition % m.count, m.ledger, true
+}

@@ -12,13 +12,19 @@ import (
 	"go.uber.org/zap/zaptest"
 )
 
-// TestMain checks that no goroutine is left behind, or lives as a worker process when a test asks for one.
+// TestMain checks that no goroutine is left behind, or lives as a worker or a broker when a test asks for one.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(beChild(spec))
 	}
+	if spec := os.Getenv(brokerEnv); spec != "" {
+		os.Exit(beBroker(spec))
+	}
 	// The tests' own clients keep their metrics; the project's do not.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// Sarama's circuit breaker, once open, sleeps ten seconds and cannot be woken.
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"))
 }
 
 func signalContext() (context.Context, context.CancelFunc) {

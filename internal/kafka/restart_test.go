@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func (f *field) finish(mayRepeat int) {
 	n, repeated := f.sink.distinct()
 	f.t.Logf("%s; %d jobs, at most %d may be repeated", f.sink, f.jobs, mayRepeat)
 	require.Equal(f.t, f.jobs, n)
-	require.LessOrEqual(f.t, repeated, mayRepeat)
+	require.LessOrEqual(f.t, repeated, mayRepeat, "%s", strings.Join(f.sink.repetitions(), "\n"))
 	require.Zero(f.t, f.sink.disorder)
 }
 

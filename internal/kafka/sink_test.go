@@ -22,6 +22,7 @@ type sink struct {
 	last     map[string]int // newest number taken of each key
 	disorder int            // first deliveries that came before an earlier one of their key
 	open     map[string]map[string]bool
+	takers   map[string][]string // who took each id, and when
 	total    int
 	changed  chan struct{} // closed and replaced whenever something is taken
 }
@@ -29,7 +30,7 @@ type sink struct {
 func newSink(t testing.TB, delay time.Duration) *sink {
 	s := &sink{
 		delay: delay, taken: map[string]int{}, last: map[string]int{},
-		open: map[string]map[string]bool{}, changed: make(chan struct{}),
+		open: map[string]map[string]bool{}, takers: map[string][]string{}, changed: make(chan struct{}),
 	}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.Config.ConnState = func(net.Conn, http.ConnState) {}
@@ -57,6 +58,7 @@ func (s *sink) take(worker, key string, number int) {
 	defer s.mu.Unlock()
 	id := key + "/" + strconv.Itoa(number)
 	s.taken[id]++
+	s.takers[id] = append(s.takers[id], worker+" at "+time.Now().Format("05.000"))
 	s.total++
 	if s.taken[id] == 1 {
 		if number < s.last[key] {
@@ -114,4 +116,17 @@ func (s *sink) await(t testing.TB, n int, limit time.Duration) {
 func (s *sink) String() string {
 	n, repeated := s.distinct()
 	return fmt.Sprintf("%d delivered, %d repeated, %d out of order", n, repeated, s.disorder)
+}
+
+// repetitions tells who took what was taken more than once.
+func (s *sink) repetitions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for id, by := range s.takers {
+		if len(by) > 1 {
+			out = append(out, id+": "+strings.Join(by, ", "))
+		}
+	}
+	return out
 }
