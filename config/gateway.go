@@ -62,3 +62,31 @@ type Gateway struct {
 	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
 	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }
+
+// Timeout is the deadline of one attempt through g.
+func (g Gateway) Timeout() time.Duration {
+	switch {
+	case g.SMTP != nil:
+		return g.SMTP.Timeout
+	case g.Twilio != nil:
+		return g.Twilio.Timeout
+	case g.FCM != nil:
+		return g.FCM.Timeout
+	case g.Sim != nil:
+		return g.Sim.Timeout
+	default:
+		return 8 * time.Second
+	}
+}
+
+// HasSender reports whether g knows a sender for messages that name none. What sends nothing needs none.
+func (g Gateway) HasSender() bool {
+	switch {
+	case g.SMTP != nil:
+		return g.SMTP.From != ""
+	case g.Twilio != nil:
+		return g.Twilio.From != "" || g.Twilio.MessagingServiceSID != ""
+	default:
+		return true
+	}
+}
