@@ -55,6 +55,20 @@ check-tidy:
 	go mod tidy -diff
 	go mod verify >/dev/null
 
+# The generators write below the folder where they run: here for `make generate`, elsewhere to compare.
+GENERATED  := configs/laudspeaker.yaml docs/configuration.md docs/openapi.json
+GENERATORS := config/gen producer/gen
+
+generate: ## write configs/laudspeaker.yaml, docs/configuration.md and docs/openapi.json from the code
+	@for generator in $(GENERATORS); do go run ./$$generator; done
+
+check-generated:
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir "$$fresh"/configs "$$fresh"/docs; \
+	for generator in $(GENERATORS); do go build -o "$$fresh/gen" ./$$generator; (cd "$$fresh" && ./gen); done; \
+	for file in $(GENERATED); do \
+		diff -u $$file "$$fresh/$$file" || { echo "$$file is not what the code says: make generate"; exit 1; }; \
+	done
+
 # -count=1: go test's cache does not see what the tests ask of go list.
 check-star:
 	go test -count=1 ./internal/house

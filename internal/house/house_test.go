@@ -20,7 +20,10 @@ var star = map[string]edges{
 	"cmd": {code: []string{"*"}},
 
 	"producer": {code: []string{"internal/notify", "internal/validate"}},
-	"worker":   {code: []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"}},
+	"worker": {
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
+		tests: []string{"internal/dispatcher"},
+	},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},
@@ -41,6 +44,7 @@ var star = map[string]edges{
 	"internal/notify": {},
 	"config":          {},
 	"config/gen":      {code: []string{"config"}},
+	"producer/gen":    {code: []string{"producer"}},
 	"internal/kafka":  {tests: []string{"internal/kafka/embedded", "internal/kafka/kafkatest"}},
 	"internal/house":  {},
 }
