@@ -1,0 +1,174 @@
+package fcm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"firebase.google.com/go/v4/messaging"
+)
+
+// The platform blocks are FCM's JSON, and the SDK's types are narrower than FCM: fields that they do not know would be
+// dropped on the way without a word. So every block is read into its type, written out again and compared. What is lost
+// is refused, by name.
+
+func android(raw json.RawMessage) (*messaging.AndroidConfig, error) {
+	var lights *messaging.LightSettings
+	config, err := block[messaging.AndroidConfig]("android", raw, func(b map[string]any) (err error) {
+		lights, err = prepareAndroid(b)
+		return err
+	})
+	if err == nil && lights != nil {
+		config.Notification.LightSettings = lights
+	}
+	return config, err
+}
+
+func apns(raw json.RawMessage) (*messaging.APNSConfig, error) {
+	config, err := block[messaging.APNSConfig]("apns", raw, nil)
+	if err == nil && config.Payload != nil && config.Payload.Aps == nil {
+		config.Payload.Aps = &messaging.Aps{} // the SDK would write null
+	}
+	return config, err
+}
+
+func webpush(raw json.RawMessage) (*messaging.WebpushConfig, error) {
+	return block[messaging.WebpushConfig]("webpush", raw, nil)
+}
+
+// block reads a platform block; an absent one is empty. prepare takes out of it what the SDK reads wrongly.
+func block[T any](name string, raw json.RawMessage, prepare func(map[string]any) error) (*T, error) {
+	given, err := object(raw)
+	if err != nil {
+		return nil, fmt.Errorf("payload.%s must be a JSON object", name)
+	}
+	if prepare != nil {
+		if err := prepare(given); err != nil {
+			return nil, fmt.Errorf("payload.%s.%w", name, err)
+		}
+	}
+	text, err := json.Marshal(given)
+	if err != nil {
+		return nil, fmt.Errorf("payload.%s must be a JSON object", name)
+	}
+	out := new(T)
+	if json.Unmarshal(text, out) != nil { // its text holds values
+		return nil, fmt.Errorf("payload.%s has a value of the wrong type or one that FCM does not know", name)
+	}
+	again, err := json.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("payload.%s cannot be written as FCM's JSON", name)
+	}
+	kept, err := object(again)
+	if err != nil {
+		return nil, fmt.Errorf("payload.%s cannot be written as FCM's JSON", name)
+	}
+	if path, lost := missing("payload."+name, given, kept); lost {
+		return nil, fmt.Errorf("%s would not reach FCM as it is; see the fields of projects.messages in FCM's reference and use their names there", path)
+	}
+	return out, nil
+}
+
+func object(raw []byte) (map[string]any, error) {
+	if len(raw) == 0 {
+		return map[string]any{}, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var o map[string]any
+	if err := d.Decode(&o); err != nil {
+		return nil, err
+	}
+	if d.More() {
+		return nil, errors.New("more than one value")
+	}
+	if o == nil { // null
+		o = map[string]any{}
+	}
+	return o, nil
+}
+
+// missing gives the path of the first value of given that kept does not have.
+func missing(path string, given, kept any) (string, bool) {
+	switch g := given.(type) {
+	case map[string]any:
+		k, ok := kept.(map[string]any)
+		if !ok {
+			return path, true
+		}
+		for name, value := range g {
+			other, there := k[name]
+			if !there && empty(value) {
+				continue
+			}
+			if p, lost := missing(join(path, name), value, other); lost || !there {
+				return p, true
+			}
+		}
+	case []any:
+		k, ok := kept.([]any)
+		if !ok || len(g) != len(k) {
+			return path, true
+		}
+		for i := range g {
+			if p, lost := missing(fmt.Sprintf("%s[%d]", path, i), g[i], k[i]); lost {
+				return p, true
+			}
+		}
+	case json.Number:
+		k, ok := kept.(json.Number)
+		return path, !ok || !sameNumber(g, k)
+	default:
+		return path, given != kept
+	}
+	return path, false
+}
+
+// empty values are FCM's defaults, which the SDK leaves out. A zero is not: a badge of 0 means something.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return !slices.ContainsFunc(values(v), func(v any) bool { return !empty(v) })
+	}
+	return false
+}
+
+func values(m map[string]any) (all []any) {
+	for _, v := range m {
+		all = append(all, v)
+	}
+	return all
+}
+
+// sameNumber knows 1 and 1.0 as one, and large integers only by their digits.
+func sameNumber(a, b json.Number) bool {
+	if a == b {
+		return true
+	}
+	const exact = 1 << 53
+	x, errX := strconv.ParseFloat(string(a), 64)
+	y, errY := strconv.ParseFloat(string(b), 64)
+	return errX == nil && errY == nil && x == y && x < exact && x > -exact
+}
+
+// fieldName is a field's name; others are the caller's own words and not repeated.
+var fieldName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
+
+func join(path, name string) string {
+	if !fieldName.MatchString(name) {
+		return path
+	}
+	return path + "." + name
+}

@@ -1,0 +1,116 @@
+// Package fcm sends push messages through Firebase Cloud Messaging, HTTP v1
+// (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
+//
+// It alone knows FCM's message, its error codes and Google's credentials. It makes one request a try: the SDK's own
+// retries are switched off (transport.go), for FCM has been seen to deliver what it answered with a 503. FCM has no
+// idempotency key either, so a message carries ids by which a device shows a repeated one once (message.go).
+package fcm
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"firebase.google.com/go/v4/messaging"
+	gofcm "github.com/appleboy/go-fcm"
+	"google.golang.org/api/option"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const google = "https://fcm.googleapis.com"
+
+// Sender is one Firebase project.
+type Sender struct {
+	timeout     time.Duration
+	base        *url.URL
+	http        *http.Transport
+	credentials *credentials
+	client      *gofcm.Client
+	closed      atomic.Bool
+}
+
+var _ gateway.Sender = (*Sender)(nil)
+
+// New checks the section of the gateway called name and reads its credentials; FCM is not asked before the first message.
+func New(name string, cfg config.FCM) (*Sender, error) {
+	base, err := check(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{timeout: cfg.Timeout, base: base, http: gateway.NewTransport()}
+	project, err := s.authenticate(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	// The HTTP client is given as an option of the SDK: go-fcm's own WithHTTPClient would want a service account's JSON
+	// and follow redirects.
+	s.client, err = gofcm.NewClient(context.Background(),
+		gofcm.WithProjectID(project),
+		gofcm.WithEndpoint(base.String()+"/v1"),
+		gofcm.WithCustomClientOption(option.WithHTTPClient(&http.Client{Transport: transport(s.roundTrip), CheckRedirect: stay})),
+	)
+	if err != nil {
+		s.credentials.close()
+		return nil, fault(name, "", "the Firebase client cannot be made: "+err.Error())
+	}
+	return s, nil
+}
+
+// Send sends one message to a device, a topic or a condition.
+func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	message, err := build(m, time.Now())
+	if err != nil {
+		return notify.Receipt{}, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": " + err.Error()}
+	}
+	id, f := s.call(ctx, s.client.Send, message)
+	if f != nil {
+		return notify.Receipt{}, f
+	}
+	return notify.Receipt{ProviderID: id}, nil
+}
+
+// Check lets FCM validate a message to a topic, which it does not send.
+func (s *Sender) Check(ctx context.Context) error {
+	_, f := s.call(ctx, s.client.SendDryRun, &messaging.Message{Topic: "laudspeaker-check"})
+	if f != nil {
+		return f
+	}
+	return nil
+}
+
+// Close ends the connections.
+func (s *Sender) Close() error {
+	s.closed.Store(true)
+	s.credentials.close()
+	s.http.CloseIdleConnections()
+	return nil
+}
+
+// send is one of the SDK's calls. They take many messages; one invalid message fails all, so each goes alone.
+type send func(context.Context, ...*messaging.Message) (*messaging.BatchResponse, error)
+
+func (s *Sender) call(ctx context.Context, send send, m *messaging.Message) (id string, f *notify.Failure) {
+	if s.closed.Load() {
+		return "", (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
+	}
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	var r record
+	batch, err := send(r.attach(ctx), m)
+	if err == nil {
+		id, err = batch.Responses[0].MessageID, batch.Responses[0].Error
+	}
+	f = judge(&r, id, err, time.Now())
+	if f != nil && f.Verdict == notify.Unavailable {
+		s.credentials.forget() // so that the next attempt takes what the operator has mended
+	}
+	return id, f
+}
