@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -28,7 +29,7 @@ func (c *checker) mailbox(at, s string) (mailbox, address string) {
 		c.invalid(at, remedy)
 		return "", ""
 	}
-	if strings.ContainsFunc(parsed.Name, unicode.IsControl) { // an encoded word can hold what the line may not
+	if strings.ContainsFunc(parsed.Name, unicode.IsControl) || !utf8.ValidString(parsed.Name) { // an encoded word can hold what the line may not
 		c.invalid(at, "take control characters out of the name")
 		return "", ""
 	}

@@ -109,7 +109,10 @@ func (c *checker) options(n *notify.Notification) {
 	} else if len(n.Tenant) > 64 || strings.Trim(n.Tenant, letters+digits+"._-") != "" {
 		c.invalid("#/tenant", "give 1 to 64 letters, digits, dots, hyphens or underscores")
 	}
-	if n.RecipientType != "" && n.Channel.Known() && n.Channel != notify.ChannelPush {
+	switch {
+	case n.Channel == notify.ChannelPush && n.RecipientType == "":
+		n.RecipientType = notify.RecipientFCM
+	case n.Channel.Known() && n.Channel != notify.ChannelPush && n.RecipientType != "":
 		c.invalid("#/recipient_type", "leave it out: it belongs to channel push")
 	}
 	c.lane(n)
@@ -192,6 +195,7 @@ func (c *checker) payload(m *notify.Message) {
 		m.Push = c.readPush("#/payload")
 	}
 	if c.end(); c.bad != "" {
+		m.Email, m.SMS, m.Push = nil, nil, nil
 		c.invalid("#/payload", "give a JSON object: "+c.bad)
 	}
 }

@@ -91,7 +91,7 @@ func (c *checker) bytes(at string) []byte {
 	}
 	b, err := base64.StdEncoding.DecodeString(c.text())
 	if err != nil {
-		c.invalid(at, "give the file as standard base64 with padding (RFC 4648 §4)")
+		c.invalid(at, "give the file as standard base64 with padding (RFC 4648, section 4)")
 	}
 	return b
 }

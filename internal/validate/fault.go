@@ -95,7 +95,7 @@ func nearest(key string, known []string) string {
 	}
 	best, least := "", 3
 	for _, k := range known {
-		if d := distance(plain(key), plain(k)); d < least && d*3 <= len(k) {
+		if d := distance(plain(key), plain(k)); d < least && d*2 <= len(k) {
 			best, least = k, d
 		}
 	}

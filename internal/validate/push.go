@@ -87,9 +87,6 @@ func (c *checker) data(at string, all map[string]string) {
 // target checks whom a push is for, and gives it as FCM wants it.
 func (c *checker) target(n *notify.Notification) string {
 	const at = "#/recipient"
-	if n.RecipientType == "" {
-		n.RecipientType = notify.RecipientFCM
-	}
 	switch n.RecipientType {
 	case notify.RecipientFCM:
 		return c.device(at, n.Recipient)

@@ -1,0 +1,305 @@
+package validate
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const small = `{"channel":"email","recipient":"eve@test.example","payload":{"from":"shop@test.example","subject":"s","text":"t"}}`
+
+func TestMalformed(t *testing.T) {
+	for name, raw := range map[string]string{
+		"nothing":              "",
+		"white space":          " \n",
+		"a word":               "notification",
+		"cut off":              small[:len(small)-1],
+		"trailing data":        small + "{}",
+		"trailing comma":       `{"channel":"email",}`,
+		"single quotes":        `{'channel':'email'}`,
+		"a comment":            `{/* */}`,
+		"not UTF-8":            "{\"channel\":\"\xff\"}",
+		"a byte order mark":    "\ufeff" + small,
+		"a NUL":                "{\"channel\":\"\x00\"}",
+		"an unknown escape":    `{"channel":"\q"}`,
+		"half an escape":       `{"channel":"\u12"}`,
+		"a leading zero":       `{"channel":01}`,
+		"not a number":         `{"channel":NaN}`,
+		"deeper than anything": strings.Repeat(`{"a":`, 100_000),
+		"deep in the payload":  `{"payload":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, warnings, faults := Decode([]byte(raw), false)
+			require.Nil(t, n)
+			require.Empty(t, warnings)
+			require.Len(t, faults, 1)
+			require.Equal(t, Malformed, faults[0].Code)
+			require.Regexp(t, `at byte \d+$`, faults[0].Detail)
+		})
+	}
+}
+
+func TestNotAnObject(t *testing.T) {
+	for _, raw := range []string{"[]", "7", `"text"`, "null", "true"} {
+		n, _, faults := Decode([]byte(raw), true)
+		require.Nil(t, n)
+		require.Len(t, faults, 1)
+		require.Equal(t, notify.FaultInvalid, faults[0].Code)
+	}
+}
+
+func TestTwice(t *testing.T) {
+	for raw, pointer := range map[string]string{
+		`{"recipient":"a","recipient":"b"}`:                                                                                        "#/recipient",
+		`{"recipient":null,"recipient":"b"}`:                                                                                       "#/recipient",
+		`{"metadata":{"a":"1","a":"1"}}`:                                                                                           "#/metadata/a",
+		`{"channel":"email","payload":{"subject":"a","subject":"a"}}`:                                                              "#/payload/subject",
+		`{"channel":"push","payload":{"android":{"ttl":"1s","ttl":"1s"}}}`:                                                         "#/payload/android/ttl",
+		`{"channel":"push","payload":{"apns":{"payload":{"mine":1,"mine":2}}}}`:                                                    "#/payload/apns/payload/mine",
+		`{"channel":"push","payload":{"apns":{"payload":{"mine":{"a":1,"\u0061":2}}}}}`:                                            "#/payload/apns/payload/mine/a",
+		`{"channel":"email","payload":{"attachments":[{"filename":"a","content":""},{"filename":"a","content":"","content":""}]}}`: "#/payload/attachments/1/content",
+	} {
+		_, _, faults := inspect([]byte(raw), true)
+		require.True(t, has(faults, pointer), "%s: %s", raw, faults)
+		for _, f := range faults {
+			if f.Pointer == pointer {
+				require.Contains(t, f.Detail, "twice")
+			}
+		}
+	}
+}
+
+// Half a surrogate pair is legal JSON and no text: encoding/json would put a question mark in its place.
+func TestUnpairedSurrogates(t *testing.T) {
+	for _, raw := range []string{
+		`{"reference":"\ud800"}`, `{"reference":"\ude00\ud83d"}`, `{"reference":"\ud83dx"}`,
+	} {
+		_, _, faults := Decode([]byte(raw), true)
+		require.Equal(t, "#/reference", faults[0].Pointer)
+	}
+	n, _, faults := Decode([]byte(`{"reference":"\ud83c\udf89"}`), true)
+	require.Empty(t, faults)
+	require.Equal(t, "🎉", n.Reference)
+}
+
+func TestUnknownFieldsOnTheBusAreWarnings(t *testing.T) {
+	raw := `{"prio":1,"someone@test.example":{"a":[1]},"\u0000":1,` + strings.Repeat(`"more":1,`, 20) + small[1:]
+	n, warnings, faults := Decode([]byte(raw), false)
+	require.Empty(t, faults)
+	require.Equal(t, "eve@test.example", n.Recipient)
+	require.Len(t, warnings, maxWarnings)
+	require.Equal(t, "unknown field prio was ignored", warnings[0])
+	require.Equal(t, "an unknown field was ignored", warnings[1])
+}
+
+func TestHints(t *testing.T) {
+	for key, want := range map[string]string{
+		"subjct": "subject", "Subject": "subject", "SUBJECT": "subject", "replyTo": "reply_to", "reply-to": "reply_to", "attachment": "attachments", "htlm": "html",
+		"colour": "", "x": "", "txt": "text", strings.Repeat("subject", 10): "",
+	} {
+		require.Equal(t, want, nearest(key, emailFields), key)
+	}
+}
+
+func TestDefaultFrom(t *testing.T) {
+	n := &notify.Notification{Channel: notify.ChannelSMS, Recipient: "+15557654321", Payload: []byte(`{"body":"x"}`)}
+	_, faults := Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}}.Check(n)
+	require.True(t, has(faults, "#/payload/from"))
+	_, faults = Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelSMS: true}}.Check(n)
+	require.Empty(t, faults)
+}
+
+func TestCheckFillsIn(t *testing.T) {
+	n := &notify.Notification{
+		ID: "0190163D-8694-739B-AEA5-966C26F8AD91", Channel: notify.ChannelPush, Recipient: "/topics/news", RecipientType: "topic",
+		Payload: []byte(`{"body":"x","android":{"ttl":"1s"}}`),
+	}
+	m, faults := Rules{}.Check(n)
+	require.Empty(t, faults)
+	require.Equal(t, notify.DefaultTenant, n.Tenant)
+	require.Equal(t, notify.LaneNormal, n.Lane)
+	require.Equal(t, "0190163d-8694-739b-aea5-966c26f8ad91", m.ID)
+	require.Equal(t, "news", m.Address)
+	require.JSONEq(t, `{"ttl":"1s"}`, string(m.Push.Android))
+	n = &notify.Notification{Channel: notify.ChannelPush, Recipient: "token", Payload: []byte(`{"body":"x"}`)}
+	m, faults = Rules{}.Check(n)
+	require.Empty(t, faults)
+	require.Equal(t, notify.RecipientFCM, m.RecipientType)
+}
+
+// A notification that was made by a program and not read from JSON can hold what JSON cannot.
+func TestCheckOfWhatWasNotDecoded(t *testing.T) {
+	sound := notify.Notification{Channel: notify.ChannelSMS, Recipient: "+15557654321", Payload: []byte(`{"body":"x","from":"Acme"}`)}
+	for pointer, change := range map[string]func(*notify.Notification){
+		"#/reference":    func(n *notify.Notification) { n.Reference = "\xff" },
+		"#/ordering_key": func(n *notify.Notification) { n.OrderingKey = "\xff" },
+		"#/metadata/k":   func(n *notify.Notification) { n.Metadata = map[string]string{"k": "\xff"} },
+		"#/metadata":     func(n *notify.Notification) { n.Metadata = map[string]string{"\xff": "v"} },
+		"#/payload":      func(n *notify.Notification) { n.Payload = []byte(`{"body":"x"`) },
+		"#/recipient":    func(n *notify.Notification) { n.Recipient = "+1555765432\xff" },
+	} {
+		n := sound
+		change(&n)
+		m, faults := Rules{}.Check(&n)
+		require.Nil(t, m)
+		require.Len(t, faults, 1, pointer)
+		require.Equal(t, pointer, faults[0].Pointer)
+	}
+	n := sound
+	n.Payload = []byte("{\"body\":\"\xff\"}")
+	_, faults := Rules{}.Check(&n)
+	require.Len(t, faults, 1)
+	require.Equal(t, "#/payload", faults[0].Pointer)
+}
+
+func TestMailboxSpelling(t *testing.T) {
+	for s, want := range map[string][2]string{
+		"eve@test.example":                        {"eve@test.example", "eve@test.example"},
+		" <Eve@TEST.Example> ":                    {"Eve@test.example", "Eve@test.example"},
+		"Eve Example <eve@test.example>":          {"Eve Example <eve@test.example>", "eve@test.example"},
+		`"Example, Eve" <eve@test.example>`:       {`"Example, Eve" <eve@test.example>`, "eve@test.example"},
+		"E. Example <eve@test.example>":           {`"E. Example" <eve@test.example>`, "eve@test.example"},
+		"Zoë <zoë@BÜCHER.example>":                {"Zoë <zoë@xn--bcher-kva.example>", "zoë@xn--bcher-kva.example"},
+		"=?utf-8?q?Zo=C3=AB?= <z@test.example>":   {"Zoë <z@test.example>", "z@test.example"},
+		"eve@XN--BCHER-KVA.example":               {"eve@xn--bcher-kva.example", "eve@xn--bcher-kva.example"},
+		`"eve example"@test.example`:              {`"eve example"@test.example`, `"eve example"@test.example`},
+		`"eve"@test.example`:                      {"eve@test.example", "eve@test.example"},
+		`"e\"v\\e"@test.example`:                  {`"e\"v\\e"@test.example`, `"e\"v\\e"@test.example`},
+		`=?utf-8?q?=22=3E=3Cx?= <z@test.example>`: {`"\"><x" <z@test.example>`, "z@test.example"},
+	} {
+		c := &checker{}
+		mailbox, address := c.mailbox("#", s)
+		require.Empty(t, c.faults, s)
+		require.Equal(t, want, [2]string{mailbox, address})
+	}
+}
+
+func TestEveryMailboxOfAMessageIsSpelledAlike(t *testing.T) {
+	n := &notify.Notification{Channel: notify.ChannelEmail, Recipient: "Eve <eve@TEST.example>", Payload: []byte(`{"from":"<a@TEST.example>",
+		"reply_to":["b@TEST.example"],"cc":["c@TEST.example"],"bcc":["d@TEST.example"],"subject":"s","html":"h",
+		"attachments":[{"filename":"f","content":"aGVs\nbG8="}]}`)}
+	m, faults := Rules{}.Check(n)
+	require.Empty(t, faults)
+	require.Equal(t, "Eve <eve@test.example>", m.Recipient)
+	require.Equal(t, "Eve <eve@TEST.example>", n.Recipient, "a notification stays as it was submitted")
+	require.Equal(t, "a@test.example", m.Email.From)
+	require.Equal(t, []string{"b@test.example"}, m.Email.ReplyTo)
+	require.Equal(t, []string{"c@test.example"}, m.Email.CC)
+	require.Equal(t, []string{"d@test.example"}, m.Email.BCC)
+	require.Equal(t, "hello", string(m.Email.Attachments[0].Content))
+}
+
+func TestOrderingKey(t *testing.T) {
+	m := &notify.Message{Address: "eve@test.example"}
+	require.Equal(t, "eve@test.example", string(OrderingKey(m)))
+	m.OrderingKey = "order 4711"
+	require.Equal(t, "order 4711", string(OrderingKey(m)))
+}
+
+func TestExpiry(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	n := &notify.Notification{}
+	require.Empty(t, Expiry(n, now))
+	n.ExpiresAt = &now
+	require.Len(t, Expiry(n, now), 1)
+	require.Empty(t, Expiry(n, now.Add(-time.Nanosecond)))
+}
+
+func TestLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST": true, "127.0.0.1": true, "127.8.9.1": true, "::1": true, "[::1]": true, "::ffff:127.0.0.1": true,
+		"": false, "0.0.0.0": false, "::": false, "localhost.test.example": false, "192.0.2.1": false, "127.0.0.1.test.example": false, "2130706433": false,
+	} {
+		require.Equal(t, want, Loopback(host), host)
+	}
+}
+
+// TestWideInputs: a body of the largest size that is nothing but mistakes costs time in proportion to its size only.
+func TestWideInputs(t *testing.T) {
+	const times = 400_000
+	for name, raw := range map[string]string{
+		"one unknown name":       `{` + strings.Repeat(`"k":1,`, times) + `"k":1}`,
+		"one unknown in payload": `{"channel":"email","payload":{` + strings.Repeat(`"subj":1,`, times) + `"k":1}}`,
+		"null copies":            `{"channel":"email","payload":{"cc":[` + strings.Repeat(`null,`, times) + `1]}}`,
+		"null attachments":       `{"channel":"email","payload":{"attachments":[` + strings.Repeat(`null,`, times) + `1]}}`,
+		"numbers as data":        `{"channel":"push","payload":{"data":{` + strings.Repeat(`"k":1,`, times) + `"k":1}}}`,
+		"one header":             `{"channel":"email","payload":{"headers":{` + strings.Repeat(`"k":"",`, times) + `"k":""}}}`,
+		"a long condition":       `{"channel":"push","recipient_type":"condition","recipient":"` + strings.Repeat("!(", times) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, faults := inspect([]byte(raw), true)
+			require.NotEmpty(t, faults)
+			require.LessOrEqual(t, len(faults), 2*maxFaults)
+		})
+	}
+}
+
+// TestPointers: a pointer leads back to the name that it was made of.
+func TestPointers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.StringMatching(`[ -~]{1,64}`).Draw(t, "key")
+		pointer := child("#/payload", key)
+		if strings.ContainsAny(key, "@+") {
+			require.Equal(t, "#/payload", pointer)
+			return
+		}
+		u, err := url.Parse(pointer)
+		require.NoError(t, err)
+		require.Equal(t, pointer[1:], u.EscapedFragment())
+		token := strings.TrimPrefix(u.Fragment, "/payload/")
+		require.Equal(t, key, strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~"))
+	})
+}
+
+// TestConditions: every condition of the grammar passes, and a sixth topic is one too many.
+func TestConditions(t *testing.T) {
+	var term func(t *rapid.T, topics *int, depth int) string
+	expression := func(t *rapid.T, topics *int, depth int) string {
+		s := term(t, topics, depth)
+		for rapid.Bool().Draw(t, "more") && *topics < 5 {
+			s += rapid.SampledFrom([]string{" && ", "||", " ||", "&& "}).Draw(t, "operator") + term(t, topics, depth)
+		}
+		return s
+	}
+	term = func(t *rapid.T, topics *int, depth int) string {
+		switch rapid.IntRange(0, 3).Draw(t, "kind") {
+		case 0:
+			if depth < 5 {
+				return "!" + term(t, topics, depth+1)
+			}
+		case 1:
+			if depth < 5 {
+				return "( " + expression(t, topics, depth+1) + ")"
+			}
+		}
+		*topics++
+		return "'" + rapid.StringMatching(`[a-zA-Z0-9_.~%-]{1,9}`).Draw(t, "topic") + "' in topics"
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		topics := 0
+		s := expression(t, &topics, 0)
+		require.Equal(t, topics <= 5, condition(s), s)
+	})
+	for _, s := range []string{"", "'a'", "'a' in topics 'b' in topics", "('a' in topics", "'a b' in topics", "in topics", "'a' in topics)", "'a' in topics && ", strings.Repeat("(", 20) + "'a' in topics" + strings.Repeat(")", 20)} {
+		require.False(t, condition(s), s)
+	}
+}
+
+func BenchmarkDecodeAndCheck(b *testing.B) {
+	raw := []byte(`{"channel":"email","recipient":"Eve Example <eve@test.example>","reference":"order 4711","payload":{"from":"Acme <shop@test.example>","subject":"Your order is on its way","text":"` +
+		strings.Repeat("Some text to read. ", 20) + `","html":"<p>` + strings.Repeat("Some text to read. ", 20) + `</p>","headers":{"X-Campaign":"spring"}}}`)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		n, _, faults := Decode(raw, true)
+		if _, more := (Rules{}).Check(n); len(faults)+len(more) > 0 {
+			b.Fatal(faults, more)
+		}
+	}
+}
