@@ -99,6 +99,9 @@ func (s *session) commit(choose func() []*claim) error {
 	answers, err := r.offsets.commit(s.member, wire)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if answers == nil { // whoever is behind the next connection may not know this member any more
+		s.leased = time.Time{}
+	}
 	for i, a := range answers {
 		if a == sarama.ErrNoError {
 			cs[i].last = sent[i]

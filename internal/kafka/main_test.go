@@ -35,3 +35,6 @@ func signalContext() (context.Context, context.CancelFunc) {
 func testLog(t testing.TB) *zap.Logger {
 	return zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 }
+
+// quiet is for tests that make trouble on purpose.
+func quiet() *zap.Logger { return zap.NewNop() }
