@@ -65,8 +65,8 @@ func stuffed(raw []byte) []byte {
 	return append(raw, ".\r\n"...)
 }
 
-// queueID finds the relay's name for the message in what Postfix, Exim and the like say of it.
-var queueID = regexp.MustCompile(`(?i)(?:queued as |queued mail as |\bid=|^(?:2\.\d\.\d )?ok:? )([\w.-]{6,100})\b`)
+// queueID finds the relay's name for the message in what Postfix, Exim and the like say of it; names have a digit.
+var queueID = regexp.MustCompile(`(?i)(?:queued as |queued mail as |\bid=|^(?:2\.\d\.\d )?ok:? )([\w-]*\d[\w.-]{3,100})\b`)
 
 func providerID(answer string, e *envelope) string {
 	if m := queueID.FindStringSubmatch(answer); m != nil {

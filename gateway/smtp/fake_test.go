@@ -22,8 +22,9 @@ const (
 
 // act is what the fake does at a step in place of going on.
 type act struct {
-	reply  string        // said instead, or, with after, before it hangs up
-	drop   bool          // hang up
+	reply  string // said instead
+	drop   bool   // hang up, after the reply if there is one
+	once   bool
 	silent chan struct{} // say nothing any more; closed when the step is reached
 }
 
@@ -34,6 +35,7 @@ type fake struct {
 	tls      *tls.Config // for STARTTLS, or with implicit from the first byte
 	implicit bool
 	auth     bool
+	refuse   map[string]string // replies to RCPT by address
 
 	mu    sync.Mutex
 	acts  map[step]act
@@ -94,6 +96,11 @@ func (f *fake) on(at step, a act) {
 	f.acts[at] = a
 }
 
+func (f *fake) once(at step, a act) {
+	a.once = true
+	f.on(at, a)
+}
+
 func (f *fake) accept() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,6 +120,19 @@ func (f *fake) mails() []accepted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]accepted(nil), f.got...)
+}
+
+func (f *fake) commands() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.heard...)
+}
+
+// open counts the connections that are.
+func (f *fake) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
 }
 
 func (f *fake) connections() int {
@@ -196,6 +216,10 @@ func (d *dialogue) command(line string) bool {
 		return d.say(atMail, "250 2.1.0 ok")
 	case "RCPT":
 		d.mail.to = append(d.mail.to, strings.TrimSuffix(strings.TrimPrefix(rest, "TO:<"), ">"))
+		if no := d.refuse[last(d.mail.to)]; no != "" {
+			_, err := io.WriteString(d.conn, d.echo(no)+"\r\n")
+			return err == nil
+		}
 		return d.say(atRcpt, "250 2.1.5 ok")
 	case "DATA":
 		return d.say(atData, "354 go on") && (d.misbehaves(atData) || d.content())
@@ -246,7 +270,9 @@ func (d *dialogue) say(at step, normal string) bool {
 	a, bad := d.acts[at]
 	if bad && a.silent != nil {
 		close(a.silent)
-		delete(d.acts, at) // reached is told once
+	}
+	if bad && (a.once || a.silent != nil) {
+		delete(d.acts, at)
 	}
 	d.mu.Unlock()
 	switch {

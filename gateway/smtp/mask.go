@@ -43,7 +43,7 @@ func (r relay) mask(e *envelope) mask {
 	for _, v := range p.Headers {
 		parts = append(parts, v)
 	}
-	m.payload = strings.ToLower(strings.Join(parts, "\n"))
+	m.payload = strings.ToLower(strings.Join(strings.Fields(strings.Join(parts, " ")), " "))
 	return m
 }
 
@@ -63,23 +63,32 @@ func (m mask) clean(text string) string {
 		line = leading.ReplaceAllString(strings.TrimSpace(line), "")
 		words = append(words, strings.Fields(line)...)
 	}
-	out := make([]string, len(words))
+	out := append([]string(nil), words...)
 	for i, w := range words {
-		next := ""
-		if i+1 < len(words) {
-			next = words[i+1]
-		}
-		if out[i] == "" {
-			out[i] = w
-		}
 		if m.hides(w) {
 			out[i] = hidden
 		}
-		if pair := core(w) + " " + core(next); next != "" && len(pair) > 12 && strings.Contains(m.payload, pair) {
-			out[i], out[i+1] = hidden, hidden
+		for n := 2; n <= 3 && i+n <= len(words); n++ {
+			if m.quotes(words[i : i+n]) {
+				for j := range n {
+					out[i+j] = hidden
+				}
+			}
 		}
 	}
-	return notify.Clip(strings.Join(out, " "), 300)
+	return strings.TrimSpace(notify.Clip(strings.Join(out, " "), 300))
+}
+
+// quotes reports whether the words follow each other in the mail, and are not just such as follow each other everywhere.
+func (m mask) quotes(words []string) bool {
+	cores := make([]string, len(words))
+	for i, w := range words {
+		if cores[i] = core(w); cores[i] == "" {
+			return false
+		}
+	}
+	phrase := strings.Join(cores, " ")
+	return (len(words) > 2 && len(phrase) > 6 || len(phrase) > 12) && strings.Contains(m.payload, phrase)
 }
 
 func (m mask) hides(word string) bool {

@@ -6,16 +6,40 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
+
+// step is a place in the protocol, in words for people.
+type step string
+
+const (
+	atDial     step = "connecting"
+	atGreeting step = "the greeting"
+	atHello    step = "EHLO"
+	atTLS      step = "TLS"
+	atAuth     step = "AUTH"
+	atReset    step = "RSET"
+	atMail     step = "MAIL"
+	atRcpt     step = "RCPT"
+	atData     step = "DATA"
+	atContent  step = "the message" // being written
+	atDot      step = "the end of the message"
+)
+
+// setback is how a transaction ended without being accepted: with a reply, or with an error in place of one.
+type setback struct {
+	at    step
+	field string // atRcpt: what the notification calls the recipient that was refused
+	reply reply
+	err   error
+	stale bool // a kept connection that was dead: the relay knows nothing of this message
+}
 
 // judge turns a setback into a failure. E is nil while a connection is being made.
 func (r relay) judge(ctx context.Context, e *envelope, s *setback) error {
@@ -65,10 +89,9 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 	setting := "set gateways." + r.name
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	switch {
 	case ctx.Err() != nil:
-		f.Reason, f.Err = "time ran out at "+string(s.at), ctx.Err()
+		f.Reason, f.Err = "the attempt ended at "+string(s.at), ctx.Err()
 	case errors.As(s.err, &dns) && dns.IsNotFound:
 		unavailable(f, "the relay's name is not known", setting+".host to the name of a relay")
 	case errors.Is(s.err, errNoTLS):
@@ -81,10 +104,11 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 		unavailable(f, "the relay's certificate is not trusted", setting+".host to the name in the certificate and .ca_file to its CA, or renew the certificate")
 	case errors.As(s.err, &record):
 		unavailable(f, "the relay does not speak TLS here", setting+".tls to mandatory (STARTTLS), or the port to the one for implicit TLS (465)")
-	case s.at == atTLS && errors.As(s.err, &alert):
+	case network(s.err):
+	case s.at == atTLS && !garbled(s.err):
 		unavailable(f, "the relay and we agree on no way to encrypt", "let the relay offer TLS 1.2 or later")
-	case garbled(s.err):
-		f.Reason, f.Err = "the relay does not speak SMTP at "+string(s.at), errGarbled
+	default:
+		f.Reason, f.Err = "the relay does not speak SMTP at "+string(s.at), errGarbled // the error may quote the relay
 	}
 	return f
 }
@@ -101,6 +125,15 @@ func certificate(err error) bool {
 	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
 }
 
+// network: the connection, not what was said on it. A TLS alert comes as an OpError too.
+func network(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op != "remote error" && op.Op != "local error"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errEndless)
+}
+
 // garbled: such an error quotes the relay's line, so it is never passed on.
 func garbled(err error) bool {
 	var protocol textproto.ProtocolError
@@ -112,8 +145,12 @@ func (r relay) lost(ctx context.Context, s *setback) *notify.Failure {
 	f := &notify.Failure{Verdict: notify.Transient, Reason: "the connection was lost at " + string(s.at) + ", before the relay had the message", Err: s.err}
 	switch {
 	case ctx.Err() != nil:
-		f.Reason, f.Err = "time ran out at "+string(s.at)+", before the relay had the message", ctx.Err()
-	case garbled(s.err):
+		f.Reason, f.Err = "the attempt ended at "+string(s.at)+", before the relay had the message", ctx.Err()
+	case errors.Is(s.err, errNoUTF8):
+		f.Verdict, f.Reason = notify.Permanent, errNoUTF8.Error()
+	case errors.Is(s.err, errTooLarge):
+		f.Verdict, f.Reason = notify.Permanent, notify.ReasonTooLarge
+	case !network(s.err):
 		f.Reason, f.Err = "the relay's answer at "+string(s.at)+" is no SMTP reply", errGarbled
 	}
 	if s.at == atDot {
@@ -146,11 +183,11 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 		f.Verdict = notify.Transient // a full mailbox, which may be emptied, even as 552 5.2.2
 	case s.reply.code < 500 && slows(s.reply, code):
 		f.Verdict, f.After = notify.Throttled, after(s.reply.text)
-	case s.reply.code < 500:
+	case s.reply.code < 500 || s.reply.code == 503: // 503: it and we have lost the thread
 		f.Verdict = notify.Transient
 	case code.is(3, 4) || code.is(2, 3) || s.reply.code == 552:
 		f.Reason = notify.ReasonTooLarge
-	case s.at == atMail && e.ownFrom && !code.is(6, 7):
+	case s.at == atMail && e.ownFrom:
 		f.Verdict, f.Remedy = notify.Unavailable, "set gateways."+r.name+".from to a sender that the relay lets us use"
 	case e.names(s) == "recipient":
 		f.Gone, f.Reason = code.gone()
@@ -164,71 +201,4 @@ func (e *envelope) names(s *setback) string {
 		return e.fields[0]
 	}
 	return s.field
-}
-
-// account: the relay refuses the account, whatever the message. It may say so at any step.
-func account(r reply, code status) bool {
-	return slices.Contains([]int{530, 534, 535, 538}, r.code) ||
-		r.code >= 500 && (code.is(7, 8) || code.is(7, 9) || code.is(7, 11) || code.is(7, 13))
-}
-
-var rate = regexp.MustCompile(`(?i)\brate\b|too many (messages|connections|mails|emails|requests)|throttl|slow down|greylist`)
-
-// slows: the relay asks for fewer or later messages. 454 is a fault of its own, whatever follows.
-func slows(r reply, code status) bool {
-	return r.code != 454 && (code.subject == 7 || rate.MatchString(r.text))
-}
-
-var wait = regexp.MustCompile(`(?i)\b(?:in|after|for|wait) (\d{1,4}) ?(s|m)(?:ec|in|econd|inute)?s?\b`)
-
-// after finds how long the relay asks to wait; there is no other field for it than its text.
-func after(text string) time.Duration {
-	m := wait.FindStringSubmatch(text)
-	if m == nil {
-		return 0
-	}
-	n, _ := strconv.Atoi(m[1])
-	if unit := strings.ToLower(m[2]); unit == "m" {
-		n *= 60
-	}
-	return min(time.Duration(n)*time.Second, time.Hour)
-}
-
-// status is an enhanced status code (RFC 3463) without its class, which the reply's code gives more reliably.
-type status struct{ class, subject, detail int }
-
-var leading = regexp.MustCompile(`^([245])\.(\d{1,3})\.(\d{1,3})(?:\s|$)`)
-
-func enhanced(r reply) status {
-	m := leading.FindStringSubmatch(r.text)
-	if m == nil {
-		return status{}
-	}
-	class, _ := strconv.Atoi(m[1])
-	subject, _ := strconv.Atoi(m[2])
-	detail, _ := strconv.Atoi(m[3])
-	return status{class, subject, detail}
-}
-
-func (s status) known() bool { return s.class != 0 }
-func (s status) is(subject, detail int) bool {
-	return s.known() && s.subject == subject && s.detail == detail
-}
-
-func (s status) String() string {
-	if !s.known() {
-		return ""
-	}
-	return fmt.Sprintf("%d.%d.%d", s.class, s.subject, s.detail)
-}
-
-// gone: no such user, or no such domain; 5.1.10 is a domain that takes no mail (RFC 7505).
-func (s status) gone() (bool, string) {
-	switch {
-	case s.is(1, 1) || s.is(1, 6):
-		return true, notify.ReasonRecipientGone
-	case s.is(1, 2) || s.is(1, 3) || s.is(1, 10):
-		return true, notify.ReasonBadRecipient
-	}
-	return false, ""
 }

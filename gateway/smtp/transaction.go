@@ -1,0 +1,154 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"strconv"
+)
+
+// command is one line of a transaction.
+type command struct {
+	at    step
+	field string
+	line  string
+}
+
+// send leads one transaction; its answer is the relay's last word. On anything but a clean end it leaves the connection
+// marked for what it is still good for.
+func (c *connection) send(ctx context.Context, e *envelope) (answer string, lost *setback) {
+	if err := c.fits(e); err != nil {
+		return "", &setback{at: atMail, err: err}
+	}
+	release := c.wire.bind(ctx)
+	used := c.used
+	c.used, c.heard = true, false
+	defer func() {
+		if !release() {
+			c.broken = true
+		}
+		if lost != nil {
+			ended := lost.err != nil || lost.reply.code == 421
+			lost.stale = used && !c.heard && ended
+			c.broken = c.broken || ended || lost.reply.code == 503
+		}
+	}()
+	if lost := c.introduce(e); lost != nil {
+		return "", lost
+	}
+	if _, err := c.client.Text.W.Write(e.data); err != nil {
+		return "", &setback{at: atContent, err: err}
+	}
+	if err := c.flush(); err != nil { // not all was handed over, and the dot is the last of it
+		return "", &setback{at: atContent, err: err}
+	}
+	r, err := c.read()
+	if err == nil && !r.fits(atDot) && !r.refusal() {
+		err = errGarbled
+	}
+	if err != nil {
+		return "", &setback{at: atDot, err: err}
+	}
+	if c.open = false; r.refusal() {
+		return "", &setback{at: atDot, reply: r}
+	}
+	return r.text, nil
+}
+
+var (
+	errGarbled  = errors.New("the relay answered something that is no SMTP reply")
+	errNoUTF8   = errors.New("an address is not ASCII, and the relay does not offer SMTPUTF8")
+	errTooLarge = errors.New("the mail is larger than the relay takes")
+)
+
+// fits finds what need not even be tried.
+func (c *connection) fits(e *envelope) error {
+	switch {
+	case e.utf8 && !c.utf8:
+		return errNoUTF8
+	case c.maxSize > 0 && e.size > c.maxSize:
+		return errTooLarge
+	}
+	return nil
+}
+
+// introduce leads up to the relay's "go ahead" (354). Where the relay takes pipelining (RFC 2920), all goes out in one
+// write. DATA goes with it only for a single recipient: if one of several were refused, the mail would have to follow
+// all the same.
+func (c *connection) introduce(e *envelope) *setback {
+	all := c.commands(e)
+	together := 1
+	if c.pipelining {
+		together = len(all)
+		if len(e.to) > 1 {
+			together--
+		}
+	}
+	c.open = true
+	for len(all) > 0 {
+		group := all[:min(together, len(all))]
+		all = all[len(group):]
+		if lost := c.exchange(group); lost != nil {
+			return lost
+		}
+	}
+	return nil
+}
+
+func (c *connection) commands(e *envelope) []command {
+	all := make([]command, 0, len(e.to)+3)
+	if c.open {
+		all = append(all, command{at: atReset, line: "RSET\r\n"})
+	}
+	mail := "MAIL FROM:" + e.from
+	if c.maxSize > 0 {
+		mail += " SIZE=" + strconv.Itoa(e.size)
+	}
+	if e.utf8 {
+		mail += " BODY=8BITMIME SMTPUTF8"
+	}
+	all = append(all, command{at: atMail, line: mail + "\r\n"})
+	for i, to := range e.to {
+		all = append(all, command{at: atRcpt, field: e.fields[i], line: "RCPT TO:" + to + "\r\n"})
+	}
+	return append(all, command{at: atData, line: "DATA\r\n"})
+}
+
+// exchange writes a group of commands and reads all their replies. Of several refused recipients the first that is
+// refused for good counts, else the first.
+func (c *connection) exchange(group []command) (worst *setback) {
+	for _, cmd := range group {
+		if err := c.write(cmd.line); err != nil {
+			return &setback{at: cmd.at, err: err}
+		}
+	}
+	if err := c.flush(); err != nil {
+		return &setback{at: group[0].at, err: err}
+	}
+	for _, cmd := range group {
+		r, err := c.read()
+		if err == nil && !r.fits(cmd.at) && (!r.refusal() || cmd.at == atReset) {
+			err = errGarbled
+		}
+		c.heard = c.heard || err == nil && cmd.at != atReset && r.code != 421
+		switch {
+		case err != nil && worst != nil:
+			c.broken = true
+			return worst
+		case err != nil:
+			return &setback{at: cmd.at, err: err}
+		case cmd.at == atData && worst != nil && !r.refusal():
+			c.broken = true // the relay waits for a mail that must not come
+		case r.refusal() && (worst == nil || graver(cmd, r, worst)):
+			worst = &setback{at: cmd.at, field: cmd.field, reply: r}
+		}
+		if r.code == 421 {
+			return worst // it has hung up
+		}
+	}
+	return worst
+}
+
+// graver: only refused recipients compare; what follows a refused MAIL is refused because of that.
+func graver(cmd command, r reply, worst *setback) bool {
+	return cmd.at == atRcpt && worst.at == atRcpt && worst.reply.code < 500 && r.code >= 500
+}
