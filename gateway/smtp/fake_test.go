@@ -50,6 +50,8 @@ type accepted struct {
 	from string
 	to   []string
 	data string
+
+	encrypted bool
 }
 
 func newFake(t testing.TB, set ...func(*fake)) *fake {
@@ -249,6 +251,7 @@ func (d *dialogue) content() bool {
 		data.WriteString(strings.TrimPrefix(line, "."))
 	}
 	d.mail.data = data.String()
+	_, d.mail.encrypted = d.conn.(*tls.Conn)
 	if !d.misbehaves(atDot) {
 		d.mu.Lock()
 		d.got = append(d.got, d.mail)
