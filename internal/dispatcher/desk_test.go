@@ -76,12 +76,12 @@ func TestEventsAreBoundedWhateverAProducerWrote(t *testing.T) {
 	for range 1000 {
 		e.Warnings = append(e.Warnings, long)
 	}
-	given := e.Warnings[0]
+	e.Tries = []notify.Try{{Reason: long}}
 	r := Desk{topics()}.Bury(record(), e, long)
 	require.Less(t, len(r.Outcome.Value), 16<<10)
 	require.True(t, json.Valid(r.Outcome.Value))
 	require.LessOrEqual(t, headerBytes(r.Follow[0].Headers), maxHeaders)
-	require.Equal(t, given, e.Warnings[0], "the caller's event is left as it is")
+	require.Equal(t, []string{long, long}, []string{e.Warnings[0], e.Tries[0].Reason}, "the caller's event is left as it is")
 }
 
 func TestDeadLetterSaysWhatBecameOfTheJob(t *testing.T) {
