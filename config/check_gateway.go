@@ -36,18 +36,23 @@ func (s *SMTP) check(fs *Faults, key string) {
 }
 
 var (
-	accountSID = regexp.MustCompile(`^AC[A-Za-z0-9]+$`)
-	apiKeySID  = regexp.MustCompile(`^SK[A-Za-z0-9]+$`)
-	serviceSID = regexp.MustCompile(`^MG[A-Za-z0-9]+$`)
+	accountSID = regexp.MustCompile(`^AC[0-9a-fA-F]{32}$`)
+	apiKeySID  = regexp.MustCompile(`^SK[0-9a-fA-F]{32}$`)
+	credential = regexp.MustCompile(`^[A-Za-z0-9]+$`)
+	projectID  = regexp.MustCompile(`^[a-z0-9.:-]+$`) // old projects have a domain before a colon
+	serviceSID = regexp.MustCompile(`^MG[0-9a-fA-F]{32}$`)
 )
 
 func (t *Twilio) check(fs *Faults, key string) {
-	fs.unless(accountSID.MatchString(t.AccountSID), "%s.account_sid must be the account's SID, which begins with AC", key)
+	fs.unless(accountSID.MatchString(t.AccountSID), "%s.account_sid must be the account's SID, AC and 32 hexadecimal digits", key)
 	fs.unless((t.AuthToken != "") != (t.APIKey != "" || t.APISecret != ""), "%s needs either auth_token, or api_key and api_secret", key)
 	if t.APIKey != "" || t.APISecret != "" {
-		fs.unless(apiKeySID.MatchString(t.APIKey) && t.APISecret != "", "%s.api_key must be the SID of an API key, which begins with SK, and %s.api_secret its secret", key, key)
+		fs.unless(apiKeySID.MatchString(t.APIKey) && t.APISecret != "", "%s.api_key must be the SID of an API key, SK and 32 hexadecimal digits, and %s.api_secret its secret", key, key)
 	}
-	fs.unless(t.MessagingServiceSID == "" || serviceSID.MatchString(t.MessagingServiceSID), "%s.messaging_service_sid must begin with MG", key)
+	for _, secret := range []Secret{t.AuthToken, t.APISecret} {
+		fs.unless(secret == "" || credential.MatchString(string(secret)), "%s.auth_token or api_secret has characters other than letters and digits: look for blanks or line ends around it", key)
+	}
+	fs.unless(t.MessagingServiceSID == "" || serviceSID.MatchString(t.MessagingServiceSID), "%s.messaging_service_sid must be MG and 32 hexadecimal digits", key)
 	fs.unless(t.From == "" || t.MessagingServiceSID == "", "%s.from and %s.messaging_service_sid are both set: keep one", key, key)
 	checkURL(fs, key+".base_url", t.BaseURL)
 }
@@ -55,6 +60,7 @@ func (t *Twilio) check(fs *Faults, key string) {
 func (f *FCM) check(fs *Faults, key string) {
 	fs.unless(f.Token == "" || f.Endpoint != "", "%s.token is for a fake: it needs %s.endpoint; for Google's API set credentials_file", key, key)
 	fs.unless(f.Token == "" || f.ProjectID != "", "%s.token needs %s.project_id, since there are no credentials to take it from", key, key)
+	fs.unless(f.ProjectID == "" || projectID.MatchString(f.ProjectID), "%s.project_id must be as the Firebase console shows it: lower-case letters, digits and hyphens", key)
 	fs.unless(f.Token == "" || f.CredentialsFile == "", "%s.token and %s.credentials_file are both set: keep one", key, key)
 	if f.Endpoint != "" {
 		checkURL(fs, key+".endpoint", f.Endpoint)

@@ -134,7 +134,7 @@ func TestGateways(t *testing.T) {
 	c := mustLoad(t, `
 gateways:
   my-mail: {type: smtp, host: smtp.example.com, username: u, password: hunter2}
-  texts: {type: twilio, account_sid: AC1, auth_token: t, base_url: "http://127.0.0.1:4010"}
+  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: t, base_url: "http://127.0.0.1:4010"}
 channels: {email: {gateways: [my-mail]}, sms: {gateways: [texts]}}`,
 		"LAUDSPEAKER_GATEWAYS_MY_MAIL_HOST=other.example.com",
 		"LAUDSPEAKER_GATEWAYS_DRILL_TYPE=sim", "LAUDSPEAKER_GATEWAYS_DRILL_LATENCY=1s",

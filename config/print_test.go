@@ -68,7 +68,7 @@ func TestPrintMasksSecretsAndLoadsAgain(t *testing.T) {
 	c := mustLoad(t, `
 api: {keys: [{id: a1, name: shop, sha256: "`+strings.Repeat("ab", 32)+`", scopes: [send]}]}
 kafka: {brokers: ["a:1"], sasl: {mechanism: scram-sha-512, username: u, password: hunter2}, prefix: "a."}
-gateways: {texts: {type: twilio, account_sid: AC1, auth_token: hunter2, from: "+14155550100"}}
+gateways: {texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: hunter2, from: "+14155550100"}}
 channels: {sms: {gateways: [texts]}}`)
 	text := c.Print()
 	require.NotContains(t, text, "hunter2")

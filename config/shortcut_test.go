@@ -30,18 +30,18 @@ func TestShortcutSMS(t *testing.T) {
 	twilio := func(url string) Twilio {
 		return *mustLoad(t, "", "LAUDSPEAKER_SMS="+url).Outlets(false)["sms"].Gateway.Twilio
 	}
-	a := twilio("twilio://AC12:tok@?from=+14155550100")
-	require.Equal(t, "AC12", a.AccountSID)
+	a := twilio("twilio://AC00000000000000000000000000000000:tok@?from=+14155550100")
+	require.Equal(t, "AC00000000000000000000000000000000", a.AccountSID)
 	require.Equal(t, Secret("tok"), a.AuthToken)
 	require.Equal(t, "+14155550100", a.From)
 	require.Equal(t, "https://api.twilio.com", a.BaseURL)
-	require.Equal(t, "http://127.0.0.1:4010", twilio("twilio://AC12:tok@127.0.0.1:4010").BaseURL)
-	require.Equal(t, "https://fake.example", twilio("twilio://AC12:tok@fake.example").BaseURL)
-	require.Equal(t, "http://localhost:1", twilio("twilio://AC12:tok@?base_url=http://localhost:1").BaseURL)
-	k := twilio("twilio://SK1:sec@?account_sid=AC12&messaging_service_sid=MG1")
-	require.Equal(t, "SK1", k.APIKey)
+	require.Equal(t, "http://127.0.0.1:4010", twilio("twilio://AC00000000000000000000000000000000:tok@127.0.0.1:4010").BaseURL)
+	require.Equal(t, "https://fake.example", twilio("twilio://AC00000000000000000000000000000000:tok@fake.example").BaseURL)
+	require.Equal(t, "http://localhost:1", twilio("twilio://AC00000000000000000000000000000000:tok@?base_url=http://localhost:1").BaseURL)
+	k := twilio("twilio://SK00000000000000000000000000000000:sec@?account_sid=AC00000000000000000000000000000000&messaging_service_sid=MG00000000000000000000000000000000")
+	require.Equal(t, "SK00000000000000000000000000000000", k.APIKey)
 	require.Equal(t, Secret("sec"), k.APISecret)
-	require.Equal(t, "AC12", k.AccountSID)
+	require.Equal(t, "AC00000000000000000000000000000000", k.AccountSID)
 }
 
 func TestShortcutPush(t *testing.T) {
