@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"errors"
 	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
@@ -45,5 +44,3 @@ func throttle(after time.Duration) time.Duration {
 	}
 	return min(after, throttleMost)
 }
-
-func isRange(err error) bool { return errors.Is(err, strconv.ErrRange) }
