@@ -79,6 +79,7 @@ bench: ## benchmarks, the SMTP sender beside a plain connection pool among them 
 fuzz: ## every fuzzer for FUZZTIME (20s) each
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
 		for fuzzer in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "== $$fuzzer in $$(dirname $$file)"; \
 			go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
 		done; \
 	done
