@@ -1,0 +1,44 @@
+package cmd
+
+import (
+	"errors"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
+)
+
+// bringBroker opens the embedded broker and makes it the process's Kafka.
+func (p *process) bringBroker() (*embedded.Broker, error) {
+	settings := p.cfg.Kafka.Embedded
+	readers := map[string][]string{p.topics.Status(): nil}
+	for _, channel := range p.topics.Channels() {
+		readers[p.topics.Job(channel)] = []string{p.topics.Group(channel)}
+	}
+	broker, err := embedded.Open(embedded.Config{
+		Dir: p.brokerDir(), Listen: settings.Listen, MaxBytes: int64(settings.MaxBytes), Log: p.log, Topics: readers,
+		Ledger: embedded.Ledger{Topic: p.topics.Status(), Needed: kafka.LedgerNeeded},
+	})
+	var taken *embedded.PortError
+	if errors.As(err, &taken) {
+		return nil, portTaken("kafka.embedded.listen", taken.Addr, taken.Free)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.kafka.Brokers = []string{broker.Addr()}
+	p.partitions, p.full = settings.Partitions, broker.Full
+	return broker, nil
+}
+
+func (p *process) brokerDir() string { return filepath.Join(p.dataDir, "kafka") }
+
+// warnOfLeftLog says what stays behind when a host that had the embedded broker is given another Kafka.
+func (p *process) warnOfLeftLog() {
+	if embedded.Exists(p.brokerDir()) {
+		p.log.Warn("kafka.brokers is set, and data_dir holds the log of an embedded broker: the notifications on it stay there, unsent ones too. "+
+			"To send them, start once without kafka.brokers and let it finish; then remove the folder", zap.String("folder", p.brokerDir()))
+	}
+}

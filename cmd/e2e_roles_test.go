@@ -1,0 +1,230 @@
+package cmd
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const hello = `{"channel":"email","recipient":"ada@example.com","payload":{"subject":"Hello","text":"It works."}}`
+
+type outboxPage struct {
+	Data []notify.Captured `json:"data"`
+}
+
+// captured waits until the outbox holds n messages.
+func (p *program) captured(n int) []notify.Captured {
+	p.t.Helper()
+	var page outboxPage
+	require.Eventually(p.t, func() bool {
+		page = outboxPage{}
+		p.get("/v1/outbox?limit=500", &page)
+		return len(page.Data) >= n
+	}, 30*time.Second, 20*time.Millisecond, "captured: %d of %d", len(page.Data), n)
+	require.Len(p.t, page.Data, n)
+	return page.Data
+}
+
+// Without any setting: one command, a message, and it is seen.
+func TestAllWithoutSettingsCaptures(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := boot(t, "all", "data_dir: "+dir)
+	require.Eventually(t, func() bool { return p.Stdout.String() != "" }, 10*time.Second, 10*time.Millisecond)
+	ready := p.Stdout.String()
+	require.Equal(t, 1, strings.Count(ready, "\n"), ready)
+	require.True(t, strings.HasPrefix(ready, "Ready. API "+p.API+" · data "+dir+" · Kafka 127.0.0.1:"), ready)
+	require.Contains(t, ready, "(embedded, single host) · no gateway configured: messages are captured, NOT sent · see them: laudspeaker outbox --follow --server "+p.API)
+	require.Contains(t, ready, "try: curl -sS "+p.API+"/v1/notifications")
+	first, _, _ := strings.Cut(p.Log.String(), "\n")
+	require.Contains(t, first, `"data_dir":"`+dir+`"`, "the first line of the log")
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+
+	// what the Ready line proposes
+	_, body, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(ready), "'"), " -d '")
+	id := p.post(body)
+	sms := p.post(samples["sms"])
+	push := p.post(samples["push"])
+	all := p.captured(3)
+	require.ElementsMatch(t, []string{id, sms, push}, []string{all[0].ID, all[1].ID, all[2].ID})
+
+	code, out, errs := run(t, "outbox", id, "--server", p.API)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "Subject: Hello")
+	require.Contains(t, out, "It works.")
+	require.Contains(t, bodyOf(t, p.Admin+"/metrics"), `laudspeaker_attempts_total{channel="email",gateway="capture",verdict="accepted"} 1`)
+	require.NotContains(t, p.Log.String(), "ada@example.com", "recipients are masked in the log")
+	require.NotContains(t, p.Log.String(), "It works.", "payloads are never logged")
+
+	require.Zero(t, p.stop())
+	require.True(t, embedded.Exists(filepath.Join(dir, "kafka")))
+	again := boot(t, "all", "data_dir: "+dir)
+	again.captured(3) // kept over a restart, and nothing is sent twice
+	again.post(hello)
+	again.captured(4)
+}
+
+func TestRolesStartInAnyOrder(t *testing.T) {
+	onEachKafka(t, func(t *testing.T, kafka string) {
+		outbox := t.TempDir()
+		yaml := kafka + "gateways: {kept: {type: capture, dir: '" + outbox + "'}}\nchannels: {email: {gateways: [kept]}}\n"
+		api := boot(t, "serve-api", yaml)
+		before := api.post(hello) // no worker has ever run
+		worker := boot(t, "work --channel email", yaml)
+		require.Equal(t, before, api.captured(1)[0].ID)
+		for i := range 50 {
+			api.post(fmt.Sprintf(`{"channel":"email","recipient":"ada%d@example.com","payload":{"subject":"Hello","text":"It works."}}`, i))
+		}
+		api.captured(51)
+
+		require.Zero(t, worker.stop())
+		api.post(hello)
+		second := boot(t, "work --channel=email", yaml)
+		api.captured(52)
+		response, err := http.Post(api.API+"/v1/notifications", "application/json", strings.NewReader(samples["sms"]))
+		require.NoError(t, err)
+		response.Body.Close()
+		require.Equal(t, http.StatusUnprocessableEntity, response.StatusCode, "a channel without a gateway is off")
+		require.Zero(t, second.stop())
+		require.Zero(t, api.stop())
+	})
+}
+
+func TestKafkaMayComeLater(t *testing.T) {
+	address := freeAddress("127.0.0.1")
+	yaml := "kafka: {brokers: ['" + address + "']}\ngateways: {kept: {type: capture, dir: '" + t.TempDir() + "'}}\nchannels: {email: {gateways: [kept]}}\n"
+	api, worker := start(t, "serve-api", yaml), start(t, "work --channel email", yaml)
+	for _, p := range []*program{api, worker} {
+		require.Equal(t, http.StatusOK, statusOf(p.Admin+"/livez"))
+		require.Equal(t, http.StatusServiceUnavailable, statusOf(p.Admin+"/readyz"))
+		require.Contains(t, bodyOf(t, p.Admin+"/readyz"), "topics: waiting for Kafka")
+		p.awaitLog("the topics are not there yet; waiting")
+	}
+	require.Equal(t, http.StatusServiceUnavailable, statusOf(api.API+"/readyz"), "the same page on the API")
+	response, err := http.Post(api.API+"/v1/notifications", "application/json", strings.NewReader(hello))
+	require.NoError(t, err)
+	response.Body.Close()
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.NotEmpty(t, response.Header.Get("Retry-After"))
+
+	broker, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: address})
+	require.NoError(t, err)
+	t.Cleanup(func() { broker.Close() })
+	api.awaitReady()
+	worker.awaitReady()
+	api.post(hello)
+	api.captured(1)
+}
+
+// A shutdown finishes what has been given to a gateway; what has not is left for the next start.
+func TestAShutdownDrains(t *testing.T) {
+	onEachKafka(t, func(t *testing.T, kafka string) {
+		provider := newSlowProvider(t)
+		yaml := kafka + "gateways: {texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: t, from: '+14155550100', base_url: '" + provider.URL + "'}}\nchannels: {sms: {gateways: [texts], concurrency: 1}}\n"
+		p := boot(t, "all", yaml)
+		p.post(samples["sms"])
+		<-provider.begun
+		p.post(samples["sms"]) // of the same recipient: it waits for the first
+		p.cancel()
+		p.awaitLog("shutting down; a second signal ends the process at once")
+		require.Eventually(t, func() bool { return statusOf(p.API+"/v1/outbox") == 0 }, 10*time.Second, 10*time.Millisecond, "the API ends first")
+		require.Equal(t, "shutting down\n", bodyOf(t, p.Admin+"/readyz"))
+		require.True(t, p.running())
+		provider.release()
+		require.Zero(t, p.wait())
+		require.Equal(t, int32(1), provider.calls.Load())
+
+		again := boot(t, "all", yaml)
+		<-provider.begun
+		again.awaitLog("attempt")
+		require.Zero(t, again.stop())
+		require.Equal(t, int32(2), provider.calls.Load(), "the first one is not repeated")
+	})
+}
+
+// slowProvider takes messages as Twilio does, and answers once it is released.
+type slowProvider struct {
+	*httptest.Server
+	begun   chan struct{}
+	release func()
+	calls   atomic.Int32
+}
+
+func newSlowProvider(t *testing.T) *slowProvider {
+	released := make(chan struct{})
+	s := &slowProvider{begun: make(chan struct{}, 10), release: sync.OnceFunc(func() { close(released) })}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.calls.Add(1)
+		s.begun <- struct{}{}
+		<-released
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(`{"sid":"SM00000000000000000000000000000001","status":"queued"}`))
+	}))
+	t.Cleanup(func() { s.release(); s.Close() })
+	return s
+}
+
+func TestAFailingRoleEndsTheProcessByName(t *testing.T) {
+	yaml := "gateways: {mail: {type: fcm, credentials_file: /nowhere.json}}\nchannels: {push: {gateways: [mail]}}\n"
+	code, _, errs := run(t, "all", "--data-dir", t.TempDir(), "--set", "kafka.embedded.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0",
+		"--set", "admin.listen=127.0.0.1:0", "--set", "log.format=json", "--config", write(t, yaml))
+	require.Equal(t, 1, code)
+	require.Regexp(t, `(?m)^laudspeaker: work: .*mail`, errs)
+}
+
+func write(t *testing.T, yaml string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "laudspeaker.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(yaml), 0o600))
+	return file
+}
+
+func TestTakenPorts(t *testing.T) {
+	p := boot(t, "all", "")
+	broker := p.Stdout.String()
+	require.Eventually(t, func() bool { broker = p.Stdout.String(); return broker != "" }, 10*time.Second, 10*time.Millisecond)
+	_, broker, _ = strings.Cut(broker, "· Kafka ")
+	broker, _, _ = strings.Cut(broker, " ")
+	free := []string{"--set", "kafka.embedded.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0", "--set", "log.format=json"}
+	for key, address := range map[string]string{
+		"api.listen": strings.TrimPrefix(p.API, "http://"), "admin.listen": strings.TrimPrefix(p.Admin, "http://"), "kafka.embedded.listen": broker,
+	} {
+		code, _, errs := run(t, append(append([]string{"all", "--data-dir", t.TempDir()}, free...), "--set", key+"="+address)...)
+		require.Equal(t, 1, code)
+		require.Regexp(t, `(?m)^laudspeaker: port \d+ is in use: end what listens on `+address+`, or set another address, such as --set `+key+`=127\.0\.0\.1:\d+$`, errs)
+	}
+}
+
+func TestASecondProcessOnTheSameFolderIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	boot(t, "all", "data_dir: "+dir)
+	code, _, errs := run(t, "all", "--data-dir", dir, "--set", "kafka.embedded.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0")
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "is in use by")
+	require.Contains(t, errs, dir)
+}
+
+func TestALogLeftBehindIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	require.Zero(t, boot(t, "all", "data_dir: "+dir).stop())
+	other, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Close() })
+	p := boot(t, "all", "data_dir: "+dir+"\nkafka: {brokers: ['"+other.Addr()+"']}")
+	require.Contains(t, p.Log.String(), "holds the log of an embedded broker")
+	require.Contains(t, p.Log.String(), filepath.Join(dir, "kafka"))
+}

@@ -1,0 +1,21 @@
+package cmd
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain checks that no goroutine is left behind when the roles have ended.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(
+		m,
+		// Sarama's fetch requests count in the default registry of the metrics library, whose one ticker never ends.
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// Its circuit breaker, once open, sleeps ten seconds and cannot be woken.
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"),
+		// The tests' own requests.
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+	)
+}

@@ -1,0 +1,241 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
+)
+
+// process is what the roles of one process share.
+type process struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	health  *health
+	metrics *prometheus.Registry
+	pages   pages
+
+	dataDir    string // absolute
+	outlets    map[notify.Channel]config.Outlet
+	topics     dispatcher.Topics
+	kafka      kafka.Config
+	partitions int
+	full       func() error  // why the bus must not take more; nil while it may
+	made       chan struct{} // closed once the topics are there; then report says what they are like
+	report     kafka.Report
+	topicsDone func()
+
+	api   net.Listener // of serve-api
+	admin net.Listener
+}
+
+// newProcess prepares what every role needs. capture is what the role all adds: without any gateway it captures.
+func newProcess(cfg *config.Config, stderr io.Writer, role string, capture bool) (*process, error) {
+	p := &process{
+		cfg: cfg, log: newLogger(cfg.Log, stderr), health: &health{}, metrics: prometheus.NewRegistry(),
+		outlets: map[notify.Channel]config.Outlet{}, topics: dispatcher.Topics{Prefix: cfg.Kafka.Prefix, Jobs: map[notify.Channel]string{}},
+		kafka: kafkaConfig(cfg.Kafka), partitions: cfg.Kafka.Partitions, full: func() error { return nil }, made: make(chan struct{}),
+	}
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.pages = newPages(p.health, p.metrics)
+	p.topicsDone = p.health.step("topics", "waiting for Kafka")
+	var err error
+	if p.dataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	for channel, outlet := range cfg.Outlets(capture) {
+		p.outlets[notify.Channel(channel)] = outlet
+		p.topics.Jobs[notify.Channel(channel)] = cfg.Channels.ByName()[channel].Topic
+	}
+	p.log.Info("laudspeaker starts", zap.String("role", role), zap.String("data_dir", p.dataDir),
+		zap.String("version", version), zap.String("go", runtime.Version()), zap.Int("pid", os.Getpid()))
+	for _, name := range cfg.Unused() {
+		p.log.Warn("a gateway is used by no channel", zap.String("key", "gateways."+name))
+	}
+	return p, nil
+}
+
+// makeDataDir makes data_dir where something of this process is kept there. It is nobody else's business: captured
+// messages hold what they say.
+func (p *process) makeDataDir() error {
+	if !p.captures() && len(p.cfg.Kafka.Brokers) > 0 {
+		return nil
+	}
+	if err := os.MkdirAll(p.dataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w: set it to a folder that this user may write, such as --data-dir ./data", err)
+	}
+	if info, err := os.Stat(p.dataDir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		p.log.Warn("others on this host may look into data_dir: chmod 0700 it", zap.String("data_dir", p.dataDir), zap.Stringer("mode", info.Mode().Perm()))
+	}
+	return nil
+}
+
+func (p *process) captures() bool {
+	for _, o := range p.outlets {
+		if o.Gateway.Type == "capture" {
+			return true
+		}
+	}
+	return false
+}
+
+// run runs the roles, and what stands below them, until ctx ends or something fails. It ends from the top: nothing new
+// comes in, what is under way is finished, and the operator's pages are there to the last.
+//
+// base is what even the operator's pages may outlast: the embedded broker.
+func (p *process) run(ctx context.Context, roles []part, base ...part) error {
+	p.log.Info("admin listens", zap.String("url", "http://"+p.admin.Addr().String()))
+	defer context.AfterFunc(ctx, func() {
+		p.health.close()
+		p.log.Info("shutting down; a second signal ends the process at once")
+	})()
+	a := &admin{p.admin, p.pages}
+	below := []part{{"topics", p.makeTopics}, {"admin", a.Run}}
+	err := bounded(ctx, hardLimit, func(ctx context.Context) error {
+		return inOrder(ctx, slices.Concat(roles, below, base)...)
+	})
+	if err == nil {
+		p.log.Info("laudspeaker ends")
+	}
+	return err
+}
+
+// role makes a role a part. The process is not ready before the role has called started: by then it has added its probes.
+func (p *process) role(name string, run func(ctx context.Context, started func()) error) part {
+	started := p.health.step(name, "starting")
+	return part{name, func(ctx context.Context) error { return run(ctx, started) }}
+}
+
+// take takes all that fs take, addresses above all, or none of it.
+func (p *process) take(fs ...func() error) error {
+	for _, f := range fs {
+		if err := f(); err != nil {
+			p.close()
+			return err
+		}
+	}
+	return nil
+}
+
+// close frees the addresses, whether their servers have run or not.
+func (p *process) close() {
+	for _, l := range []net.Listener{p.api, p.admin} {
+		if l != nil {
+			_ = l.Close() // closed twice is an error of no consequence
+		}
+	}
+}
+
+// listenAdmin takes admin.listen. Several processes on one host need not be told apart by hand: the default gives way to
+// the next free port.
+func (p *process) listenAdmin() (err error) {
+	if p.cfg.IsSet("admin.listen") {
+		p.admin, err = listen("admin.listen", p.cfg.Admin.Listen)
+	} else {
+		p.admin, err = listenNear("admin.listen", p.cfg.Admin.Listen)
+	}
+	return err
+}
+
+func (p *process) listenAPI() (err error) {
+	p.api, err = listen("api.listen", p.cfg.API.Listen)
+	return err
+}
+
+// rules is what the gateways add to what makes a notification valid.
+func (p *process) rules() validate.Rules {
+	from := map[notify.Channel]bool{}
+	for channel, outlet := range p.outlets {
+		from[channel] = outlet.Gateway.HasSender()
+	}
+	return validate.Rules{DefaultFrom: from}
+}
+
+// recordBytes is what topics must take: the largest body, and what the bus adds to it.
+func recordBytes(cfg *config.Config) int { return int(cfg.API.MaxBody) + 256<<10 }
+
+// specs are the topics of the configured channels.
+func (p *process) specs() []kafka.TopicSpec {
+	var specs []kafka.TopicSpec
+	for _, s := range p.topics.Specs(int32(p.partitions), recordBytes(p.cfg)) {
+		specs = append(specs, kafka.TopicSpec{
+			Name: s.Name, Partitions: int(s.Partitions), Replication: p.cfg.Kafka.Replication,
+			MaxMessageBytes: s.MaxMessageBytes, Retention: s.Retention,
+		})
+	}
+	return specs
+}
+
+// makeTopics makes or checks the topics, waiting for Kafka as long as it takes.
+func (p *process) makeTopics(ctx context.Context) error {
+	var logged time.Time
+	for {
+		report, err := kafka.Ensure(ctx, p.kafka, p.specs(), p.cfg.Kafka.CreateTopics)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			p.report = report
+			close(p.made)
+			p.topicsDone()
+			p.describe(report)
+			return nil
+		}
+		if time.Since(logged) >= 10*time.Second {
+			logged = time.Now()
+			p.log.Warn("the topics are not there yet; waiting", zap.Strings("brokers", p.kafka.Brokers), zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func (p *process) describe(r kafka.Report) {
+	p.log.Info("topics are there", zap.String("cluster", r.ClusterID), zap.Strings("created", r.Created))
+	for _, fault := range r.Faults {
+		p.log.Warn("a topic is not as it should be", zap.String("remedy", fault))
+	}
+}
+
+// awaitTopics gives false when ctx ends first.
+func (p *process) awaitTopics(ctx context.Context) (kafka.Report, bool) {
+	select {
+	case <-p.made:
+		return p.report, true
+	case <-ctx.Done():
+		return kafka.Report{}, false
+	}
+}
+
+func kafkaConfig(k config.Kafka) kafka.Config {
+	return kafka.Config{
+		Brokers: k.Brokers,
+		TLS: kafka.TLS{
+			Enabled: k.TLS.On(), CAFile: k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
+		},
+		SASL: kafka.SASL{Mechanism: strings.ToUpper(k.SASL.Mechanism), User: k.SASL.Username, Password: kafka.Password(k.SASL.Password)},
+		Group: kafka.Group{
+			SessionTimeout: k.SessionTimeout, RebalanceTimeout: k.RebalanceTimeout, InstanceID: k.InstanceID,
+		},
+		ReadTimeout: k.ReadTimeout,
+	}
+}
