@@ -26,8 +26,9 @@ const (
 // (https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode, QUOTA_EXCEEDED).
 const quotaWait = time.Minute
 
-// judge gives nil for a message that FCM has taken. The SDK's error is only asked for FCM's code, unwrapped, for the SDK
-// asserts its type; its text holds what was sent.
+// judge gives nil for a message that FCM has taken. It goes by the status that was received, for the SDK takes a redirect up
+// to 303 for a success. The SDK's error is only asked for FCM's code, and unwrapped, for the SDK asserts its type; its text
+// holds what was sent.
 func judge(r *record, id string, err error, now time.Time) *notify.Failure {
 	switch {
 	case r.denied != nil:

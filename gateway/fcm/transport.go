@@ -11,10 +11,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Statuses that stand for others on the way to the SDK. It tries a 503 and every transport error four more times, and
-// takes a 3xx up to 303 for a success.
+// Statuses that stand for others on the way to the SDK, which tries a 503 and every transport error four more times.
 const (
-	statusRedirected  = 597
 	statusUnavailable = 598
 	statusLost        = 599
 )
@@ -60,8 +58,6 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 		status = statusLost
 	case status == http.StatusServiceUnavailable:
 		status = statusUnavailable
-	case status >= 300 && status < 400:
-		status = statusRedirected
 	}
 	return r.Response(req, status), nil
 }

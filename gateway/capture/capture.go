@@ -1,0 +1,186 @@
+// Package capture keeps messages as files and sends nothing: e-mail as .eml, which a mail client opens, everything else as
+// the notification's JSON.
+//
+// It alone knows how the files are named. A file appears whole or not at all; only the newest are kept. A disk that takes
+// nothing is no message's fault: the verdict is unavailable, so that messages wait. Files are not synced: what a crash of
+// the host takes along was never to be sent.
+package capture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/email"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// From is the sender of captured mail that names none.
+const From = "Laudspeaker <no-reply@laudspeaker.invalid>"
+
+// stale is how old a file that was not finished must be before it is removed: another process may be writing one.
+const stale = time.Minute
+
+// Sender writes the files of one folder.
+type Sender struct {
+	dir  string
+	keep int
+
+	mu     sync.Mutex
+	last   time.Time // of the newest name; names of one sender differ and sort
+	closed bool
+}
+
+var _ gateway.Sender = (*Sender)(nil)
+
+// New makes the folder of the gateway called name. An empty cfg.Dir is the caller's to fill in.
+func New(name string, cfg config.Capture) (*Sender, error) {
+	switch {
+	case cfg.Dir == "":
+		return nil, fmt.Errorf("gateways.%s.dir: set the folder of the captured messages", name)
+	case cfg.Keep < 1:
+		return nil, fmt.Errorf("gateways.%s.keep: keep at least 1 message", name)
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gateways.%s.dir: %w", name, err)
+	}
+	s := &Sender{dir: dir, keep: cfg.Keep}
+	s.sweep()
+	return s, nil
+}
+
+// Send writes m to a file. The receipt names the file.
+func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return notify.Receipt{}, notify.Judge(err)
+	}
+	id, ok := notify.ParseID(m.ID) // it becomes part of a path
+	if !ok {
+		return notify.Receipt{}, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": id must be a UUID"}
+	}
+	text, suffix, err := content(m)
+	if err != nil {
+		return notify.Receipt{}, err
+	}
+	file, err := s.write(id, suffix, text)
+	if err != nil {
+		return notify.Receipt{}, s.judge(err)
+	}
+	return notify.Receipt{ProviderID: file, Simulated: true}, nil
+}
+
+// Check writes a file and removes it.
+func (s *Sender) Check(context.Context) error {
+	f, err := os.CreateTemp(s.dir, unfinished+"*")
+	if err != nil {
+		return s.judge(err)
+	}
+	f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		return s.judge(err)
+	}
+	return nil
+}
+
+// Close ends the writing; the files stay.
+func (s *Sender) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+func (s *Sender) judge(err error) error {
+	if errors.Is(err, gateway.ErrClosed) {
+		return (&gateway.Exchange{Err: err}).Lost()
+	}
+	return &notify.Failure{
+		Verdict: notify.Unavailable, Reason: "the folder of captured messages cannot be written", Err: err,
+		Remedy: "make room on its disk and let this process write to " + s.dir,
+	}
+}
+
+// content is what the file of m holds.
+func content(m *notify.Message) (text []byte, suffix string, err error) {
+	if m.Email == nil {
+		text, err = record(m)
+		return text, ".json", err
+	}
+	msg, err := email.Compose(m, From)
+	if err != nil {
+		return nil, "", err
+	}
+	var b bytes.Buffer
+	if _, err := msg.WriteTo(&b); err != nil {
+		return nil, "", &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": the e-mail cannot be written"}
+	}
+	return b.Bytes(), ".eml", nil
+}
+
+func (s *Sender) write(id, suffix string, text []byte) (file string, err error) {
+	f, err := os.CreateTemp(s.dir, unfinished+"*") // 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		file, err = s.publish(f.Name(), id, suffix)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return file, err
+}
+
+// publish gives a finished file its name and removes the oldest ones.
+func (s *Sender) publish(temporary, id, suffix string) (file string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return "", gateway.ErrClosed
+	}
+	at := time.Now().UTC()
+	if !at.After(s.last) {
+		at = s.last.Add(1)
+	}
+	s.last = at
+	file = filepath.Join(s.dir, name(at, id, suffix))
+	if err := os.Rename(temporary, file); err != nil {
+		return "", err
+	}
+	names, err := list(s.dir)
+	for _, old := range names[:max(len(names)-s.keep, 0)] {
+		err = errors.Join(err, ignoreGone(os.Remove(filepath.Join(s.dir, old))))
+	}
+	return file, err
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) { // another process was faster
+		return nil
+	}
+	return err
+}
+
+// sweep removes what a process left half written when it was killed.
+func (s *Sender) sweep() {
+	entries, _ := os.ReadDir(s.dir) // the next Send will say what is wrong
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) > stale {
+			os.Remove(filepath.Join(s.dir, e.Name()))
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package capture
+
+import (
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// captured sends messages to an empty outbox with room for keep.
+func captured(t *testing.T, keep int, messages ...*notify.Message) (*Outbox, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data", "outbox")
+	s := newSender(t, dir, keep)
+	defer s.Close()
+	for _, m := range messages {
+		receipt, err := s.Send(t.Context(), m)
+		require.NoError(t, err)
+		require.True(t, receipt.Simulated)
+		require.FileExists(t, receipt.ProviderID)
+	}
+	o, err := NewOutbox(dir)
+	require.NoError(t, err)
+	return o, dir
+}
+
+func TestMailOpens(t *testing.T) {
+	m := gatewaytest.Email(1)
+	m.Email.Subject, m.Email.From = "Grüße 👋", ""
+	o, _ := captured(t, 5, m)
+	c, err := o.Get(m.ID)
+	require.NoError(t, err)
+	require.Equal(t, ".eml", filepath.Ext(c.File))
+	require.True(t, filepath.IsAbs(c.File))
+	require.Equal(t, []string{"Grüße 👋", "email"}, []string{c.Summary, string(c.Channel)})
+	require.Contains(t, c.Recipient, "gwperson000001@example.com")
+	msg, err := mail.ReadMessage(strings.NewReader(c.Content))
+	require.NoError(t, err)
+	require.Contains(t, msg.Header.Get("From"), "no-reply@laudspeaker.invalid")
+	require.NotContains(t, c.Content, "gwblind", "bcc never shows")
+	body, err := io.ReadAll(msg.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), gatewaytest.Mark(1))
+}
+
+func TestOthersAreReadable(t *testing.T) {
+	text, push := gatewaytest.SMS(1), gatewaytest.Push(2)
+	text.SMS.Body = "Grüße & <b> 👋"
+	text.Payload = json.RawMessage(`{"body":"Gr\u00fc\u00dfe \u0026 \u003cb\u003e \ud83d\udc4b"}`)
+	o, _ := captured(t, 5, text, push)
+	c, err := o.Get(strings.ToUpper(text.ID))
+	require.NoError(t, err)
+	require.Contains(t, c.Content, `    "body": "Grüße & <b> 👋"`)
+	require.Equal(t, notify.Captured{
+		ID: text.ID, Channel: notify.ChannelSMS, Recipient: "+15550000001", Summary: "Grüße & <b> 👋", At: c.At, File: c.File, Content: c.Content,
+	}, c)
+	list, err := o.List(1)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, notify.ChannelPush, list[0].Channel)
+	require.Contains(t, list[0].Summary, "Gwtitle")
+	require.Empty(t, list[0].Content)
+}
+
+func TestNewestFirstAndOnlyTheLast(t *testing.T) {
+	var all []*notify.Message
+	for n := range 12 {
+		all = append(all, []*notify.Message{gatewaytest.Email(n), gatewaytest.SMS(n), gatewaytest.Push(n)}[n%3])
+	}
+	o, dir := captured(t, 5, all...)
+	list, err := o.List(100)
+	require.NoError(t, err)
+	require.Len(t, list, 5)
+	for i, c := range list {
+		require.Equal(t, all[11-i].ID, c.ID)
+		require.WithinDuration(t, time.Now(), c.At, time.Hour)
+		require.True(t, i == 0 || c.At.Before(list[i-1].At))
+	}
+	_, err = o.Get(all[0].ID)
+	require.ErrorIs(t, err, ErrNotFound)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 5, "nothing else is left in the folder")
+}
+
+func TestForItsOwnerOnly(t *testing.T) {
+	m := gatewaytest.SMS(1)
+	o, dir := captured(t, 5, m)
+	c, err := o.Get(m.ID)
+	require.NoError(t, err)
+	for path, want := range map[string]fs.FileMode{dir: 0o700, c.File: 0o600} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, want, info.Mode().Perm())
+	}
+}
+
+// TestRestart: what was captured stays, and what was half written goes, unless somebody may be writing it.
+func TestRestart(t *testing.T) {
+	m := gatewaytest.SMS(1)
+	o, dir := captured(t, 5, m)
+	old, young := filepath.Join(dir, unfinished+"old"), filepath.Join(dir, unfinished+"young")
+	for _, f := range []string{old, young} {
+		require.NoError(t, os.WriteFile(f, nil, 0o600))
+	}
+	require.NoError(t, os.Chtimes(old, time.Time{}, time.Now().Add(-time.Hour)))
+	s := newSender(t, dir, 5)
+	defer s.Close()
+	require.NoFileExists(t, old)
+	require.FileExists(t, young)
+	_, err := s.Send(t.Context(), m)
+	require.NoError(t, err)
+	list, err := o.List(10)
+	require.NoError(t, err)
+	require.Len(t, list, 2, "captured twice is seen twice")
+}
+
+// TestIDsStayInside: an id from outside is no path, and what does not carry our names is not shown.
+func TestIDsStayInside(t *testing.T) {
+	o, dir := captured(t, 5)
+	secret := filepath.Join(filepath.Dir(dir), "secret.json")
+	require.NoError(t, os.WriteFile(secret, []byte(`{}`), 0o600))
+	id := notify.NewID()
+	link := filepath.Join(dir, name(time.Now().UTC(), id, ".json"))
+	require.NoError(t, os.Symlink(secret, link))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.json"), []byte(`{}`), 0o600))
+	for _, id := range []string{
+		id, "", ".", "..", "../secret", "../secret.json", "..%2fsecret", "/etc/passwd", "notes", "*", "\x00",
+		"../../../../../../../../../etc/passwd", strings.Repeat("a", 36), "........-....-....-....-............",
+	} {
+		_, err := o.Get(id)
+		require.ErrorIs(t, err, ErrNotFound, id)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+	list, err := o.List(10)
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+// TestEditedFiles: a person may have been at them.
+func TestEditedFiles(t *testing.T) {
+	o, dir := captured(t, 5)
+	at := time.Now().UTC()
+	for i, f := range []string{".eml", ".json"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name(at.Add(time.Duration(i)), notify.NewID(), f)), []byte("\x00nonsense"), 0o600))
+	}
+	list, err := o.List(10)
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+}
+
+func TestNoFolderYet(t *testing.T) {
+	o, err := NewOutbox(filepath.Join(t.TempDir(), "none"))
+	require.NoError(t, err)
+	list, err := o.List(10)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	_, err = o.Get(notify.NewID())
+	require.ErrorIs(t, err, ErrNotFound)
+}
+
+// TestReadWhileWriting: whoever reads sees whole files, two writers on one folder or not.
+func TestReadWhileWriting(t *testing.T) {
+	o, dir := captured(t, 5)
+	var writers sync.WaitGroup
+	for w := range 2 {
+		s := newSender(t, dir, 5)
+		defer s.Close()
+		writers.Go(func() {
+			for n := range 200 {
+				if _, err := s.Send(t.Context(), gatewaytest.SMS(w*1000+n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { writers.Wait(); close(done) }()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		list, err := o.List(100)
+		require.NoError(t, err)
+		for _, c := range list {
+			require.NotEmpty(t, c.Summary)
+		}
+	}
+	list, err := o.List(100)
+	require.NoError(t, err)
+	require.Len(t, list, 5)
+}
+
+func TestFaultsOfTheConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for field, cfg := range map[string]config.Capture{
+		"dir: set": {Keep: 5}, "keep": {Dir: t.TempDir()}, "dir: ": {Dir: file, Keep: 5},
+	} {
+		_, err := New("capture", cfg)
+		require.ErrorContains(t, err, "gateways.capture."+field)
+	}
+}

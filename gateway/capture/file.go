@@ -1,0 +1,62 @@
+package capture
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const (
+	stamp      = "20060102T150405.000000000Z"
+	unfinished = ".unfinished-"
+)
+
+// files are named by time and id, so that the order of names is that of capture: 20260501T120000.000000000Z-<id>.eml
+var files = regexp.MustCompile(`^(\d{8}T\d{6}\.\d{9}Z)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(eml|json)$`)
+
+func name(at time.Time, id, suffix string) string { return at.Format(stamp) + "-" + id + suffix }
+
+// list gives the names of the captured messages, oldest first. What has another name is not ours.
+func list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // sorted
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && files.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// record is m as JSON for people: indented, with the texts as they are read and not as they were escaped.
+func record(m *notify.Message) ([]byte, error) {
+	n := m.Notification
+	var payload any
+	switch {
+	case m.SMS != nil:
+		payload = m.SMS
+	case m.Push != nil:
+		payload = m.Push
+	default:
+		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": payload is missing"}
+	}
+	text, err := encode(payload, "")
+	if err != nil {
+		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": payload cannot be written as JSON"}
+	}
+	n.Payload = text
+	return encode(n, "  ")
+}
+
+func encode(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}

@@ -1,0 +1,151 @@
+package capture
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const (
+	maxHead    = 256 << 10 // of a file that is only listed
+	maxContent = 32 << 20
+	maxSummary = 120
+)
+
+// ErrNotFound: there is no captured message of that id, or no more. It is an [fs.ErrNotExist].
+var ErrNotFound = fmt.Errorf("no captured message of this id: %w", fs.ErrNotExist)
+
+// Outbox reads what was captured in a folder, by this process or another, while it is written.
+type Outbox struct{ dir string }
+
+// NewOutbox reads dir, which need not exist yet.
+func NewOutbox(dir string) (*Outbox, error) {
+	abs, err := filepath.Abs(dir)
+	return &Outbox{dir: abs}, err
+}
+
+// List gives the newest messages, newest first, without their content.
+func (o *Outbox) List(limit int) ([]notify.Captured, error) {
+	names, err := o.names()
+	if err != nil {
+		return nil, err
+	}
+	var newest []notify.Captured
+	for _, name := range slices.Backward(names) {
+		if len(newest) >= limit {
+			break
+		}
+		c, err := o.read(name, false)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // removed meanwhile
+		case err != nil:
+			return nil, err
+		default:
+			newest = append(newest, c)
+		}
+	}
+	return newest, nil
+}
+
+// Get gives one message with its content, the newest of that id. id may be anything: it is compared, not made a path.
+func (o *Outbox) Get(id string) (notify.Captured, error) {
+	id, ok := notify.ParseID(id)
+	if !ok {
+		return notify.Captured{}, ErrNotFound
+	}
+	names, err := o.names()
+	if err != nil {
+		return notify.Captured{}, err
+	}
+	for _, name := range slices.Backward(names) {
+		if files.FindStringSubmatch(name)[2] != id {
+			continue
+		}
+		c, err := o.read(name, true)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		return c, err
+	}
+	return notify.Captured{}, ErrNotFound
+}
+
+func (o *Outbox) names() ([]string, error) {
+	names, err := list(o.dir)
+	if errors.Is(err, fs.ErrNotExist) { // nothing was captured yet
+		return nil, nil
+	}
+	return names, err
+}
+
+func (o *Outbox) read(name string, whole bool) (notify.Captured, error) {
+	part := files.FindStringSubmatch(name)
+	c := notify.Captured{ID: part[2], File: filepath.Join(o.dir, name)}
+	c.At, _ = time.Parse(stamp, part[1])
+	f, err := os.Open(c.File)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	limit := int64(maxHead)
+	if whole || part[3] == "json" {
+		limit = maxContent
+	}
+	text := bufio.NewReader(io.LimitReader(f, limit))
+	if !whole {
+		describe(&c, part[3], text)
+		return c, nil
+	}
+	content, err := io.ReadAll(text)
+	c.Content = string(content)
+	describe(&c, part[3], strings.NewReader(c.Content))
+	return c, err
+}
+
+// describe leaves empty what a file does not say: somebody may have edited it.
+func describe(c *notify.Captured, kind string, text io.Reader) {
+	if kind == "json" {
+		describeRecord(c, text)
+		return
+	}
+	c.Channel = notify.ChannelEmail
+	msg, err := mail.ReadMessage(text)
+	if err != nil {
+		return
+	}
+	words := mime.WordDecoder{}
+	if to, err := words.DecodeHeader(msg.Header.Get("To")); err == nil {
+		c.Recipient = notify.Clip(to, 320)
+	}
+	if subject, err := words.DecodeHeader(msg.Header.Get("Subject")); err == nil {
+		c.Summary = notify.Clip(subject, maxSummary)
+	}
+}
+
+func describeRecord(c *notify.Captured, text io.Reader) {
+	var r struct {
+		Channel   notify.Channel `json:"channel"`
+		Recipient string         `json:"recipient"`
+		Payload   struct{ Title, Body string }
+	}
+	if json.NewDecoder(text).Decode(&r) != nil {
+		return
+	}
+	c.Channel, c.Recipient, c.Summary = r.Channel, r.Recipient, r.Payload.Title
+	if c.Summary == "" {
+		c.Summary = r.Payload.Body
+	}
+	c.Summary = notify.Clip(c.Summary, maxSummary)
+}
