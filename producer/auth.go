@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -73,7 +72,7 @@ func hostname(host string) string {
 func CheckListen(address string, keys, allowAnonymous bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("api.listen must be host:port, such as 127.0.0.1:8080: %w", errors.Unwrap(err))
+		return fmt.Errorf("api.listen must be host:port, such as 127.0.0.1:8080: %w", err)
 	}
 	if keys || allowAnonymous || validate.Loopback(host) {
 		return nil

@@ -82,13 +82,10 @@ func newKeyring(keys []Key) (keyring, error) {
 			return nil, fmt.Errorf("api.keys, entry %d: sha256 must be 64 hex digits, as laudspeaker keys generate NAME prints them", i+1)
 		case len(k.Scopes) == 0:
 			return nil, fmt.Errorf("api.keys, entry %d: scopes must name what the key may do: send, read, admin", i+1)
+		case slices.ContainsFunc(k.Scopes, func(s Scope) bool { return s != ScopeSend && s != ScopeRead && s != ScopeAdmin }):
+			return nil, fmt.Errorf("api.keys, entry %d: scopes are send, read and admin", i+1)
 		case ring[k.ID] != nil:
 			return nil, fmt.Errorf("api.keys, entry %d: another entry has the same id", i+1)
-		}
-		for _, s := range k.Scopes {
-			if s != ScopeSend && s != ScopeRead && s != ScopeAdmin {
-				return nil, fmt.Errorf("api.keys, entry %d: scopes are send, read and admin", i+1)
-			}
 		}
 		ring[k.ID] = held
 	}

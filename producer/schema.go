@@ -60,7 +60,7 @@ var notes = map[string]map[string]note{
 		"title":        {doc: "Title, body, image and data are at most 4,096 bytes together, to a topic or condition 2,048."},
 		"image":        {doc: "An https URL."},
 		"data":         {doc: "Data for the app. FCM keeps from, message_type, google.* and gcm.* for itself."},
-		"collapse_key": {doc: "A later push of the same key replaces this one.", most: 64},
+		"collapse_key": {doc: "A later push of the same key replaces this one.", most: 255},
 		"priority":     {words: []any{"high", "normal"}},
 		"android":      {doc: "AndroidConfig of FCM v1."},
 		"apns":         {doc: "ApnsConfig of FCM v1."},
@@ -137,7 +137,7 @@ func describeNotification(s *huma.Schema) {
 	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
 	s.Required = []string{"channel", "recipient", "payload"}
 	for _, variant := range []struct{ channel, payload string }{{"email", "Email"}, {"sms", "SMS"}, {"push", "Push"}} {
-		s.OneOf = append(s.OneOf, &huma.Schema{Title: variant.channel, Properties: map[string]*huma.Schema{
+		s.OneOf = append(s.OneOf, &huma.Schema{Type: huma.TypeObject, Title: variant.channel, Properties: map[string]*huma.Schema{
 			"channel": {Const: variant.channel}, "payload": ref(variant.payload),
 		}})
 	}

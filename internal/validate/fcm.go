@@ -5,7 +5,7 @@ package validate
 
 var androidFields = []field{
 	{name: "collapse_key"},
-	{name: "priority", words: []string{"normal", "high"}},
+	{name: "priority", words: []string{"normal", "high", "NORMAL", "HIGH"}},
 	{name: "ttl", kind: duration},
 	{name: "restricted_package_name"},
 	{name: "data", kind: data},

@@ -55,7 +55,7 @@ func (c *checker) push(p *notify.Push, kind string) {
 	if p.Image != "" {
 		c.link(at+"/image", p.Image)
 	}
-	c.line(at+"/collapse_key", p.CollapseKey, 64) // APNs takes no more
+	c.line(at+"/collapse_key", p.CollapseKey, 255)
 	if p.Priority != "" && p.Priority != "high" && p.Priority != "normal" {
 		c.invalid(at+"/priority", "give high or normal")
 	}

@@ -160,7 +160,7 @@ func (c *checker) word(at string, k kind, f *field) {
 	}
 }
 
-var durationForm = regexp.MustCompile(`^[0-9]{1,10}(\.[0-9]{1,9})?s$`)
+var durationForm = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
 
 // digit reads a number; nil if there is none.
 func (c *checker) digit(at, want string) []byte {
