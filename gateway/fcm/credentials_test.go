@@ -103,9 +103,11 @@ func TestNoToken(t *testing.T) {
 			_ = r.ParseForm()
 			fmt.Fprintf(w, `{"error":"invalid_grant","error_description":"gwhush %s"}`, r.Form.Get("assertion"))
 		}, notify.Unavailable},
-		"failing":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, notify.Transient},
-		"lost":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, notify.Transient},
-		"redirected": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, notify.Unavailable},
+		"failing": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, notify.Transient},
+		"lost":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, notify.Transient},
+		"redirected": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, notify.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fcmtest.New(t, false)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -113,28 +114,25 @@ func (f *Faults) wrap(next http.Handler) http.Handler {
 		f.mu.Lock()
 		status, header, reply := f.status, f.header, f.body
 		f.mu.Unlock()
-		answer := httptest.NewRecorder()
-		if status == 0 {
-			next.ServeHTTP(answer, r)
-		} else {
+		if status != 0 {
 			reply = strings.ReplaceAll(reply, Request, quote(r.Header.Get("Authorization")+" "+string(body)))
-			answer.Code, answer.HeaderMap, answer.Body = status, header.Clone(), bytes.NewBufferString(reply)
+		} else {
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, r)
+			status, header, reply = answer.Code, answer.Header(), answer.Body.String()
 		}
 		if f.at(AtRequest, r.Context().Done()) {
 			panic(http.ErrAbortHandler)
 		}
-		f.write(w, r, answer)
+		maps.Copy(w.Header(), header)
+		w.Header().Set("Content-Length", strconv.Itoa(len(reply)))
+		w.WriteHeader(status)
+		f.write(w, r, []byte(reply))
 	})
 }
 
-func (f *Faults) write(w http.ResponseWriter, r *http.Request, answer *httptest.ResponseRecorder) {
-	for k, v := range answer.Header() {
-		w.Header()[k] = v
-	}
-	text := answer.Body.Bytes()
+func (f *Faults) write(w http.ResponseWriter, r *http.Request, text []byte) {
 	half := len(text) / 2
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(answer.Code)
 	_, _ = w.Write(text[:half])
 	f.mu.Lock()
 	fails := f.lose == AtAnswer || f.hang == AtAnswer
