@@ -41,7 +41,7 @@ func runAll(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) e
 	if err != nil {
 		return err
 	}
-	if err := p.take(p.makeDataDir, p.listenAPI, p.listenAdmin); err != nil {
+	if err := p.take(p.listenAPI, p.listenAdmin, p.makeDataDir); err != nil {
 		return err
 	}
 	defer p.close()

@@ -14,7 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -78,9 +80,9 @@ func TestAllWithoutSettingsCaptures(t *testing.T) {
 }
 
 func TestRolesStartInAnyOrder(t *testing.T) {
-	onEachKafka(t, func(t *testing.T, kafka string) {
+	onEachKafka(t, func(t *testing.T, section string) {
 		outbox := t.TempDir()
-		yaml := kafka + "gateways: {kept: {type: capture, dir: '" + outbox + "'}}\nchannels: {email: {gateways: [kept]}}\n"
+		yaml := section + "gateways: {kept: {type: capture, dir: '" + outbox + "'}}\nchannels: {email: {gateways: [kept]}}\n"
 		api := boot(t, "serve-api", yaml)
 		before := api.post(hello) // no worker has ever run
 		worker := boot(t, "work --channel email", yaml)
@@ -131,9 +133,9 @@ func TestKafkaMayComeLater(t *testing.T) {
 
 // A shutdown finishes what has been given to a gateway; what has not is left for the next start.
 func TestAShutdownDrains(t *testing.T) {
-	onEachKafka(t, func(t *testing.T, kafka string) {
+	onEachKafka(t, func(t *testing.T, section string) {
 		provider := newSlowProvider(t)
-		yaml := kafka + "gateways: {texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: t, from: '+14155550100', base_url: '" + provider.URL + "'}}\nchannels: {sms: {gateways: [texts], concurrency: 1}}\n"
+		yaml := section + "gateways: {texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: t, from: '+14155550100', base_url: '" + provider.URL + "'}}\nchannels: {sms: {gateways: [texts], concurrency: 1}}\n"
 		p := boot(t, "all", yaml)
 		p.post(samples["sms"])
 		<-provider.begun
@@ -227,4 +229,53 @@ func TestALogLeftBehindIsNamed(t *testing.T) {
 	p := boot(t, "all", "data_dir: "+dir+"\nkafka: {brokers: ['"+other.Addr()+"']}")
 	require.Contains(t, p.Log.String(), "holds the log of an embedded broker")
 	require.Contains(t, p.Log.String(), filepath.Join(dir, "kafka"))
+}
+
+func TestKeys(t *testing.T) {
+	_, out, _ := run(t, "keys", "generate", "shop", "--scopes", "send")
+	key := strings.Fields(out[strings.Index(out, "  ls_"):])[0]
+	line := strings.TrimSpace(out[strings.Index(out, "- {"):])
+	p := boot(t, "all", "api:\n  listen: 0.0.0.0:0\n  keys:\n    "+line)
+	send := []string{"send", "sms", "--to", "+14155550100", "--body", "hi", "--server", p.API}
+	_, _, errs := run(t, send...)
+	require.Contains(t, errs, "the server answers 401")
+	_, _, errs = run(t, append(send, "--key", key[:len(key)-1]+"x")...)
+	require.Contains(t, errs, "the server answers 401")
+	t.Setenv("LAUDSPEAKER_API_KEY", key)
+	code, _, errs := run(t, send...)
+	require.Zero(t, code, errs)
+	_, _, errs = run(t, "outbox", "--server", p.API)
+	require.Contains(t, errs, "the server answers 403", "the key may not read")
+	require.NotContains(t, p.Log.String(), key)
+}
+
+// A topic that somebody made too small lowers what the API takes, and is named.
+func TestATopicThatTakesLessLowersTheLimit(t *testing.T) {
+	broker := kafkatest.Embedded(t).Addr()
+	specs := []kafka.TopicSpec{{Name: "email_topic", Partitions: 1, MaxMessageBytes: 50_000}}
+	_, err := kafka.Ensure(t.Context(), kafka.Config{Brokers: []string{broker}}, specs, true)
+	require.NoError(t, err)
+	p := boot(t, "all", "kafka: {brokers: ['"+broker+"']}")
+	require.Contains(t, p.Log.String(), "topic email_topic: max.message.bytes is 50000")
+	post := func(size int) int {
+		body := strings.Replace(hello, "It works.", strings.Repeat("x", size), 1)
+		response, err := http.Post(p.API+"/v1/notifications", "application/json", strings.NewReader(body))
+		require.NoError(t, err)
+		response.Body.Close()
+		return response.StatusCode
+	}
+	require.Eventually(t, func() bool { return post(100_000) == http.StatusRequestEntityTooLarge }, 10*time.Second, 10*time.Millisecond)
+	require.Equal(t, http.StatusAccepted, post(30_000))
+	p.captured(1)
+}
+
+func TestWithoutLeaveToMakeTopicsTheyAreListed(t *testing.T) {
+	broker := kafkatest.Embedded(t).Addr()
+	p := start(t, "all", "kafka: {brokers: ['"+broker+"'], create_topics: false, prefix: 'x.'}")
+	require.Contains(t, fmt.Sprint(p.awaitLog("the topics are not there yet; waiting")), "x.email_topic, x.email_topic.dlq")
+	require.Equal(t, http.StatusServiceUnavailable, statusOf(p.Admin+"/readyz"))
+	code, out, errs := run(t, "topics", "--create", "--brokers", broker, "--set", "kafka.prefix=x.")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "created x.email_topic\n")
+	p.awaitReady()
 }

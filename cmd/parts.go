@@ -53,8 +53,8 @@ func inOrder(ctx context.Context, parts ...part) error {
 	return group.Wait()
 }
 
-// hardLimit is how long a shutdown may take altogether. The longest of its steps is the drain of attempts.
-const hardLimit = 40 * time.Second
+// hardLimit is how long a shutdown may take altogether, beyond the drain of attempts, its longest step.
+const hardLimit = 30 * time.Second
 
 // bounded runs f, and gives up on it when it outlasts ctx by more than limit.
 func bounded(ctx context.Context, limit time.Duration, f func(context.Context) error) error {

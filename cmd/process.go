@@ -100,6 +100,9 @@ func (p *process) captures() bool {
 //
 // base is what even the operator's pages may outlast: the embedded broker.
 func (p *process) run(ctx context.Context, roles []part, base ...part) error {
+	if err := p.kafka.Validate(); err != nil {
+		return err
+	}
 	p.log.Info("admin listens", zap.String("url", "http://"+p.admin.Addr().String()))
 	defer context.AfterFunc(ctx, func() {
 		p.health.close()
@@ -107,7 +110,7 @@ func (p *process) run(ctx context.Context, roles []part, base ...part) error {
 	})()
 	a := &admin{p.admin, p.pages}
 	below := []part{{"topics", p.makeTopics}, {"admin", a.Run}}
-	err := bounded(ctx, hardLimit, func(ctx context.Context) error {
+	err := bounded(ctx, hardLimit+p.cfg.Kafka.Drain, func(ctx context.Context) error {
 		return inOrder(ctx, slices.Concat(roles, below, base)...)
 	})
 	if err == nil {

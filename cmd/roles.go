@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"net"
 
 	"go.uber.org/zap"
 
@@ -70,6 +71,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 			if r, ok := p.awaitTopics(ctx); ok && r.MaxMessageBytes > 0 {
 				publisher.LimitRecords(r.MaxMessageBytes)
 				dispatch.SetLimit(r.MaxMessageBytes)
+				api.LowerMaxBody(int64(max(r.MaxMessageBytes-dispatcher.Headroom, 1)))
 			}
 			return nil
 		}},
@@ -186,4 +188,11 @@ func apiKeys(keys []config.APIKey) []producer.Key {
 	return list
 }
 
-func (p *process) apiURL() string { return "http://" + p.api.Addr().String() }
+// apiURL is where this host reaches the API.
+func (p *process) apiURL() string {
+	address := p.api.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", address.Port)
+	}
+	return "http://" + address.String()
+}

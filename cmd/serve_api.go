@@ -39,7 +39,7 @@ func runServeAPI(ctx context.Context, cfg *config.Config, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := p.take(p.makeDataDir, p.listenAPI, p.listenAdmin); err != nil {
+	if err := p.take(p.listenAPI, p.listenAdmin, p.makeDataDir); err != nil {
 		return err
 	}
 	defer p.close()

@@ -47,7 +47,7 @@ func (s *settings) load() (*config.Config, error) {
 	for _, text := range s.set {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
-			return nil, fmt.Errorf("--set needs key=value, such as --set kafka.prefix=staging.")
+			return nil, fmt.Errorf("--set needs key=value, such as --set log.level=debug")
 		}
 		flags[key] = value
 	}

@@ -47,7 +47,7 @@ func runWork(ctx context.Context, cfg *config.Config, names []string, stderr io.
 	if err != nil {
 		return err
 	}
-	if err := p.take(p.makeDataDir, p.listenAdmin); err != nil {
+	if err := p.take(p.listenAdmin, p.makeDataDir); err != nil {
 		return err
 	}
 	defer p.close()

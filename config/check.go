@@ -111,7 +111,7 @@ func (k Kafka) check(fs *Faults) {
 	fs.unless(k.Partitions >= 1 && k.Partitions <= 10000, "kafka.partitions must be between 1 and 10000")
 	fs.unless(k.Replication >= 0 && k.Replication <= 100, "kafka.replication must be the number of replicas, or 0 for the brokers' own default")
 	fs.unless((k.TLS.CertFile == "") == (k.TLS.KeyFile == ""), "kafka.tls.cert_file and kafka.tls.key_file belong together: set both or none")
-	fs.unless(k.SessionTimeout > 0, "kafka.session_timeout must be longer than 0s, such as 10s")
+	fs.unless(k.SessionTimeout >= 6*time.Second, "kafka.session_timeout must be 6s or more: brokers take no less")
 	fs.unless(0 < k.Drain && k.Drain < k.RebalanceTimeout && k.RebalanceTimeout < k.ReadTimeout,
 		"kafka.drain, kafka.rebalance_timeout and kafka.read_timeout must rise in this order (now %s, %s, %s): otherwise a rebalance ends before the drain, or the connection before the rebalance",
 		duration(k.Drain), duration(k.RebalanceTimeout), duration(k.ReadTimeout))
