@@ -71,13 +71,7 @@ func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Re
 	if err := a.createMissing(ctx, &r, specs, create); err != nil {
 		return r, err
 	}
-	for _, s := range existing {
-		if err := ctx.Err(); err != nil {
-			return r, err
-		}
-		a.check(&r, s)
-	}
-	return r, nil
+	return r, a.check(&r, existing)
 }
 
 type admin struct {
@@ -188,17 +182,51 @@ func (a *admin) create(s TopicSpec) error {
 	}
 }
 
-// check names what an existing topic has too little of.
-func (a *admin) check(r *Report, s TopicSpec) {
-	entries, err := a.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: s.Name})
+// settings reads a topic's configuration.
+func (a *admin) settings(topic string) (map[string]string, error) {
+	resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: topic}
+	results, err := a.admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
 	if err != nil {
-		r.fault("topic %s: its settings cannot be read (%v): check max.message.bytes and retention.ms by hand, or allow DescribeConfigs", s.Name, err)
-		return
+		return nil, err
 	}
 	has := map[string]string{}
-	for _, e := range entries {
-		has[e.Name] = e.Value
+	for _, result := range results {
+		if result.ErrorCode != sarama.ErrNoError {
+			return nil, result.ErrorCode
+		}
+		for _, e := range result.Configs {
+			has[e.Name] = e.Value
+		}
 	}
+	return has, nil
+}
+
+// check names what existing topics have too little of.
+func (a *admin) check(r *Report, existing []TopicSpec) error {
+	resources := make([]*sarama.ConfigResource, len(existing))
+	for i, s := range existing {
+		resources[i] = &sarama.ConfigResource{Type: sarama.TopicResource, Name: s.Name}
+	}
+	results, err := a.admin.DescribeConfigs(resources, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return fmt.Errorf("%w: ask for the topics' settings: %w", ErrUnavailable, err)
+	}
+	for _, s := range existing {
+		i := slices.IndexFunc(results, func(r *sarama.ConfigResourceResult) bool { return r.Name == s.Name })
+		if i < 0 || results[i].ErrorCode != sarama.ErrNoError {
+			r.fault("topic %s: its settings cannot be read: check max.message.bytes and retention.ms by hand, or allow DescribeConfigs", s.Name)
+			continue
+		}
+		has := map[string]string{}
+		for _, e := range results[i].Configs {
+			has[e.Name] = e.Value
+		}
+		r.compare(s, has)
+	}
+	return nil
+}
+
+func (r *Report) compare(s TopicSpec, has map[string]string) {
 	if n, err := strconv.Atoi(has["max.message.bytes"]); err == nil {
 		r.lower(n)
 		if n < s.MaxMessageBytes {

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 )
@@ -75,6 +78,19 @@ func TestEnsureNamesWhatIsTooSmall(t *testing.T) {
 	require.Contains(t, r.Faults[1], "retention.ms is 60000 (1m0s), less than the 3600000 (1h0m0s)")
 	require.Contains(t, r.Faults[2], "cleanup.policy is compact and must be delete")
 	require.Equal(t, int32(2), r.Partitions[small], "as it is, not as it should be")
+}
+
+// Who may not read the settings may still start.
+func TestEnsureWithoutDescribeConfigs(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "open", "closed"))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Resource: "closed", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	r, err := Ensure(t.Context(), Config{Brokers: c.ListenAddrs()}, []TopicSpec{{Name: "open"}, {Name: "closed"}}, false)
+	require.NoError(t, err)
+	require.Len(t, r.Faults, 1)
+	require.Contains(t, r.Faults[0], "topic closed: its settings cannot be read")
+	require.Equal(t, 1048588, r.MaxMessageBytes, "of the one that can")
 }
 
 func TestEnsureWithoutKafka(t *testing.T) {
