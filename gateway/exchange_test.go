@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,4 +139,31 @@ func TestUntrusted(t *testing.T) {
 	defer plain.Close()
 	x = Do(rt, request(t, t.Context(), strings.Replace(plain.URL, "http:", "https:", 1)))
 	require.Equal(t, notify.Unavailable, x.Lost().Verdict)
+}
+
+// TestConnectionsAreKept: many messages at once do not open a connection each.
+func TestConnectionsAreKept(t *testing.T) {
+	var opened atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	rt := NewTransport()
+	defer rt.CloseIdleConnections()
+	var senders sync.WaitGroup
+	for range 32 {
+		senders.Go(func() {
+			for range 50 {
+				if x := Do(rt, request(t, t.Context(), s.URL)); !x.OK() {
+					t.Error(x.Err)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	require.Less(t, opened.Load(), int32(2*32))
 }

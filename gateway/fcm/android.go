@@ -124,8 +124,8 @@ func lightSettings(settings any) (*messaging.LightSettings, error) {
 	}
 	on, errOn := parseDuration(l.On)
 	off, errOff := parseDuration(l.Off)
-	if errOn != nil || errOff != nil {
-		return nil, errors.New(`must have light_on_duration and light_off_duration in seconds such as "3.5s"`)
+	if errOn != nil || errOff != nil || on%time.Millisecond != 0 || off%time.Millisecond != 0 {
+		return nil, errors.New(`must have light_on_duration and light_off_duration in seconds and whole milliseconds such as "3.5s"`)
 	}
 	return &messaging.LightSettings{Color: color, LightOnDurationMillis: on.Milliseconds(), LightOffDurationMillis: off.Milliseconds()}, nil
 }

@@ -102,7 +102,7 @@ func missing(path string, given, kept any) (string, bool) {
 		}
 		for name, value := range g {
 			other, there := k[name]
-			if !there && empty(value) {
+			if !there && (empty(value) || name == "critical" && value == json.Number("0")) {
 				continue
 			}
 			if p, lost := missing(join(path, name), value, other); lost || !there {
@@ -128,7 +128,7 @@ func missing(path string, given, kept any) (string, bool) {
 	return path, false
 }
 
-// empty values are FCM's defaults, which the SDK leaves out. A zero is not: a badge of 0 means something.
+// empty values are FCM's defaults, which the SDK leaves out. A zero is not: a volume of 0 means something.
 func empty(v any) bool {
 	switch v := v.(type) {
 	case nil:
