@@ -13,7 +13,7 @@ PACKAGES      ?= ./...
 TESTFLAGS     ?=
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -X github.com/laudspeaker/laudspeaker/cmd.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/laudspeaker/laudspeaker/cmd.version=$(VERSION)
 
 # One set of flags for build, test and bench: the compiler's cache is then shared, and the large provider SDKs are
 # compiled once. The version comes from LDFLAGS, so that a commit alone relinks and recompiles nothing.

@@ -110,7 +110,7 @@ func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
 	cancel()
 	c.drain()
 	if taken != nil {
-		<-taken
+		<-taken //nolint:errcheck // the claim is over: what became of its take-over no longer matters
 	}
 	return failed
 }

@@ -18,7 +18,7 @@ import (
 
 // boundDecompression: without it a batch of a few KB may unpack to gigabytes. Sarama has it as a package variable, which
 // must be set before the first client is made.
-var boundDecompression = sync.OnceFunc(func() { sarama.MaxDecompressedBatchSize = 64 << 20 })
+var boundDecompression = sync.OnceFunc(func() { sarama.MaxDecompressedBatchSize = 64 << 20 }) //nolint:gochecknoglobals // Sarama's is one, too
 
 // Validate finds what is wrong with c without reaching out to Kafka.
 func (c Config) Validate() error {
