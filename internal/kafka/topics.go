@@ -182,25 +182,6 @@ func (a *admin) create(s TopicSpec) error {
 	}
 }
 
-// settings reads a topic's configuration.
-func (a *admin) settings(topic string) (map[string]string, error) {
-	resource := &sarama.ConfigResource{Type: sarama.TopicResource, Name: topic}
-	results, err := a.admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
-	if err != nil {
-		return nil, err
-	}
-	has := map[string]string{}
-	for _, result := range results {
-		if result.ErrorCode != sarama.ErrNoError {
-			return nil, result.ErrorCode
-		}
-		for _, e := range result.Configs {
-			has[e.Name] = e.Value
-		}
-	}
-	return has, nil
-}
-
 // check names what existing topics have too little of.
 func (a *admin) check(r *Report, existing []TopicSpec) error {
 	resources := make([]*sarama.ConfigResource, len(existing))
