@@ -96,6 +96,7 @@ func TestFrozenBroker(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Eventually(t, func() bool { return p.Ready() != nil }, 10*time.Second, 5*time.Millisecond, "it is found out")
+	requireEmpty(t, p) // while it is still frozen: what is in hand is given up
 	_, _, err = p.Publish(t.Context(), Message{Topic: "t"})
 	require.ErrorIs(t, err, ErrUnavailable)
 
