@@ -1,7 +1,9 @@
 package kafkatest_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
@@ -25,4 +27,16 @@ func TestRecords(t *testing.T) {
 	require.ErrorIs(t, err, sarama.ErrMessageSizeTooLarge, "the topic's own limit holds")
 	require.Len(t, kafkatest.Records(t, brokers, topic, 10), 10)
 	require.Len(t, kafkatest.All(t, brokers, topic), 10)
+	log := kafkatest.Follow(t, brokers, topic)
+	require.Eventually(t, func() bool { return len(log.Records()) == 10 }, 15*time.Second, 10*time.Millisecond)
+	kafkatest.Forget(t, brokers, topic)
+	require.Eventually(t, func() bool {
+		c, err := sarama.NewClient(brokers, conf)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		topics, err := c.Topics()
+		return err == nil && !slices.Contains(topics, topic)
+	}, 15*time.Second, 100*time.Millisecond)
 }

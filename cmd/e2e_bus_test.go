@@ -1,0 +1,219 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// bus is a Kafka with topics of the test's own: what is written straight to them, and what comes to them.
+type bus struct {
+	t       *testing.T
+	section string // of the configuration
+	brokers []string
+	prefix  string
+	publish func(kafka.Message) (partition int32, offset int64)
+	send    func(kafka.Message, func(error)) error
+
+	mu   sync.Mutex
+	logs map[string]*kafkatest.Log
+}
+
+// onEachBus is [onEachKafka] for tests that look at the topics.
+func onEachBus(t *testing.T, f func(t *testing.T, b *bus)) {
+	onEachKafka(t, func(t *testing.T, section string) {
+		cfg, err := config.Load(config.Source{File: write(t, section)})
+		require.NoError(t, err)
+		b := &bus{t: t, section: section, brokers: cfg.Kafka.Brokers, prefix: cfg.Kafka.Prefix, logs: map[string]*kafkatest.Log{}}
+		t.Cleanup(func() { kafkatest.Forget(t, b.brokers, b.prefix) })
+		b.connect()
+		f(t, b)
+	})
+}
+
+// connect makes the test a direct producer.
+func (b *bus) connect() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := kafka.NewPublisher(kafka.Config{Brokers: b.brokers}, kafka.PublisherConfig{Persistent: true, MaxMessageBytes: 16 << 20})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = p.Run(ctx)
+	}()
+	b.t.Cleanup(func() { cancel(); <-ended })
+	b.publish = func(m kafka.Message) (int32, int64) {
+		b.t.Helper()
+		within, done := context.WithTimeout(ctx, 30*time.Second)
+		defer done()
+		partition, offset, err := p.PublishForever(within, m)
+		require.NoError(b.t, err)
+		return partition, offset
+	}
+	b.send = func(m kafka.Message, done func(error)) error {
+		return p.Send(m, func(_ int32, _ int64, err error) { done(err) })
+	}
+}
+
+// records gives what has come to a topic, its name without the prefix. The topic has to be there.
+func (b *bus) records(topic string) []*kafka.Record {
+	b.t.Helper()
+	b.mu.Lock()
+	log := b.logs[topic]
+	if log == nil {
+		log = kafkatest.Follow(b.t, b.brokers, b.prefix+topic)
+		b.logs[topic] = log
+	}
+	b.mu.Unlock()
+	var all []*kafka.Record
+	for _, m := range log.Records() {
+		r := &kafka.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp, Key: m.Key, Value: m.Value}
+		for _, h := range m.Headers {
+			r.Headers = append(r.Headers, kafka.Header{Key: string(h.Key), Value: h.Value})
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// await waits for a record of the topic that is the wanted one.
+func (b *bus) await(topic string, wanted func(*kafka.Record) bool) *kafka.Record {
+	b.t.Helper()
+	b.records(topic) // so that nothing is asked of Kafka below, on another goroutine
+	var found *kafka.Record
+	require.Eventually(b.t, func() bool {
+		all := b.records(topic)
+		if i := slices.IndexFunc(all, wanted); i >= 0 {
+			found = all[i]
+		}
+		return found != nil
+	}, time.Minute, 10*time.Millisecond, "no such record on %s", topic)
+	return found
+}
+
+// outcome is an event and the record that it came in.
+type outcome struct {
+	notify.Event
+	*kafka.Record
+}
+
+// outcome waits for the event that ends a notification.
+func (b *bus) outcome(id string) outcome {
+	b.t.Helper()
+	r := b.await("status_topic", func(r *kafka.Record) bool { return string(r.Key) == id })
+	return outcome{eventOf(b.t, r), r}
+}
+
+// eventOf reads an event, and refuses fields that the contract does not have.
+func eventOf(t *testing.T, r *kafka.Record) (e notify.Event) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(r.Value))
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(&e), "%s", r.Value)
+	return e
+}
+
+// job waits for a notification's record on its topic.
+func (b *bus) job(topic, id string) *kafka.Record {
+	b.t.Helper()
+	return b.await(topic, func(r *kafka.Record) bool { return headersOf(r)[notify.HeaderID] == id })
+}
+
+// deadLetter waits for the dead letter of a notification.
+func (b *bus) deadLetter(topic, id string) *kafka.Record {
+	b.t.Helper()
+	return b.await(topic+".dlq", func(r *kafka.Record) bool { return headersOf(r)[notify.HeaderID] == id })
+}
+
+// noDeadLetters asks Kafka itself: whoever reads a topic may be behind.
+func (b *bus) noDeadLetters(topic string) {
+	b.t.Helper()
+	require.Empty(b.t, kafkatest.All(b.t, b.brokers, b.prefix+topic+".dlq"))
+}
+
+func headersOf(r *kafka.Record) map[string]string {
+	all := map[string]string{}
+	for _, h := range r.Headers {
+		all[h.Key] = string(h.Value)
+	}
+	return all
+}
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
+
+// requireOutcome checks what every outcome has, whatever it says: finality, its key, and the headers that make it the
+// ledger's record of the job at that place.
+func (b *bus) requireOutcome(o outcome, state notify.State, channel notify.Channel, job *kafka.Record) {
+	b.t.Helper()
+	require.Equal(b.t, state, o.State, "%s", o.Value)
+	require.True(b.t, o.Final)
+	require.Equal(b.t, []any{channel, notify.LaneNormal, 0, 0, ""}, []any{o.Channel, o.Lane, o.Run, o.Step, o.Note})
+	require.Equal(b.t, o.NotificationID, string(o.Key))
+	require.WithinDuration(b.t, job.Timestamp, o.At, 2*time.Minute)
+	want := map[string]string{
+		"ls-kind": "outcome", "ls-group": b.prefix + "laudspeaker." + string(channel) + ".normal", "ls-job-topic": job.Topic,
+		"ls-job-partition": number(int64(job.Partition)), "ls-job-offset": number(job.Offset),
+		"ls-id": o.NotificationID, "ls-run": "0", "ls-step": "0",
+	}
+	require.Equal(b.t, want, headersOf(o.Record))
+	require.Equal(b.t, job.Partition, o.Partition, "the job's partition, modulo as many")
+}
+
+// requireDeadLetter checks the headers of a dead letter, and that its bytes are the job's.
+func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) {
+	b.t.Helper()
+	require.Equal(b.t, job.Key, d.Key)
+	require.Equal(b.t, job.Value, d.Value, "bytes untouched")
+	require.Equal(b.t, &notify.Origin{Topic: job.Topic, Partition: job.Partition, Offset: job.Offset}, o.Origin)
+	got := headersOf(d)
+	at, err := time.Parse(time.RFC3339, got[notify.HeaderDeadAt])
+	require.NoError(b.t, err)
+	require.WithinDuration(b.t, o.At, at, time.Second)
+	delete(got, notify.HeaderDeadAt)
+	want := map[string]string{
+		notify.HeaderID: o.NotificationID, notify.HeaderLane: "normal", notify.HeaderRun: "0", notify.HeaderStep: "0",
+		notify.HeaderAttempt: strconv.Itoa(o.Attempt), notify.HeaderHome: number(int64(job.Partition)), notify.HeaderDeadReason: reason,
+		notify.HeaderDeadCode: o.Code, notify.HeaderDeadGateway: o.Gateway, notify.HeaderOriginTopic: job.Topic,
+		notify.HeaderOriginPartition: number(int64(job.Partition)), notify.HeaderOriginOffset: number(job.Offset),
+	}
+	brought := headersOf(job)
+	for _, key := range []string{notify.HeaderSchema, notify.HeaderAcceptedAt, notify.HeaderTrace, notify.HeaderIdempotency, notify.HeaderNotBefore} {
+		if v, ok := brought[key]; ok {
+			want[key] = v
+		}
+	}
+	require.Equal(b.t, want, got)
+}
+
+// verdicts are those of an event's tries.
+func verdicts(e notify.Event) (all []notify.Verdict) {
+	for _, try := range e.Tries {
+		all = append(all, try.Verdict)
+	}
+	return all
+}
+
+// yaml joins sections of a configuration.
+func yaml(b *bus, gateways, channels map[string]string) string {
+	text := b.section + "gateways:\n"
+	for _, name := range slices.Sorted(maps.Keys(gateways)) {
+		text += "  " + name + ": {" + gateways[name] + "}\n"
+	}
+	text += "channels:\n"
+	for _, name := range slices.Sorted(maps.Keys(channels)) {
+		text += "  " + name + ": {" + channels[name] + "}\n"
+	}
+	return text
+}

@@ -1,0 +1,74 @@
+package kafkatest
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+)
+
+// Log is what has been read of a topic so far.
+type Log struct {
+	mu      sync.Mutex
+	records []*sarama.ConsumerMessage
+}
+
+// Records gives what has been read, in order within a partition.
+func (l *Log) Records() []*sarama.ConsumerMessage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.records)
+}
+
+// Follow reads the topic from its start until the end of the test. The topic has to be there.
+func Follow(t testing.TB, brokers []string, topic string) *Log {
+	t.Helper()
+	c, err := sarama.NewConsumer(brokers, config())
+	require.NoError(t, err)
+	partitions, err := c.Partitions(topic)
+	require.NoError(t, err)
+	l := &Log{}
+	var readers sync.WaitGroup
+	var open []sarama.PartitionConsumer
+	t.Cleanup(func() {
+		for _, pc := range open {
+			pc.AsyncClose()
+		}
+		readers.Wait()
+		_ = c.Close()
+	})
+	for _, p := range partitions {
+		pc, err := c.ConsumePartition(topic, p, sarama.OffsetOldest)
+		require.NoError(t, err)
+		open = append(open, pc)
+		readers.Go(func() {
+			for m := range pc.Messages() {
+				l.mu.Lock()
+				l.records = append(l.records, m)
+				l.mu.Unlock()
+			}
+		})
+	}
+	return l
+}
+
+// Forget deletes the topics and groups that begin with prefix, as far as they can be deleted.
+func Forget(t testing.TB, brokers []string, prefix string) {
+	admin := clusterAdmin(t, brokers)
+	defer admin.Close()
+	topics, _ := admin.ListTopics()
+	for name := range topics {
+		if strings.HasPrefix(name, prefix) {
+			_ = admin.DeleteTopic(name)
+		}
+	}
+	groups, _ := admin.ListConsumerGroups()
+	for name := range groups {
+		if strings.HasPrefix(name, prefix) {
+			_ = admin.DeleteConsumerGroup(name)
+		}
+	}
+}
