@@ -72,6 +72,7 @@ func (c Config) group() (*sarama.Config, error) {
 	g.Heartbeat.Interval = c.Group.HeartbeatInterval
 	g.Rebalance.Timeout = c.Group.RebalanceTimeout
 	g.Rebalance.Retry.Max = 10
+	g.Rebalance.Retry.Backoff = 500 * time.Millisecond
 	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategySticky()}
 	if c.Group.Cooperative {
 		g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}

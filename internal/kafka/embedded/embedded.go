@@ -97,10 +97,14 @@ func (b *Broker) open() error {
 		return err
 	}
 	b.addr = l.Addr().String()
+	before := Exists(b.cfg.Dir)
 	b.cluster, err = kfake.NewCluster(b.options(l)...)
 	if err != nil {
 		l.Close()
 		return fmt.Errorf("embedded broker: read the log in %s: %w", b.cfg.Dir, err)
+	}
+	if before {
+		holdGroups(b.cluster)
 	}
 	debug.FreeOSMemory() // the whole log has just been through the heap
 	b.check()
