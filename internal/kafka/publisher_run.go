@@ -30,20 +30,20 @@ func (p *Publisher) Run(ctx context.Context) error {
 		reason := c.watch(ctx)
 		p.disconnect(reason)
 		if ctx.Err() != nil {
-			p.finish(c, &old)
+			p.finish(c, &old, p.pc.CloseTimeout, errClosed)
 			return nil
 		}
 		p.pc.Log.Warn("the connection for publishing is made anew", zap.NamedError("reason", reason))
-		c.abandon(reason)
-		old.Go(c.close)
+		p.finish(c, &old, reconnectPause, reason)
 	}
 }
 
-func (p *Publisher) finish(c *uplink, old *sync.WaitGroup) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.pc.CloseTimeout)
+// finish lets what is in hand end, for a while, and gives up the rest.
+func (p *Publisher) finish(c *uplink, old *sync.WaitGroup, atMost time.Duration, reason error) {
+	ctx, cancel := context.WithTimeout(context.Background(), atMost)
 	defer cancel()
 	c.drain(ctx)
-	c.abandon(errClosed)
+	c.abandon(reason)
 	old.Go(c.close)
 }
 
