@@ -107,6 +107,12 @@ func TestRolesStartInAnyOrder(t *testing.T) {
 
 func TestKafkaMayComeLater(t *testing.T) {
 	address := freeAddress("127.0.0.1")
+	var broker *embedded.Broker
+	t.Cleanup(func() { // after the roles, which without it would wait for their outcomes
+		if broker != nil {
+			broker.Close()
+		}
+	})
 	yaml := "kafka: {brokers: ['" + address + "']}\ngateways: {kept: {type: capture, dir: '" + t.TempDir() + "'}}\nchannels: {email: {gateways: [kept]}}\n"
 	api, worker := start(t, "serve-api", yaml), start(t, "work --channel email", yaml)
 	for _, p := range []*program{api, worker} {
@@ -122,9 +128,8 @@ func TestKafkaMayComeLater(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 	require.NotEmpty(t, response.Header.Get("Retry-After"))
 
-	broker, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: address})
+	broker, err = embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: address})
 	require.NoError(t, err)
-	t.Cleanup(func() { broker.Close() })
 	api.awaitReady()
 	worker.awaitReady()
 	api.post(hello)

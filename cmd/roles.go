@@ -137,45 +137,6 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, started f
 	)
 }
 
-// senders are gateways by their names. Channels that use the same gateway share its connections.
-type senders map[string]gateway.Sender
-
-func (p *process) senders(channels []notify.Channel, log *zap.Logger) (senders, error) {
-	all := senders{}
-	for _, channel := range channels {
-		outlet := p.outlets[channel]
-		if all[outlet.Name] != nil {
-			continue
-		}
-		s, err := newSender(outlet.Name, outlet.Gateway, log)
-		if err != nil {
-			all.close()
-			return nil, err
-		}
-		all[outlet.Name] = s
-	}
-	return all, nil
-}
-
-func (s senders) close() {
-	for _, sender := range s {
-		_ = sender.Close() // what it kept open goes with the process
-	}
-}
-
-// admission stops what comes in while the bus must not take more.
-type admission struct {
-	dispatcher.Publisher
-	full func() error
-}
-
-func (a admission) Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error) {
-	if err := a.full(); err != nil {
-		return 0, -1, err
-	}
-	return a.Publisher.Publish(ctx, m)
-}
-
 func apiKeys(keys []config.APIKey) []producer.Key {
 	var list []producer.Key
 	for _, k := range keys {
