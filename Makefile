@@ -44,7 +44,7 @@ race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(PACKAGES)
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
-	$(LINTER) run $(ARGS) ./...
+	$(LINTER) run --allow-parallel-runners $(ARGS) ./...
 
 check: check-vet lint check-tidy check-generated check-star ## vet, lint, go.mod, generated files, the import star: what must hold before a commit
 
