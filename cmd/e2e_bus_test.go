@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -188,10 +189,10 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 		notify.HeaderDeadCode: o.Code, notify.HeaderDeadGateway: o.Gateway, notify.HeaderOriginTopic: job.Topic,
 		notify.HeaderOriginPartition: number(int64(job.Partition)), notify.HeaderOriginOffset: number(job.Offset),
 	}
-	brought := headersOf(job)
-	for _, key := range []string{notify.HeaderSchema, notify.HeaderAcceptedAt, notify.HeaderTrace, notify.HeaderIdempotency, notify.HeaderNotBefore} {
-		if v, ok := brought[key]; ok {
-			want[key] = v
+	producers := []string{notify.HeaderSchema, notify.HeaderAcceptedAt, notify.HeaderIdempotency, notify.HeaderNotBefore}
+	for key, value := range headersOf(job) {
+		if !strings.HasPrefix(key, "ls-") || slices.Contains(producers, key) {
+			want[key] = value
 		}
 	}
 	require.Equal(b.t, want, got)

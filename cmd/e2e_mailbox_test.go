@@ -3,7 +3,6 @@ package cmd
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -109,7 +108,7 @@ func (s *transaction) Auth(string) (sasl.Server, error) {
 			return nil
 		}
 		s.refused++
-		return errors.New("no")
+		return smtp.ErrAuthFailed // 535; any other error is 454, which is transient
 	}), nil
 }
 
