@@ -67,7 +67,7 @@ configure() {
 	EOF
   [[ -e $run/data/meta.properties ]] && return
   local id
-  id=$(kafka kafka.tools.StorageTool random-uuid)
+  id=$(kafka kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1) # the last line: its log goes to standard output too
   kafka kafka.tools.StorageTool format -t "$id" -c "$run/server.properties" >"$run/format.log" 2>&1 ||
     fail "the data folder could not be formatted: see $run/format.log"
 }
