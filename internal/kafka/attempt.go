@@ -149,7 +149,9 @@ func (r *Runner) land(f *flight, res Result) {
 			c.ended(f.offset)
 		} else {
 			c.early = append(c.early, f.offset)
-			c.finish(f.offset)
+			if c.ledgerCount > 0 { // before, the tracker knows nothing of where the partition stands
+				c.finish(f.offset)
+			}
 		}
 	}
 	r.dispatch()
@@ -162,6 +164,9 @@ func (c *claim) again(offset int64, res Result) {
 		return // not fetched yet; then it is called from the start
 	}
 	it.carry = res.Carry
+	if !c.lines.first(it) { // begun in an earlier session; in this one, others of its key come first
+		return
+	}
 	wait := time.Until(res.Again)
 	if wait <= 0 {
 		c.enqueue(it, &c.called)
@@ -202,9 +207,7 @@ type Claim struct {
 }
 
 // Resume undoes [Attempt.Pause]. It does nothing once the claim has ended.
-func (h *Claim) Resume() { h.set(false) }
-
-func (h *Claim) set(held bool) {
+func (h *Claim) Resume() {
 	r := h.runner
 	if r == nil {
 		return
@@ -212,8 +215,19 @@ func (h *Claim) set(held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.owner(h.tp); c != nil {
-		c.held = held
+		c.held = false
 		c.notice()
 		r.dispatch()
+	}
+}
+
+// hold pauses the partition for the record at that offset.
+func (h *Claim) hold(offset int64) {
+	r := h.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.owner(h.tp); c != nil && c.items[offset] != nil {
+		c.held = true
+		c.notice()
 	}
 }

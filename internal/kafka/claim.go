@@ -136,8 +136,9 @@ func (c *claim) applyPause(only map[string][]int32) {
 // wantPause reports whether nothing more should be fetched for now. The lock is held.
 func (c *claim) wantPause() bool {
 	r := c.r
-	full := len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() || c.overflow ||
-		(r.bytes >= r.cfg.MaxBytes && c.bytes > 0)
+	full := len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() ||
+		c.overflow && len(c.items) > 0 || // with none, only what is fetched next moves the watermark
+		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
 	return !c.taken || c.held || full
 }
 
@@ -172,6 +173,7 @@ func (c *claim) take(rec *Record) {
 	c.bytes += it.size
 	c.r.bytes += it.size
 	if !c.parked.empty() || rec.Offset-c.low >= c.r.cfg.MaxSpan {
+		it.parked = true
 		c.parked.push(it)
 		return
 	}
@@ -223,7 +225,10 @@ func (c *claim) ended(offset int64) {
 		}
 	}
 	for !c.parked.empty() && c.parked.peek().rec.Offset-c.low < c.r.cfg.MaxSpan {
-		c.line(c.parked.pop())
+		it := c.parked.pop()
+		if it.parked = false; c.items[it.rec.Offset] == it { // else it was done by an attempt from an earlier session
+			c.line(it)
+		}
 	}
 	c.notice()
 }
@@ -287,12 +292,5 @@ func (c *claim) drain() {
 	}
 	if err := c.session.commit(mine); err != nil {
 		r.log.Warn("last commit of a claim", zap.Stringer("claim", c.topicPartition), zap.Error(err))
-	}
-}
-
-func (r *Runner) record(m *sarama.ConsumerMessage) *Record {
-	return &Record{
-		Cluster: r.cluster, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
-		Key: m.Key, Value: m.Value, Headers: headersOf(m.Headers),
 	}
 }

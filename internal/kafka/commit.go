@@ -131,6 +131,7 @@ func (c *claim) draft() draft {
 	end := c.r.cfg.Ledger.known(c.ledgerPartition)
 	offset, text, fits := c.commit(end, c.ledgerCount)
 	c.overflow = !fits
+	c.notice()
 	switch {
 	case !fits && c.taken:
 		return c.last

@@ -4,12 +4,13 @@ import "time"
 
 // item is one record that is not done: queued, running, or waiting to be called again.
 type item struct {
-	rec   *Record
-	key   string // "" has no order
-	size  int64
-	carry any
-	timer *time.Timer // set while it waits to be called again
-	ready bool        // in one of the claim's queues
+	rec    *Record
+	key    string // "" has no order
+	size   int64
+	carry  any
+	timer  *time.Timer // set while it waits to be called again
+	ready  bool        // in one of the claim's queues
+	parked bool        // not in its line yet
 }
 
 func itemOf(rec *Record) *item {
@@ -55,6 +56,11 @@ func (l lines) join(it *item) (first bool, length int) {
 	}
 	l[it.key] = append(l[it.key], it)
 	return len(l[it.key]) == 1, len(l[it.key])
+}
+
+// first reports whether it is at the head of its key's line.
+func (l lines) first(it *item) bool {
+	return !it.parked && (it.key == "" || l[it.key][0] == it)
 }
 
 // leave removes the first of the key's line and gives the next, if there is one.

@@ -241,3 +241,10 @@ func (r *Runner) InFlight() int {
 	defer r.mu.Unlock()
 	return r.busy
 }
+
+func (r *Runner) record(m *sarama.ConsumerMessage) *Record {
+	return &Record{
+		Cluster: r.cluster, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
+		Key: m.Key, Value: m.Value, Headers: headersOf(m.Headers),
+	}
+}

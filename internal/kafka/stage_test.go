@@ -1,0 +1,228 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+// stage is a runner without a Kafka: the test plays the job log, the group, the commits and the ledger, and says what
+// becomes of every call of the handler and of every record that is published.
+type stage struct {
+	t      require.TestingT
+	r      *Runner
+	s      *session
+	c      *claim
+	log    []*Record // the job log; a nil is an offset that holds no record
+	at     int64     // the next offset that Kafka would fetch
+	stored committed // what is committed
+	tp     topicPartition
+
+	mu      sync.Mutex
+	calls   []*call     // of the handler, running
+	sends   []*dispatch // records on their way
+	ledger  []entry
+	begun   map[string][]int64 // key → offsets, in the order in which they were first called
+	done    map[int64]bool     // the outcome is on the ledger
+	trouble []string
+}
+
+// call is one call of the handler that waits for the test to answer it.
+type call struct {
+	a      *Attempt
+	answer chan Result
+}
+
+// dispatch is one outcome on its way to the ledger.
+type dispatch struct {
+	m   Message
+	ack chan int64
+}
+
+func newStage(t require.TestingT, more func(*RunnerConfig)) *stage {
+	st := &stage{
+		t: t, tp: topicPartition{"jobs", 0}, stored: committed{offset: -1},
+		begun: map[string][]int64{}, done: map[int64]bool{},
+	}
+	cfg := RunnerConfig{
+		Group: "g", Topics: []string{"jobs"}, Handler: st, Publisher: st, Log: zap.NewNop(), AttemptTimeout: time.Hour,
+		Ledger: &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{}},
+	}
+	if more != nil {
+		more(&cfg)
+	}
+	st.r = &Runner{
+		cfg: cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
+		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
+	}
+	return st
+}
+
+func (st *stage) Identify(r *Record) string { return string(r.Value) }
+
+func (st *stage) Handle(_ context.Context, a *Attempt) Result {
+	c := &call{a, make(chan Result)}
+	st.mu.Lock()
+	key := string(a.Key)
+	for _, other := range st.calls {
+		if key != "" && string(other.a.Key) == key && other.a.Offset <= a.Offset { // a later one: a is a repetition
+			st.trouble = append(st.trouble, fmt.Sprintf("%d began while %d of the same key was running", a.Offset, other.a.Offset))
+		}
+	}
+	if st.done[a.Offset] {
+		st.trouble = append(st.trouble, fmt.Sprintf("%d was called again although its outcome is on the ledger", a.Offset))
+	}
+	if !slices.Contains(st.begun[key], a.Offset) {
+		st.begun[key] = append(st.begun[key], a.Offset)
+	}
+	st.calls = append(st.calls, c)
+	st.mu.Unlock()
+	return <-c.answer
+}
+
+func (st *stage) PublishForever(_ context.Context, m Message) (int32, int64, error) {
+	d := &dispatch{m, make(chan int64)}
+	st.mu.Lock()
+	st.sends = append(st.sends, d)
+	st.mu.Unlock()
+	return m.Partition, <-d.ack, nil
+}
+
+// add appends a job to the log.
+func (st *stage) add(key string) {
+	o := int64(len(st.log))
+	st.log = append(st.log, &Record{Topic: st.tp.topic, Offset: o, Key: []byte(key), Value: fmt.Appendf(nil, "job%d", o)})
+}
+
+// join begins a session with a claim that has not been taken over.
+func (st *stage) join() {
+	st.s = &session{r: st.r, kick: make(chan struct{}, 1), stop: make(chan struct{})}
+	st.c = &claim{
+		r: st.r, session: st.s, paused: true, topicPartition: st.tp, progress: newProgress(0),
+		items: map[int64]*item{}, lines: lines{}, kick: make(chan struct{}, 1),
+	}
+	st.r.mu.Lock()
+	defer st.r.mu.Unlock()
+	st.r.session = st.s
+	st.s.claims = append(st.s.claims, st.c)
+}
+
+// restore is the first half of a take-over: what is read from commit and ledger.
+func (st *stage) restore() {
+	end := int64(len(st.ledger))
+	s := begin(st.stored, 0, int64(len(st.log)), 1)
+	from := s.from(end, 0, len(st.log) == 0)
+	st.c.restored(s, 0, st.ledger[from:end])
+	st.at = s.low
+	st.commit()
+}
+
+// takeOver is all of it.
+func (st *stage) takeOver() {
+	st.restore()
+	st.c.begin()
+	st.settle()
+}
+
+func (st *stage) commit() {
+	st.r.mu.Lock()
+	defer st.r.mu.Unlock()
+	d := st.c.draft()
+	st.c.last = d
+	st.stored = committed{st.tp, d.offset, d.text}
+	st.s.leased = time.Now()
+	st.r.dispatch()
+}
+
+// fetch hands the next n offsets to the claim, as its owner does, whether it is paused or not.
+func (st *stage) fetch(n int) {
+	for range n {
+		if st.at >= int64(len(st.log)) {
+			return
+		}
+		if rec := st.log[st.at]; rec != nil {
+			st.c.arrived(rec)
+		}
+		st.at++
+	}
+	st.settle()
+}
+
+// settle lets every goroutine go as far as it can, and plays the owner, who acts on what it was woken for.
+func (st *stage) settle() {
+	synctest.Wait()
+	for {
+		select {
+		case <-st.c.kick:
+			st.r.mu.Lock()
+			st.c.paused = st.c.wantPause()
+			st.r.mu.Unlock()
+			continue
+		default:
+		}
+		break
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	require.Empty(st.t, st.trouble)
+}
+
+// leave ends the session without waiting for what runs.
+func (st *stage) leave() {
+	st.r.mu.Lock()
+	st.s.over, st.c.draining = true, true
+	st.r.mu.Unlock()
+	st.r.close(st.c)
+	st.r.mu.Lock()
+	st.r.session = nil
+	st.r.mu.Unlock()
+}
+
+// running gives the call at offset o, nil when there is none.
+func (st *stage) running(o int64) *call {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, c := range st.calls {
+		if c.a.Offset == o {
+			return c
+		}
+	}
+	return nil
+}
+
+func (st *stage) answer(c *call, res Result) {
+	require.NotNil(st.t, c)
+	st.mu.Lock()
+	st.calls = slices.DeleteFunc(st.calls, func(x *call) bool { return x == c })
+	st.mu.Unlock()
+	c.answer <- res
+	st.settle()
+}
+
+// ends answers the call at o with an outcome and acknowledges that.
+func (st *stage) ends(o int64) {
+	st.answer(st.running(o), Result{Outcome: &Outcome{}})
+	st.acknowledge(0, true)
+}
+
+// acknowledge lets the i-th record on its way arrive.
+func (st *stage) acknowledge(i int, known bool) {
+	st.mu.Lock()
+	d := st.sends[i]
+	st.sends = slices.Delete(st.sends, i, i+1)
+	e, _ := readEntry(&Record{Offset: int64(len(st.ledger)), Headers: d.m.Headers})
+	st.ledger = append(st.ledger, e)
+	st.done[e.jobOffset] = true
+	st.mu.Unlock()
+	if !known {
+		e.at = -1
+	}
+	d.ack <- e.at
+	st.settle()
+}
