@@ -1,13 +1,18 @@
 package cmd
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain checks that no goroutine is left behind when the roles have ended.
+// TestMain checks that no goroutine is left behind when the roles have ended, or lives as the program itself when a test
+// asks for that.
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgramEnv) != "" {
+		os.Exit(beProgram())
+	}
 	goleak.VerifyTestMain(
 		m,
 		// Sarama's fetch requests count in the default registry of the metrics library, whose one ticker never ends.

@@ -69,6 +69,21 @@ func Topic(t testing.TB, brokers []string, partitions int, configs ...string) st
 	return name
 }
 
+// Drop deletes the topics with the prefix, if the brokers can be reached: for tests whose program makes its topics.
+func Drop(brokers []string, prefix string) {
+	admin, err := sarama.NewClusterAdmin(brokers, config())
+	if err != nil {
+		return
+	}
+	defer admin.Close()
+	topics, _ := admin.ListTopics()
+	for name := range topics {
+		if strings.HasPrefix(name, prefix) {
+			_ = admin.DeleteTopic(name)
+		}
+	}
+}
+
 // awaitLeaders: a real broker answers that a topic is made before it can be written to.
 func awaitLeaders(t testing.TB, brokers []string, topic string, partitions int) {
 	c, err := sarama.NewClient(brokers, config())

@@ -1,0 +1,226 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
+)
+
+const (
+	// asProgramEnv: the test binary is the program itself.
+	asProgramEnv = "LAUDSPEAKER_TEST_MAIN"
+	// programEnv names a binary that was built for release, to judge that one instead.
+	programEnv = "LAUDSPEAKER_TEST_PROGRAM"
+)
+
+// beProgram is what main does.
+func beProgram() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return Execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// scale multiplies the length of the acceptance tests: LAUDSPEAKER_TEST_SCALE, 1 without it.
+func scale() int {
+	n, _ := strconv.Atoi(os.Getenv("LAUDSPEAKER_TEST_SCALE"))
+	return max(n, 1)
+}
+
+// fleet is processes of one configuration, and the sink of what they send.
+type fleet struct {
+	t       testing.TB
+	brokers string
+	prefix  string
+	dir     string
+	sink    *sink
+	spawned int
+}
+
+// slots is the concurrency of a worker.
+const slots = 64
+
+// newFleet configures SMS and e-mail, on topics of that many partitions.
+func newFleet(t testing.TB, brokers string, partitions int, s *sink) *fleet {
+	name := kafkatest.Name(t)
+	f := &fleet{t: t, brokers: brokers, prefix: "acceptance-" + name[len(name)-8:] + ".", dir: t.TempDir(), sink: s}
+	yaml := fmt.Sprintf(`
+kafka: {brokers: ['%s'], prefix: '%s', partitions: %d, session_timeout: 6s}
+admin: {listen: '127.0.0.1:0'}
+data_dir: '%s/data'
+gateways:
+  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: nobody, from: '+14155550100', base_url: '%s'}
+  mail: {type: smtp, host: 127.0.0.1, port: %d, username: u, password: p, tls: none, connections: %d}
+channels:
+  sms: {gateways: [texts], concurrency: %d}
+  email: {gateways: [mail], concurrency: %[8]d}
+`, strings.ReplaceAll(brokers, ",", "','"), f.prefix, partitions, f.dir, s.twilio(t), s.relay(t), mailConnections, slots)
+	require.NoError(t, os.WriteFile(f.dir+"/laudspeaker.yaml", []byte(yaml), 0o600))
+	t.Cleanup(func() { kafkatest.Drop(strings.Split(brokers, ","), f.prefix) })
+	return f
+}
+
+const mailConnections = 16
+
+// child is a process of the fleet.
+type child struct {
+	t    testing.TB
+	name string
+	cmd  *exec.Cmd
+	done chan error
+	log  string // the file of its log
+}
+
+// launch starts the program. The sink knows it by its name.
+func launch(t testing.TB, dir, name string, args ...string) *child {
+	t.Helper()
+	binary := os.Getenv(programEnv)
+	if binary == "" {
+		binary = os.Args[0]
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), asProgramEnv+"=1")
+	log, err := os.Create(filepath.Join(dir, name+".log"))
+	require.NoError(t, err)
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	require.NoError(t, cmd.Start())
+	c := &child{t, name, cmd, make(chan error, 1), log.Name()}
+	go func() { c.done <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		if t.Failed() {
+			c.showLog()
+		}
+	})
+	return c
+}
+
+// showLog tells what the process complained of.
+func (c *child) showLog() {
+	content, _ := os.ReadFile(c.log)
+	var lines []string
+	for line := range strings.Lines(string(content)) {
+		if !strings.Contains(line, `"level":"info"`) {
+			lines = append(lines, line)
+		}
+	}
+	c.t.Logf("%s:\n%s", c.name, strings.Join(lines[max(0, len(lines)-10):], ""))
+}
+
+// work starts a worker of the channel.
+func (f *fleet) work(channel string) *child {
+	f.spawned++
+	name := fmt.Sprintf("w%d", f.spawned)
+	return launch(f.t, f.dir, name, "work", "--channel", channel, "--config", f.dir+"/laudspeaker.yaml",
+		"--set", "gateways.texts.auth_token="+name, "--set", "gateways.mail.helo="+name)
+}
+
+func (f *fleet) workers(channel string, n int) (ws []*child) {
+	for range n {
+		ws = append(ws, f.work(channel))
+	}
+	return ws
+}
+
+// serve starts an API at the address.
+func (f *fleet) serve(address string) *child {
+	f.spawned++
+	return launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), "serve-api", "--config", f.dir+"/laudspeaker.yaml", "--set", "api.listen="+address)
+}
+
+// serveReady is serve that waits until the API is ready.
+func (f *fleet) serveReady() (api *child, url string) {
+	address := freeAddress("127.0.0.1")
+	api, url = f.serve(address), "http://"+address
+	require.Eventually(f.t, func() bool { return statusOf(url+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond, "the API is not ready")
+	return api, url
+}
+
+// awaitLine waits for a line of the log that holds the text.
+func (c *child) awaitLine(text string, limit time.Duration) string {
+	c.t.Helper()
+	var found string
+	require.Eventually(c.t, func() bool {
+		file, err := os.Open(c.log)
+		if err != nil {
+			return false
+		}
+		defer file.Close()
+		for lines := bufio.NewScanner(file); lines.Scan(); {
+			if strings.Contains(lines.Text(), text) {
+				found = lines.Text()
+				return true
+			}
+		}
+		return false
+	}, limit, 10*time.Millisecond, "%s does not say %q", c.name, text)
+	return found
+}
+
+// awaitBusy returns when every worker has messages in flight: a fault that strikes an idle worker proves nothing.
+func (f *fleet) awaitBusy(ws ...*child) {
+	f.t.Helper()
+	require.Eventually(f.t, func() bool {
+		for _, w := range ws {
+			if f.sink.inFlight(w.name) < slots/8 {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, time.Millisecond, "not all workers are busy")
+}
+
+// term asks the process to end, and waits until it has, with exit code 0.
+func (c *child) term() {
+	c.t.Helper()
+	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case err := <-c.done:
+		require.NoError(c.t, err, "%s must exit with 0 when it is asked to end", c.name)
+	case <-time.After(time.Minute):
+		c.t.Fatalf("%s does not end", c.name)
+	}
+}
+
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.done
+}
+
+func (c *child) signal(s syscall.Signal) { _ = c.cmd.Process.Signal(s) }
+
+// finish ends the load, waits for what it was promised, ends the workers, and judges: nothing lost, order kept, no more
+// repeated than may be. A last worker then shows that the others have left nothing behind.
+func (f *fleet) finish(l *load, stop func(), mayRepeat int, ws ...*child) {
+	f.t.Helper()
+	stop()
+	l.awaitDelivery(f.t)
+	for _, w := range ws {
+		w.term()
+	}
+	last := f.work("sms")
+	marker := newLoad(f.sink, l.url, func(key, _ int) (string, string) { return sms(key, 1_000_000) })
+	marker.run(context.Background(), 1)
+	require.Len(f.t, marker.acked, keys)
+	marker.awaitDelivery(f.t) // of each partition, after all else
+	last.term()
+	distinct, repeated := f.sink.counts()
+	f.t.Logf("%d acknowledged, %d refused, %d without an answer, slowest answer %s; %d delivered, %d repeated (at most %d may be), %d out of order",
+		l.count(), len(l.refused), l.broken, l.slowest.Round(time.Millisecond), distinct, repeated, mayRepeat, f.sink.disorder)
+	require.LessOrEqual(f.t, repeated, mayRepeat, "%s", f.sink.repetitions())
+	require.Zero(f.t, f.sink.disorder)
+}
