@@ -27,7 +27,7 @@ func requireWorks(t *testing.T, cfg Config) {
 	t.Helper()
 	_, err := Ensure(t.Context(), cfg, []TopicSpec{{Name: "t", Partitions: 1}}, true)
 	require.NoError(t, err)
-	up, err := NewPublisher(cfg, PublisherConfig{}).dial()
+	up, err := NewPublisher(cfg, PublisherConfig{}).dial(t.Context())
 	require.NoError(t, err)
 	up.close()
 }

@@ -66,7 +66,7 @@ func waitFor(wg *sync.WaitGroup, atMost time.Duration) {
 func (p *Publisher) connect(ctx context.Context) *uplink {
 	var logged time.Time
 	for ctx.Err() == nil {
-		c, err := p.dial()
+		c, err := p.dial(ctx)
 		if err == nil {
 			p.mu.Lock()
 			p.up, p.down = c, nil
@@ -94,13 +94,13 @@ func (p *Publisher) disconnect(reason error) {
 	p.up, p.down = nil, reason
 }
 
-func (p *Publisher) dial() (*uplink, error) {
+func (p *Publisher) dial(ctx context.Context) (*uplink, error) {
 	conf, err := p.cfg.producer(p.pc.Persistent)
 	if err != nil {
 		return nil, err
 	}
 	conf.Producer.MaxMessageBytes = p.recordLimit()
-	if err := p.cfg.reach(); err != nil {
+	if err := p.cfg.reach(ctx); err != nil {
 		return nil, err
 	}
 	client, err := sarama.NewClient(p.cfg.Brokers, conf)
@@ -116,11 +116,12 @@ func (p *Publisher) dial() (*uplink, error) {
 }
 
 // reach asks the brokers in turn until one answers: a producer that is made while none does tries for minutes.
-func (c Config) reach() error {
+func (c Config) reach(ctx context.Context) error {
 	conf, err := c.producer(false)
 	if err != nil {
 		return err
 	}
+	bound(ctx, conf)
 	var errs []error
 	for _, addr := range c.Brokers {
 		b := sarama.NewBroker(addr)

@@ -58,7 +58,7 @@ func (e *MissingTopicsError) Error() string {
 // [*MissingTopicsError]; it never changes one that exists. Several processes may do so at once. An unreachable Kafka is an
 // error that errors.Is [ErrUnavailable]: when to try again is the caller's business.
 func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Report, error) {
-	a, err := openAdmin(cfg)
+	a, err := openAdmin(ctx, cfg)
 	if err != nil {
 		return Report{}, err
 	}
@@ -79,7 +79,7 @@ type admin struct {
 	admin  sarama.ClusterAdmin
 }
 
-func openAdmin(cfg Config) (*admin, error) {
+func openAdmin(ctx context.Context, cfg Config) (*admin, error) {
 	conf, err := cfg.commits()
 	if err != nil {
 		return nil, err
@@ -87,7 +87,8 @@ func openAdmin(cfg Config) (*admin, error) {
 	conf.Net.ReadTimeout = 15 * time.Second // above Admin.Timeout
 	conf.Admin.Timeout = 10 * time.Second
 	conf.Metadata.Full = true // without it nobody looks up the controller
-	if err := cfg.reach(); err != nil {
+	bound(ctx, conf)
+	if err := cfg.reach(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	client, err := sarama.NewClient(cfg.Brokers, conf)
