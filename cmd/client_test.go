@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -21,7 +22,9 @@ import (
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Execute(t.Context(), args, &out, &errs)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a role that should have failed ends all the same
+	defer cancel()
+	code = Execute(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
@@ -262,15 +264,21 @@ func TestATopicThatTakesLessLowersTheLimit(t *testing.T) {
 	require.NoError(t, err)
 	p := boot(t, "all", "kafka: {brokers: ['"+broker+"']}")
 	require.Contains(t, p.Log.String(), "topic email_topic: max.message.bytes is 50000")
-	post := func(size int) int {
+	post := func(size int) (status int, problem string) {
 		body := strings.Replace(hello, "It works.", strings.Repeat("x", size), 1)
 		response, err := http.Post(p.API+"/v1/notifications", "application/json", strings.NewReader(body))
 		require.NoError(t, err)
-		response.Body.Close()
-		return response.StatusCode
+		defer response.Body.Close()
+		content, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(content)
 	}
-	require.Eventually(t, func() bool { return post(100_000) == http.StatusRequestEntityTooLarge }, 10*time.Second, 10*time.Millisecond)
-	require.Equal(t, http.StatusAccepted, post(30_000))
+	require.Eventually(t, func() bool {
+		status, problem := post(100_000)
+		return status == http.StatusRequestEntityTooLarge && strings.Contains(problem, fmt.Sprintf("within %d bytes", 50_000-dispatcher.Headroom))
+	}, 10*time.Second, 10*time.Millisecond, "the body is not even read")
+	status, problem := post(30_000)
+	require.Equal(t, http.StatusAccepted, status, problem)
 	p.captured(1)
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -11,18 +12,18 @@ import (
 type senders map[string]gateway.Sender
 
 func (p *process) senders(channels []notify.Channel, log *zap.Logger) (senders, error) {
-	all := senders{}
+	used := map[string]config.Gateway{}
 	for _, channel := range channels {
-		outlet := p.outlets[channel]
-		if all[outlet.Name] != nil {
-			continue
-		}
-		s, err := newSender(outlet.Name, outlet.Gateway, log)
+		used[p.outlets[channel].Name] = p.outlets[channel].Gateway
+	}
+	all := senders{}
+	for name, g := range used {
+		s, err := newSender(name, g, log)
 		if err != nil {
 			all.close()
 			return nil, err
 		}
-		all[outlet.Name] = s
+		all[name] = s
 	}
 	return all, nil
 }
