@@ -11,7 +11,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the first signal drains; with nobody listening any more, a second one ends the process at once
+	ctx, drain := context.WithCancel(context.Background())
+	// Both signals are read by one hand: giving the second back to the system leaves a moment in which it is lost.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		drain()
+		<-signals
+		os.Exit(1)
+	}()
 	os.Exit(cmd.Execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
