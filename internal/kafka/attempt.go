@@ -226,7 +226,11 @@ func (h *Claim) hold(offset int64) {
 	r := h.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.owner(h.tp); c != nil && c.items[offset] != nil {
+	c := r.owner(h.tp)
+	if c == nil {
+		return
+	}
+	if it := c.items[offset]; it != nil && c.lines.first(it) {
 		c.held = true
 		c.notice()
 	}

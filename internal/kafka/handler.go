@@ -48,7 +48,7 @@ type Attempt struct {
 
 // Pause stops the record's partition: nothing more is fetched and nothing that is queued is started, until [Claim.Resume].
 // Calls that were asked for with Result.Again still come. It ends with the claim. An attempt that has outlived its own
-// claim holds the next one only once that has fetched the record: else nobody would be called again to resume it.
+// claim holds the next one only when the record's turn has come there: else nobody would be called again to resume it.
 func (a *Attempt) Pause() *Claim {
 	if a.runner == nil { // made by a test
 		return &Claim{}

@@ -3,15 +3,13 @@ package kafka
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
 func TestAPausedClaimIsHeldOnlyWhereItsJobWillAskAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
+	play(t, nil, func(st *stage) {
 		st.add("a")
 		st.add("b")
 		st.join()
@@ -31,8 +29,7 @@ func TestAPausedClaimIsHeldOnlyWhereItsJobWillAskAgain(t *testing.T) {
 }
 
 func TestAWindowThatDidNotFitACommitOpensAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
+	play(t, nil, func(st *stage) {
 		st.add("a")
 		for range 30_000 { // an aborted transaction
 			st.log = append(st.log, nil)
@@ -54,8 +51,7 @@ func TestAWindowThatDidNotFitACommitOpensAgain(t *testing.T) {
 }
 
 func TestATakeOverThatDoesNotFitACommitStillFetches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, func(c *RunnerConfig) { c.MaxSpan = 1 << 20 })
+	play(t, func(c *RunnerConfig) { c.MaxSpan = 1 << 20 }, func(st *stage) {
 		for range 60_000 {
 			st.log = append(st.log, nil)
 		}
@@ -79,8 +75,7 @@ func TestATakeOverThatDoesNotFitACommitStillFetches(t *testing.T) {
 }
 
 func TestWhatIsParkedAndEndsElsewhereIsNotRunAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, func(c *RunnerConfig) { c.MaxSpan = 4 })
+	play(t, func(c *RunnerConfig) { c.MaxSpan = 4 }, func(st *stage) {
 		for _, k := range []string{"a", "b", "c", "d", "e", "f"} {
 			st.add(k)
 		}
@@ -117,8 +112,7 @@ func TestWhatIsParkedAndEndsElsewhereIsNotRunAgain(t *testing.T) {
 }
 
 func TestWhatAsksAgainWaitsForThoseBeforeItInTheNextSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
+	play(t, nil, func(st *stage) {
 		st.add("a")
 		st.add("a")
 		st.join()
@@ -142,8 +136,7 @@ func TestWhatAsksAgainWaitsForThoseBeforeItInTheNextSession(t *testing.T) {
 }
 
 func TestAnAckThatComesBeforeTheTakeOverCostsNoMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
+	play(t, nil, func(st *stage) {
 		st.log = make([]*Record, 1_000_000)
 		st.add("a")
 		st.stored = committed{offset: 1_000_000}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"testing"
 	"testing/synctest"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // becomes of every call of the handler and of every record that is published.
 type stage struct {
 	t      require.TestingT
+	cfg    RunnerConfig
 	r      *Runner
 	s      *session
 	c      *claim
@@ -31,6 +33,7 @@ type stage struct {
 	begun   map[string][]int64 // key → offsets, in the order in which they were first called
 	done    map[int64]bool     // the outcome is on the ledger
 	trouble []string
+	quit    chan struct{} // lets what waits for the test end
 }
 
 // call is one call of the handler that waits for the test to answer it.
@@ -50,18 +53,45 @@ func newStage(t require.TestingT, more func(*RunnerConfig)) *stage {
 		t: t, tp: topicPartition{"jobs", 0}, stored: committed{offset: -1},
 		begun: map[string][]int64{}, done: map[int64]bool{},
 	}
-	cfg := RunnerConfig{
+	st.cfg = RunnerConfig{
 		Group: "g", Topics: []string{"jobs"}, Handler: st, Publisher: st, Log: zap.NewNop(), AttemptTimeout: time.Hour,
-		Ledger: &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{}},
 	}
 	if more != nil {
-		more(&cfg)
+		more(&st.cfg)
 	}
+	st.boot()
+	return st
+}
+
+// boot begins a process.
+func (st *stage) boot() {
+	st.cfg.Ledger = &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{}}
 	st.r = &Runner{
-		cfg: cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
+		cfg: st.cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
 		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
 	}
-	return st
+	st.calls, st.sends, st.quit = nil, nil, make(chan struct{})
+}
+
+// kill ends the process. lands says of each record on its way whether the broker gets it all the same.
+func (st *stage) kill(lands func() bool) {
+	st.leave()
+	for _, d := range st.sends {
+		if lands() {
+			st.append(d)
+		}
+	}
+	close(st.quit)
+	synctest.Wait()
+	st.boot()
+}
+
+// append puts a record on the ledger.
+func (st *stage) append(d *dispatch) entry {
+	e, _ := readEntry(&Record{Offset: int64(len(st.ledger)), Headers: d.m.Headers})
+	st.ledger = append(st.ledger, e)
+	st.done[e.jobOffset] = true
+	return e
 }
 
 func (st *stage) Identify(r *Record) string { return string(r.Value) }
@@ -82,16 +112,40 @@ func (st *stage) Handle(_ context.Context, a *Attempt) Result {
 		st.begun[key] = append(st.begun[key], a.Offset)
 	}
 	st.calls = append(st.calls, c)
+	quit := st.quit
 	st.mu.Unlock()
-	return <-c.answer
+	select {
+	case res := <-c.answer:
+		return res
+	case <-quit:
+		return Result{Again: time.Now().Add(time.Hour)}
+	}
 }
 
 func (st *stage) PublishForever(_ context.Context, m Message) (int32, int64, error) {
 	d := &dispatch{m, make(chan int64)}
 	st.mu.Lock()
 	st.sends = append(st.sends, d)
+	quit := st.quit
 	st.mu.Unlock()
-	return m.Partition, <-d.ack, nil
+	select {
+	case offset := <-d.ack:
+		return m.Partition, offset, nil
+	case <-quit:
+		return 0, -1, context.Canceled
+	}
+}
+
+// play runs f with a stage, in a time of its own. What f leaves running ends with it.
+func play(t *testing.T, more func(*RunnerConfig), f func(*stage)) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, more)
+		defer func() {
+			st.leave()
+			close(st.quit)
+		}()
+		f(st)
+	})
 }
 
 // add appends a job to the log.
@@ -107,25 +161,27 @@ func (st *stage) join() {
 		r: st.r, session: st.s, paused: true, topicPartition: st.tp, progress: newProgress(0),
 		items: map[int64]*item{}, lines: lines{}, kick: make(chan struct{}, 1),
 	}
+	st.at = max(0, st.stored.offset)
 	st.r.mu.Lock()
 	defer st.r.mu.Unlock()
 	st.r.session = st.s
 	st.s.claims = append(st.s.claims, st.c)
 }
 
-// restore is the first half of a take-over: what is read from commit and ledger.
-func (st *stage) restore() {
+// read is the first part of a take-over: what is committed, and what the ledger says.
+func (st *stage) read() (was start, entries []entry) {
 	end := int64(len(st.ledger))
-	s := begin(st.stored, 0, int64(len(st.log)), 1)
-	from := s.from(end, 0, len(st.log) == 0)
-	st.c.restored(s, 0, st.ledger[from:end])
-	st.at = s.low
-	st.commit()
+	was = begin(st.stored, 0, int64(len(st.log)), 1)
+	from := was.from(end, 0, len(st.log) == 0)
+	st.r.cfg.Ledger.raise(0, end-1)
+	return was, slices.Clone(st.ledger[from:end])
 }
 
 // takeOver is all of it.
 func (st *stage) takeOver() {
-	st.restore()
+	was, entries := st.read()
+	st.c.restored(was, 0, entries)
+	st.commit()
 	st.c.begin()
 	st.settle()
 }
@@ -157,7 +213,7 @@ func (st *stage) fetch(n int) {
 // settle lets every goroutine go as far as it can, and plays the owner, who acts on what it was woken for.
 func (st *stage) settle() {
 	synctest.Wait()
-	for {
+	for st.c != nil {
 		select {
 		case <-st.c.kick:
 			st.r.mu.Lock()
@@ -175,6 +231,9 @@ func (st *stage) settle() {
 
 // leave ends the session without waiting for what runs.
 func (st *stage) leave() {
+	if st.r.session == nil {
+		return
+	}
 	st.r.mu.Lock()
 	st.s.over, st.c.draining = true, true
 	st.r.mu.Unlock()
@@ -216,9 +275,7 @@ func (st *stage) acknowledge(i int, known bool) {
 	st.mu.Lock()
 	d := st.sends[i]
 	st.sends = slices.Delete(st.sends, i, i+1)
-	e, _ := readEntry(&Record{Offset: int64(len(st.ledger)), Headers: d.m.Headers})
-	st.ledger = append(st.ledger, e)
-	st.done[e.jobOffset] = true
+	e := st.append(d)
 	st.mu.Unlock()
 	if !known {
 		e.at = -1
