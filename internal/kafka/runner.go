@@ -114,8 +114,9 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}, nil
 }
 
-// hardStop is how long Run goes on at most once its ctx has ended.
-const hardStop = 20 * time.Second
+// afterDrain is how long Run goes on at most, once its ctx has ended and the drain is over: for the last commits, for
+// leaving the group, and for attempts that have outlasted the drain.
+const afterDrain = 10 * time.Second
 
 // Run works until ctx ends, then drains and returns. Kafka being away is no reason to end.
 func (r *Runner) Run(ctx context.Context) error {
@@ -123,7 +124,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer end()
 	defer r.offsets.conn.close()
 	r.life = life
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(hardStop, end) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(r.cfg.Drain+afterDrain, end) })
 	defer stop()
 
 	var background sync.WaitGroup
@@ -174,6 +175,7 @@ func (r *Runner) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	bound(r.life, sc) // leaving the group must not wait for a frozen broker's answer
 	group, err := sarama.NewConsumerGroup(r.cfg.Kafka.Brokers, r.cfg.Group, sc)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", r.cfg.Group, err)
