@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 // A broker that takes connections and never answers must not keep anybody from ending.
@@ -36,5 +37,39 @@ func TestASilentBrokerIsLeftAtOnce(t *testing.T) {
 				require.Fail(t, "it waits for an answer")
 			}
 		})
+	}
+}
+
+// silentHandler gets no records.
+type silentHandler struct{}
+
+func (silentHandler) Identify(*Record) string                 { return "" }
+func (silentHandler) Handle(context.Context, *Attempt) Result { return Result{} }
+
+// A broker that froze while a runner was its member is not asked for leave for longer than the runner may live.
+func TestAFrozenBrokerIsLeft(t *testing.T) {
+	f, cfg := frozenCluster(t)
+	ledger, err := NewLedger(cfg, "t", zap.NewNop())
+	require.NoError(t, err)
+	defer ledger.conn.close()
+	r, err := NewRunner(RunnerConfig{
+		Kafka: cfg, Group: "g", Topics: []string{"t"}, Handler: silentHandler{}, Ledger: ledger, Publisher: NewPublisher(cfg, PublisherConfig{}), Log: zap.NewNop(),
+	})
+	require.NoError(t, err)
+	defer r.offsets.conn.close()
+	var end context.CancelFunc
+	r.life, end = context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.join(ctx) }()
+	require.Eventually(t, func() bool { return r.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	f.freeze()
+	stop()
+	end()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second): // less than the 45 s for which an answer is waited for
+		require.Fail(t, "it waits for an answer")
 	}
 }

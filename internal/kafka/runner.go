@@ -158,7 +158,9 @@ func (r *Runner) await(wg *sync.WaitGroup, end <-chan struct{}) {
 	select {
 	case <-done:
 	case <-end:
-		r.log.Warn("attempts are still running; their outcome is unknown", zap.Int("attempts", r.InFlight()))
+		if n := r.InFlight(); n > 0 {
+			r.log.Warn("attempts are still running; their outcome is unknown", zap.Int("attempts", n))
+		}
 		select { // their deadlines are over with life
 		case <-done:
 		case <-time.After(2 * time.Second):
