@@ -40,6 +40,21 @@ func (f *field) finish(mayRepeat int) {
 	f.api.term()
 }
 
+// awaitProgress returns when much has been delivered since it was called and all workers are busy.
+func (f *field) awaitProgress() {
+	f.t.Helper()
+	before, _ := f.sink.counts()
+	require.Eventually(f.t, func() bool { n, _ := f.sink.counts(); return n > before+1000 }, time.Minute, time.Millisecond, "nothing is delivered")
+	f.awaitBusy(f.workers...)
+}
+
+// awaitAnswers returns when the API has acknowledged something to about every caller.
+func (f *field) awaitAnswers() {
+	f.t.Helper()
+	before := f.load.count()
+	require.Eventually(f.t, func() bool { return f.load.count() > before+callers }, time.Minute, time.Millisecond, "the API takes nothing")
+}
+
 // Workers that come, go and are restarted one after another lose nothing, repeat nothing and keep the order.
 func TestRollingRestartsUnderLoad(t *testing.T) {
 	f := newField(t, realKafka(t), 3)
@@ -83,14 +98,17 @@ func TestFrozenWorkersUnderLoad(t *testing.T) {
 	f.finish(scale() * slots)
 }
 
-// What the API has acknowledged outlives it.
-func TestAKilledAPIUnderLoad(t *testing.T) {
+// What the API has acknowledged outlives it, whether it is killed or asked to end.
+func TestARestartedAPIUnderLoad(t *testing.T) {
 	f := newField(t, realKafka(t), 2)
-	for range 2 * scale() {
-		f.awaitBusy(f.workers...)
-		acknowledged := f.load.count()
-		require.Eventually(t, func() bool { return f.load.count() > acknowledged+callers }, time.Minute, time.Millisecond)
-		f.api.kill()
+	for i := range 2 * scale() {
+		f.awaitProgress()
+		f.awaitAnswers()
+		end := (*child).kill
+		if i%2 == 1 {
+			end = (*child).term
+		}
+		end(f.api)
 		f.api = f.serve(f.load.url[len("http://"):])
 		require.Eventually(t, func() bool { return statusOf(f.load.url+"/readyz") == 200 }, time.Minute, 20*time.Millisecond)
 	}
@@ -113,12 +131,11 @@ func TestKafkaFailsUnderLoad(t *testing.T) {
 			rounds := scale()
 			var recovery time.Duration
 			for range rounds {
-				f.awaitBusy(f.workers...)
+				f.awaitProgress()
 				c.down(v)
 				c.up(v)
 				back := time.Now()
-				acknowledged := f.load.count()
-				require.Eventually(t, func() bool { return f.load.count() > acknowledged+callers }, time.Minute, time.Millisecond, "the API does not recover")
+				f.awaitAnswers()
 				recovery = max(recovery, time.Since(back))
 			}
 			f.awaitBusy(f.workers...)

@@ -90,7 +90,8 @@ start() {
       echo "LAUDSPEAKER_TEST_BROKERS=127.0.0.1:$port"
       return
     fi
-    pid >/dev/null || { tail -n 20 "$run/server.log" >&2; fail "Kafka ended at its start: see $run/server.log"; }
+    # by its id alone: on a busy machine the child is not Java yet
+    kill -0 "$(<"$run/pid")" 2>/dev/null || { tail -n 20 "$run/server.log" >&2; fail "Kafka ended at its start: see $run/server.log"; }
     sleep 0.2
   done
   fail "Kafka does not answer on port $port after a minute: see $run/server.log"
