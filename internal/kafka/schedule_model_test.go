@@ -24,7 +24,7 @@ func (p *player) n(most int) int { return p.rand.IntN(most + 1) }
 
 // step does one thing at random.
 func (p *player) step() {
-	switch p.n(17) {
+	switch p.n(18) {
 	case 0, 1, 2:
 		p.add([]string{"", "a", "a", "b", "c"}[p.n(4)])
 	case 3:
@@ -55,10 +55,14 @@ func (p *player) step() {
 			p.phase = 0
 		}
 	case 16:
+		if len(p.sends) > 0 { // the broker has it, and its acknowledgement is on its way
+			p.append(p.sends[p.n(len(p.sends)-1)])
+		}
+	case 17:
 		if p.n(3) == 0 { // once a second the broker is asked
 			p.r.cfg.Ledger.raise(0, int64(len(p.ledger))-1)
 		}
-	case 17:
+	case 18:
 		for _, h := range p.holds {
 			h.Resume()
 		}

@@ -46,6 +46,7 @@ type call struct {
 type dispatch struct {
 	m   Message
 	ack chan int64
+	on  *entry // once the broker has it
 }
 
 func newStage(t require.TestingT, more func(*RunnerConfig)) *stage {
@@ -88,9 +89,13 @@ func (st *stage) kill(lands func() bool) {
 
 // append puts a record on the ledger.
 func (st *stage) append(d *dispatch) entry {
+	if d.on != nil {
+		return *d.on
+	}
 	e, _ := readEntry(&Record{Offset: int64(len(st.ledger)), Headers: d.m.Headers})
 	st.ledger = append(st.ledger, e)
 	st.done[e.jobOffset] = true
+	d.on = &e
 	return e
 }
 
@@ -123,7 +128,7 @@ func (st *stage) Handle(_ context.Context, a *Attempt) Result {
 }
 
 func (st *stage) PublishForever(_ context.Context, m Message) (int32, int64, error) {
-	d := &dispatch{m, make(chan int64)}
+	d := &dispatch{m: m, ack: make(chan int64)}
 	st.mu.Lock()
 	st.sends = append(st.sends, d)
 	quit := st.quit
