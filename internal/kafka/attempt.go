@@ -17,6 +17,8 @@ type flight struct {
 	topicPartition
 	offset          int64
 	claim           *claim // that started it
+	rec             *Record
+	publishing      time.Time // since when its records wait to be acknowledged; zero before
 	ledgerPartition int32
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
@@ -28,9 +30,12 @@ var ErrLeaseLost = errors.New("the lease on the partition has run out")
 // afterPanic is when a record is called again whose handler has panicked.
 const afterPanic = 10 * time.Second
 
+// afterTooLarge is when a record is published again that its topic has refused without its value.
+const afterTooLarge = 30 * time.Second
+
 // start takes a slot for it and runs it. The lock is held.
 func (r *Runner) start(c *claim, it *item) {
-	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, ledgerPartition: c.ledgerPartition}
+	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, ledgerPartition: c.ledgerPartition}
 	of := r.flights[c.topicPartition]
 	if of == nil {
 		of = map[int64]*flight{}
@@ -75,6 +80,9 @@ func (r *Runner) call(ctx context.Context, a *Attempt) (res Result) {
 
 // publish ends only with acknowledgements, or with life.
 func (r *Runner) publish(f *flight, rec *Record, res Result) error {
+	r.mu.Lock()
+	f.publishing = time.Now()
+	r.mu.Unlock()
 	for _, m := range res.Follow {
 		if _, _, err := r.surely(m); err != nil {
 			return err
@@ -88,11 +96,11 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: res.Outcome.Key, Value: res.Outcome.Value,
 		Headers: append(r.entry(f, rec, KindOutcome, res.Outcome.ID), res.Outcome.Headers...),
 	}
-	_, offset, err := r.surely(m)
+	partition, offset, err := r.surely(m)
 	if err != nil {
 		return err
 	}
-	r.cfg.Ledger.raise(f.ledgerPartition, offset)
+	r.cfg.Ledger.raise(partition, offset)
 	return nil
 }
 
@@ -101,6 +109,11 @@ func (r *Runner) surely(m Message) (partition int32, offset int64, err error) {
 	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
 	if errors.Is(err, ErrTooLarge) {
 		r.log.Error("a record is too large for its topic; it goes without its value", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(m))
+	}
+	for errors.Is(err, ErrTooLarge) && r.life.Err() == nil { // to give up would repeat the attempt, again and again
+		r.log.Error("a record is too large even without its value; it waits until its topic takes it: raise max.message.bytes", zap.String("topic", m.Topic))
+		pause(r.life, afterTooLarge)
 		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(m))
 	}
 	if err != nil {
@@ -145,16 +158,42 @@ func (r *Runner) land(f *flight, res Result) {
 	if c := r.owner(f.topicPartition); c != nil {
 		if !res.Again.IsZero() {
 			c.again(f.offset, res)
-		} else if c.taken {
+		} else if c == f.claim {
 			c.ended(f.offset)
 		} else {
-			c.early = append(c.early, f.offset)
-			if c.ledgerCount > 0 { // before, the tracker knows nothing of where the partition stands
-				c.finish(f.offset)
-			}
+			c.inherit(f)
 		}
 	}
 	r.dispatch()
+}
+
+// inherit takes the end of an attempt that an earlier claim has started. What is at its offset now may be another job,
+// for the topic may have been made anew meanwhile. The lock is held.
+func (c *claim) inherit(f *flight) {
+	id := c.r.cfg.Handler.Identify(f.rec)
+	it := c.items[f.offset]
+	switch {
+	case it == nil: // not fetched yet
+		if !f.pinned {
+			f.pin = c.r.cfg.Ledger.known(c.ledgerPartition)
+		}
+		c.early = append(c.early, entry{jobOffset: f.offset, at: f.pin, id: id})
+		c.readOutcome(f.offset, f.pin, id)
+	case c.r.cfg.Handler.Identify(it.rec) == id:
+		c.ended(f.offset)
+	default:
+		c.unlike(f.offset)
+		delete(c.pins, f.offset)
+		if c.lines.first(it) {
+			c.enqueue(it, &c.queued)
+		}
+	}
+}
+
+func (c *claim) unlike(offset int64) {
+	c.r.stats.Mismatches++
+	c.r.log.Warn("another job is said to be done at this offset; the topic was made anew?",
+		zap.Stringer("claim", c.topicPartition), zap.Int64("offset", offset))
 }
 
 // again calls the record at offset again at the time that its handler asked for. The lock is held.
@@ -189,11 +228,11 @@ func (a *Attempt) Intent(ctx context.Context, headers ...Header) error {
 	r, f := a.runner, a.flight
 	r.handOff(f)
 	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, KindIntent, ""), headers...)}
-	_, offset, err := r.cfg.Publisher.PublishForever(ctx, m)
+	partition, offset, err := r.cfg.Publisher.PublishForever(ctx, m)
 	if err != nil {
 		return fmt.Errorf("record the intent for %s/%s: %w", f.topicPartition, strconv.FormatInt(f.offset, 10), err)
 	}
-	r.cfg.Ledger.raise(f.ledgerPartition, offset)
+	r.cfg.Ledger.raise(partition, offset)
 	if !r.leaseHolds(f) {
 		return ErrLeaseLost
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -23,7 +24,7 @@ type claim struct {
 	queued  fifo      // first of their line, not started
 	parked  fifo      // beyond the span that a commit can describe
 	backlog []*Record // fetched during the take-over
-	early   []int64   // done before progress was restored
+	early   []entry   // done before progress was restored, by attempts of earlier claims
 
 	taken    bool // the take-over is complete
 	over     bool // revoked
@@ -162,10 +163,10 @@ func (c *claim) take(rec *Record) {
 	}
 	switch c.arrive(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) }) {
 	case skip:
+		c.r.stats.Skipped++
 		return
 	case mismatch:
-		c.r.log.Warn("the ledger speaks of another job at this offset; the topic was made anew?",
-			zap.Stringer("claim", c.topicPartition), zap.Int64("offset", rec.Offset))
+		c.unlike(rec.Offset)
 	case process:
 	}
 	it := itemOf(rec)
@@ -290,7 +291,7 @@ func (c *claim) drain() {
 		}
 		return nil
 	}
-	if err := c.session.commit(mine); err != nil {
+	if err := c.session.commit(mine); err != nil && !errors.Is(err, errFenced) {
 		r.log.Warn("last commit of a claim", zap.Stringer("claim", c.topicPartition), zap.Error(err))
 	}
 }

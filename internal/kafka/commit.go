@@ -26,13 +26,22 @@ func (s *session) commitLoop() {
 		case <-tick.C:
 			complain(log, s.commit(s.news))
 		case <-s.kick:
-			complain(log, s.commit(s.renewal))
+			err := s.commit(s.renewal)
+			complain(log, err)
+			if err == nil {
+				continue
+			}
+			select { // what still waits for the lease has asked again already
+			case <-s.stop:
+				return
+			case <-tick.C:
+			}
 		}
 	}
 }
 
 func complain(log *seldom, err error) {
-	if err != nil && !errors.Is(err, sarama.ErrRebalanceInProgress) {
+	if err != nil && !errors.Is(err, sarama.ErrRebalanceInProgress) && !errors.Is(err, errFenced) {
 		log.warn("commit", err)
 	}
 }
@@ -89,10 +98,15 @@ func (s *session) commit(choose func() []*claim) error {
 		sent[i] = c.draft()
 		wire[i] = committed{c.topicPartition, sent[i].offset, sent[i].text}
 	}
-	fenced := s.fenced
+	fenced, gone := s.fenced, s.over && s.gone
 	r.mu.Unlock()
-	if len(cs) == 0 || fenced {
+	switch {
+	case len(cs) == 0:
 		return nil
+	case fenced:
+		return errFenced
+	case gone: // each claim has a last commit, and each would wait for its timeouts
+		return s.lastErr
 	}
 
 	at := time.Now()
@@ -100,12 +114,12 @@ func (s *session) commit(choose func() []*claim) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if answers == nil { // whoever is behind the next connection may not know this member any more
-		s.leased = time.Time{}
+		s.leased, s.gone = time.Time{}, true
 	}
 	for i, a := range answers {
 		if a == sarama.ErrNoError {
 			cs[i].last = sent[i]
-			s.leased = at
+			s.leased, s.wanted, s.gone = at, time.Time{}, false
 		} else if err == nil {
 			err = a
 		}
@@ -113,6 +127,10 @@ func (s *session) commit(choose func() []*claim) error {
 	if errors.Is(err, errFenced) && !s.fenced {
 		s.fenced = true
 		r.log.Info("session fenced: nothing more is started", zap.Error(err))
+	}
+	if err != nil {
+		s.lastErr = err
+		s.refused++
 	}
 	r.dispatch()
 	return err
@@ -145,5 +163,6 @@ func (c *claim) hasNews() bool {
 	if c.version != c.last.version {
 		return true
 	}
-	return c.reflected(c.r.cfg.Ledger.known(c.ledgerPartition))-c.last.ledger >= staleLedger
+	moved := c.reflected(c.r.cfg.Ledger.known(c.ledgerPartition)) - c.last.ledger
+	return moved >= staleLedger || moved < 0 // back: the ledger was made anew, and a new owner would begin beyond what it says
 }

@@ -91,6 +91,7 @@ type Runner struct {
 	rebuild  func(error) // ends the present group client; nil without one
 	rebuilt  map[topicPartition]int64
 	attempts sync.WaitGroup
+	stats    Stats
 	life     context.Context // ends when what is still running must end
 }
 
@@ -102,6 +103,9 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}
 	if rebalance := cfg.Kafka.withDefaults().Group.RebalanceTimeout; cfg.Drain >= rebalance {
 		return nil, fmt.Errorf("the drain (%s) must end before the rebalance timeout (%s)", cfg.Drain, rebalance)
+	}
+	if cfg.Kafka.Group.Cooperative { // its generations change while a session goes on, which commits and leases do not follow yet
+		return nil, errors.New("a runner does not know cooperative rebalances yet; leave them off")
 	}
 	o, err := newOffsets(cfg.Kafka, cfg.Group)
 	if err != nil {
@@ -221,7 +225,8 @@ func (r *Runner) learnCluster() error {
 	return nil
 }
 
-// Ready says why the runner does no work: nil when it has joined its group and taken over what it was given.
+// Ready says why the runner does no work: nil when it has joined its group, taken over what it was given,
+// and neither its commits nor its outcomes wait for an answer.
 func (r *Runner) Ready() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -236,7 +241,7 @@ func (r *Runner) Ready() error {
 			return fmt.Errorf("%s: taking over %s", r.cfg.Group, c.topicPartition)
 		}
 	}
-	return nil
+	return r.stuck(time.Now())
 }
 
 // InFlight is how many attempts are running.

@@ -1,7 +1,7 @@
 package kafka
 
 import (
-	"fmt"
+	"context"
 	"testing"
 	"time"
 
@@ -50,27 +50,14 @@ func TestAWindowThatDidNotFitACommitOpensAgain(t *testing.T) {
 	})
 }
 
-func TestATakeOverThatDoesNotFitACommitStillFetches(t *testing.T) {
-	play(t, func(c *RunnerConfig) { c.MaxSpan = 1 << 20 }, func(st *stage) {
-		for range 60_000 {
-			st.log = append(st.log, nil)
-		}
-		st.add("a")
-		st.stored = committed{offset: 60_000}
+func TestWithNothingUnfinishedAnOverfullCommitStopsNoFetch(t *testing.T) {
+	play(t, nil, func(st *stage) {
 		st.join()
 		st.takeOver()
-		st.fetch(1)
-		late := st.running(60_000)
-		st.leave()
-		for i := range 60_000 {
-			st.log[i] = &Record{Topic: "jobs", Offset: int64(i), Value: fmt.Appendf(nil, "job%d", i)}
-		}
-		st.stored = committed{offset: 10_000} // an operator goes back
-		st.join()
-		st.answer(late, Result{})
-		st.takeOver()
+		st.c.overflow = true
+		st.c.wake()
 		st.settle()
-		require.False(t, st.c.paused, "only what is fetched can move the watermark")
+		require.False(t, st.c.paused, "only what is fetched moves the watermark")
 	})
 }
 
@@ -127,9 +114,9 @@ func TestWhatAsksAgainWaitsForThoseBeforeItInTheNextSession(t *testing.T) {
 		st.takeOver()
 		st.fetch(2)
 		require.NotNil(t, st.running(0))
-		require.Len(t, st.calls, 2)
+		require.NotNil(t, st.running(1))
 		st.answer(late, Result{Again: time.Now()})
-		require.Len(t, st.calls, 1, "the second of the key waits for the first")
+		require.Nil(t, st.running(1), "the second of the key waits for the first")
 		st.ends(0)
 		st.ends(1)
 	})
@@ -149,6 +136,77 @@ func TestAnAckThatComesBeforeTheTakeOverCostsNoMemory(t *testing.T) {
 		st.answer(late, Result{})
 		require.Less(t, cap(st.c.words), 100)
 		st.takeOver()
+		st.fetch(1)
 		require.EqualValues(t, 1_000_001, st.c.low)
 	})
+}
+
+func TestAnAttemptOfATopicThatIsGoneEndsNoOtherJob(t *testing.T) {
+	for name, fetched := range map[string]bool{"fetched before": true, "fetched after": false} {
+		t.Run(name, func(t *testing.T) {
+			play(t, nil, func(st *stage) {
+				st.add("a")
+				st.join()
+				st.takeOver()
+				st.fetch(1)
+				late := st.running(0)
+				st.leave()
+				st.log[0] = &Record{Topic: "jobs", Key: []byte("a"), Value: []byte("another job")}
+				st.stored = committed{offset: -1}
+				st.join()
+				st.takeOver()
+				if fetched {
+					st.fetch(1)
+				}
+				st.answer(late, Result{})
+				st.fetch(1)
+				st.ends(0)
+				require.EqualValues(t, 1, st.r.Stats().Mismatches)
+				require.Empty(t, st.c.pins)
+			})
+		})
+	}
+}
+
+func TestALedgerThatWasMadeAnewIsNews(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.r.cfg.Ledger.raise(0, 5000)
+		st.join()
+		st.takeOver()
+		require.False(t, st.c.hasNews())
+		st.r.cfg.Ledger.end(0).at = 10
+		require.True(t, st.c.hasNews())
+		st.commit()
+		require.False(t, st.c.hasNews())
+	})
+}
+
+func TestWhatIsTooLargeEvenWithoutItsValueRepeatsNoAttempt(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		refusals := &refusing{Outbound: st, left: 5}
+		st.r.cfg.Publisher = refusals
+		st.add("a")
+		st.join()
+		st.takeOver()
+		st.fetch(1)
+		st.answer(st.running(0), Result{Outcome: &Outcome{}})
+		require.Nil(t, st.running(0), "the provider has had it")
+		time.Sleep(time.Hour)
+		st.settle()
+		st.acknowledge(0, true)
+		require.EqualValues(t, 1, st.c.low)
+	})
+}
+
+// refusing finds some records too large.
+type refusing struct {
+	Outbound
+	left int
+}
+
+func (o *refusing) PublishForever(ctx context.Context, m Message) (int32, int64, error) {
+	if o.left--; o.left >= 0 {
+		return 0, -1, ErrTooLarge
+	}
+	return o.Outbound.PublishForever(ctx, m)
 }

@@ -17,8 +17,13 @@ type session struct {
 	claims []*claim
 	turn   int       // whose turn it is to start something
 	leased time.Time // when the newest confirmed commit was sent
+	wanted time.Time // since when something waits for the lease; zero when nothing does
 	fenced bool
+	gone   bool // the last commit had no answer at all
 	over   bool // nothing more is started
+
+	lastErr error // why the last commit that failed did
+	refused int   // commits that failed
 
 	kick   chan struct{} // commit now
 	sendMu sync.Mutex    // one commit at a time, so that an older one never overtakes a newer one
@@ -75,6 +80,10 @@ func (s *session) mayStart() bool {
 	}
 	if time.Since(s.leased) < s.r.cfg.Lease {
 		return true
+	}
+	if s.wanted.IsZero() {
+		s.wanted = time.Now()
+		s.r.stats.LeaseWaits++
 	}
 	s.nudge()
 	return false

@@ -197,7 +197,7 @@ func (st *stage) commit() {
 	d := st.c.draft()
 	st.c.last = d
 	st.stored = committed{st.tp, d.offset, d.text}
-	st.s.leased = time.Now()
+	st.s.leased, st.s.wanted = time.Now(), time.Time{}
 	st.r.dispatch()
 }
 
@@ -246,6 +246,13 @@ func (st *stage) leave() {
 	st.r.mu.Lock()
 	st.r.session = nil
 	st.r.mu.Unlock()
+}
+
+// waiting gives the calls and the records that wait for the test.
+func (st *stage) waiting() ([]*call, []*dispatch) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return slices.Clone(st.calls), slices.Clone(st.sends)
 }
 
 // running gives the call at offset o, nil when there is none.

@@ -25,6 +25,8 @@ func begin(c committed, oldest, newest int64, count int32) start {
 		s.low = oldest
 	case errors.Is(err, errForeign):
 		s.reset = true
+	case err == nil && m.count > count: // the ledger was made anew, smaller: its offsets mean nothing any more
+		s.bitmap = m.bitmap
 	case err == nil:
 		s.ledger, s.count, s.bitmap = m.ledger, m.count, m.bitmap
 	}

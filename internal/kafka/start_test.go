@@ -8,6 +8,7 @@ import (
 
 func TestWhereAClaimBegins(t *testing.T) {
 	text, _ := metadata{ledger: 40, count: 3, bitmap: []byte{0b10}}.encode()
+	wide, _ := metadata{ledger: 40, count: 13, bitmap: []byte{0b10}}.encode()
 	for name, c := range map[string]struct {
 		was            committed
 		oldest, newest int64
@@ -35,6 +36,9 @@ func TestWhereAClaimBegins(t *testing.T) {
 		},
 		"below the log's start: map and L are kept": {
 			committed{offset: 7, metadata: text}, 8, 30, 100, 0, start{low: 7, ledger: 40, count: 3, limit: 30, bitmap: []byte{2}}, 40,
+		},
+		"the ledger was made anew with fewer partitions: all of it is read": {
+			committed{offset: 7, metadata: wide}, 0, 9, 20, 0, start{low: 7, count: 12, limit: 9, bitmap: []byte{2}}, 0,
 		},
 		"metadata of a later version: nothing of it is trusted": {
 			committed{offset: 7, metadata: "ls9.0.1.1."}, 0, 9, 100, 0, start{low: 7, count: 12, limit: 9}, 0,

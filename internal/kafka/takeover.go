@@ -103,8 +103,8 @@ func (c *claim) restored(s start, ledgerPartition int32, entries []entry) {
 			c.handOff(o, f.pin)
 		}
 	}
-	for _, o := range c.early {
-		c.finish(o)
+	for _, e := range c.early {
+		c.readOutcome(e.jobOffset, e.at, e.id)
 	}
 }
 
@@ -113,6 +113,7 @@ func (c *claim) begin() {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.taken = true
+	c.r.stats.TakeOvers++
 	c.moved = time.Now()
 	for _, rec := range c.backlog {
 		c.take(rec)

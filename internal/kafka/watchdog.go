@@ -27,6 +27,7 @@ func (r *Runner) watch(ctx context.Context) {
 			r.log.Warn("a partition stands still; the client is made anew", zap.Stringer("claim", tp), zap.Int64("offset", next))
 			r.mu.Lock()
 			rebuild := r.rebuild
+			r.stats.Rebuilds++
 			r.mu.Unlock()
 			rebuild(fmt.Errorf("%s stands still at offset %d", tp, next))
 			break

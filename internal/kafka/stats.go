@@ -1,0 +1,55 @@
+package kafka
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Stats are a runner's counts since it was made.
+type Stats struct {
+	TakeOvers  uint64 // claims that were taken over
+	Skipped    uint64 // records that were fetched and already done
+	Mismatches uint64 // records at whose offset another job is said to be done; they were processed
+	LeaseWaits uint64 // how often something was ready and the lease had run out
+	Rebuilds   uint64 // group clients made anew because a partition stood still
+}
+
+// Stats gives the counts as they are now.
+func (r *Runner) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+// silentFor is how long a lease or an acknowledgement may be waited for until Ready says so.
+const silentFor = 5 * time.Second
+
+var (
+	errNoLease  = errors.New("nothing is started, for no commit is confirmed")
+	errNoAnswer = errors.New("no answer yet")
+)
+
+// stuck says what keeps a runner that has joined from working. The lock is held.
+func (r *Runner) stuck(now time.Time) error {
+	if s := r.session; !s.wanted.IsZero() && now.Sub(s.wanted) > silentFor {
+		return fmt.Errorf("%s: %w: %w", r.cfg.Group, errNoLease, cmp.Or(s.lastErr, errNoAnswer))
+	}
+	waiting, oldest := 0, now
+	for _, of := range r.flights {
+		for _, f := range of {
+			if !f.publishing.IsZero() && now.Sub(f.publishing) > silentFor {
+				waiting++
+				if f.publishing.Before(oldest) {
+					oldest = f.publishing
+				}
+			}
+		}
+	}
+	if waiting > 0 {
+		return fmt.Errorf("%s: %w: the outcomes of %d attempts wait to be published, the first for %s",
+			r.cfg.Group, ErrUnavailable, waiting, now.Sub(oldest).Round(time.Second))
+	}
+	return nil
+}
