@@ -21,8 +21,8 @@ func newTracker(low int64) tracker {
 // skipped before it is done from now on.
 func (t *tracker) fetched(o int64) bool {
 	if o >= t.next {
-		t.skip(t.next, o)
-		t.next = o + 1
+		t.skip(t.next, o) // may join what is done ahead of o, and take next beyond it
+		t.next = max(t.next, o+1)
 	}
 	return !t.isDone(o)
 }

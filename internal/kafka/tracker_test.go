@@ -62,6 +62,15 @@ func TestTrackerBehavesLikeASet(t *testing.T) {
 	})
 }
 
+func TestTrackerGapThatJoinsWhatIsDoneAhead(t *testing.T) {
+	tr := newTracker(5)
+	tr.done(6)
+	tr.done(7)
+	require.False(t, tr.fetched(6), "the log skipped 5; 6 is done")
+	require.EqualValues(t, 8, tr.low)
+	require.EqualValues(t, 8, tr.next)
+}
+
 func TestTrackerTakesAWideGapAtItsFootAtOnce(t *testing.T) {
 	tr := newTracker(10)
 	require.True(t, tr.fetched(1<<40))
