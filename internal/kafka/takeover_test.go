@@ -29,7 +29,7 @@ func TestNothingStartsBeforeTheFirstCommitOfItsClaim(t *testing.T) {
 
 	st.add("a")
 	st.join()
-	st.s.member.generation = -1 // commits as no member
+	st.s.member.generation = -1                                                                // commits as no member
 	_, err = st.r.offsets.commit(st.s.member, []committed{{topicPartition{"jobs", 1}, 0, ""}}) // so that there is a group
 	require.NoError(t, err)
 	st.s.leased = time.Now().Add(time.Hour)
