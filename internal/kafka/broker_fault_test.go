@@ -39,7 +39,7 @@ func newVictim(t testing.TB) *victim {
 		v.embedded(t.TempDir())
 	}
 	v.start()
-	t.Cleanup(func() { v.signal(syscall.SIGCONT); v.signal(syscall.SIGKILL) })
+	t.Cleanup(v.kill) // and wait: the next broker takes the same port
 	return v
 }
 
