@@ -13,7 +13,8 @@
 //   - the ledger, a topic, holds the outcome of each job before its slot is free, and a claim that is taken over reads it
 //     from the offset L of the last commit on (Ledger, progress, start). What was acknowledged is not repeated after a
 //     kill either.
-//   - the process remembers what it still has in flight over sessions (flight). A rebalance does not start it twice.
+//   - the process remembers what it still has in flight over sessions (flight). A rebalance does not start it twice, and
+//     what ends counts only for a record of the same id.
 //
 // A confirmed commit is the lease: without a recent one nothing new is started, so that a member that the group has left
 // behind soon falls silent.
