@@ -27,10 +27,10 @@ const (
 	programEnv = "LAUDSPEAKER_TEST_PROGRAM"
 )
 
-// beProgram is what main does.
+// beProgram is what main does, but for the second signal.
 func beProgram() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	defer stop()
 	return Execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
