@@ -70,10 +70,8 @@ func (c Config) group() (*sarama.Config, error) {
 	g.Rebalance.Timeout = c.Group.RebalanceTimeout
 	g.Rebalance.Retry.Max = 10
 	g.Rebalance.Retry.Backoff = 500 * time.Millisecond
+	// Eager: with cooperative rebalances generations change while a session goes on, which leases do not follow.
 	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategySticky()}
-	if c.Group.Cooperative {
-		g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
-	}
 	g.InstanceId = c.Group.InstanceID
 	g.ResetInvalidOffsets = true
 	sc.Metadata.Retry.Max = 10 // also bounds the attempts of a heartbeat; the default of 3 ends sessions at a hiccup

@@ -126,7 +126,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestGroupValues(t *testing.T) {
-	cfg := Config{Brokers: []string{"b:1"}, Group: Group{InstanceID: "worker-1", Cooperative: true}}
+	cfg := Config{Brokers: []string{"b:1"}, Group: Group{InstanceID: "worker-1"}}
 	sc, err := cfg.group()
 	require.NoError(t, err)
 	require.NoError(t, sc.Validate())

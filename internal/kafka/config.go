@@ -62,7 +62,6 @@ type Group struct {
 	HeartbeatInterval time.Duration // 3s
 	RebalanceTimeout  time.Duration // 20s
 	InstanceID        string        // static membership: a name that is stable over restarts and unique in the group; empty = none
-	Cooperative       bool          // incremental rebalances; every member of a group must agree
 }
 
 func (c Config) withDefaults() Config {

@@ -104,9 +104,6 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	if rebalance := cfg.Kafka.withDefaults().Group.RebalanceTimeout; cfg.Drain >= rebalance {
 		return nil, fmt.Errorf("the drain (%s) must end before the rebalance timeout (%s)", cfg.Drain, rebalance)
 	}
-	if cfg.Kafka.Group.Cooperative { // its generations change while a session goes on, which commits and leases do not follow yet
-		return nil, errors.New("a runner does not know cooperative rebalances yet; leave them off")
-	}
 	o, err := newOffsets(cfg.Kafka, cfg.Group)
 	if err != nil {
 		return nil, err

@@ -78,7 +78,8 @@ func (s *session) mayStart() bool {
 	if s.over || s.fenced {
 		return false
 	}
-	if time.Since(s.leased) < s.r.cfg.Lease {
+	// On both clocks: the monotonic one stands still while a virtual machine is suspended, the other one may be set back.
+	if now := time.Now(); now.Sub(s.leased) < s.r.cfg.Lease && now.Round(0).Sub(s.leased.Round(0)) < s.r.cfg.Lease {
 		return true
 	}
 	if s.wanted.IsZero() {

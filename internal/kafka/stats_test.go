@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"go.uber.org/zap"
 )
 
 func TestReadySaysThatOutcomesWait(t *testing.T) {
@@ -78,11 +77,6 @@ func TestAFencedSessionConfirmsNoTakeOver(t *testing.T) {
 		st.s.fenced = true
 		require.ErrorIs(t, st.s.commit(func() []*claim { return []*claim{st.c} }), errFenced)
 	})
-}
-
-func TestARunnerRefusesCooperativeRebalances(t *testing.T) {
-	_, err := NewRunner(RunnerConfig{Kafka: Config{Brokers: []string{"b:1"}, Group: Group{Cooperative: true}}, Log: zap.NewNop()})
-	require.ErrorContains(t, err, "cooperative")
 }
 
 // against gives the stage's session a coordinator that refuses every commit.
