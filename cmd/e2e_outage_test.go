@@ -84,6 +84,9 @@ func TestEveryOrderOfStart(t *testing.T) {
 			}
 			id := api.post(hello)
 			require.Equal(t, id, api.captured(1)[0].ID)
+			for _, p := range all {
+				require.Zero(t, p.stop()) // before the broker: an outcome in hand would be waited for
+			}
 		})
 	}
 }
