@@ -55,7 +55,7 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 		return nil, err
 	}
 	return &Ledger{
-		topic: topic, conn: &lazyClient{brokers: cfg.Brokers, config: sc}, log: log, config: sc,
+		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log, config: sc,
 		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{},
 	}, nil
 }
@@ -64,6 +64,7 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 // stand still, and its next owner would read everything that others have written since.
 func (l *Ledger) Run(ctx context.Context) error {
 	defer l.conn.close()
+	defer context.AfterFunc(ctx, l.conn.cut)()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,9 +20,16 @@ func (tp topicPartition) String() string { return fmt.Sprintf("%s/%d", tp.topic,
 type lazyClient struct {
 	brokers []string
 	config  *sarama.Config
+	cut     func() // ends its connections, and whoever waits for an answer, for good
 	mu      sync.Mutex
 	client  sarama.Client
 	closed  bool
+}
+
+func newLazyClient(brokers []string, sc *sarama.Config) *lazyClient {
+	life, cut := context.WithCancel(context.Background())
+	bound(life, sc)
+	return &lazyClient{brokers: brokers, config: sc, cut: cut}
 }
 
 func (c *lazyClient) get() (sarama.Client, error) {
@@ -51,6 +59,7 @@ func (c *lazyClient) reset() {
 }
 
 func (c *lazyClient) close() {
+	c.cut()
 	c.reset()
 	c.mu.Lock()
 	c.closed = true
@@ -87,7 +96,7 @@ func newOffsets(cfg Config, group string) (*offsets, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &offsets{group: group, conn: &lazyClient{brokers: cfg.Brokers, config: sc}}
+	o := &offsets{group: group, conn: newLazyClient(cfg.Brokers, sc)}
 	if id := cfg.Group.InstanceID; id != "" {
 		o.instance = &id
 	}

@@ -21,7 +21,7 @@ const (
 // the rest with [ErrUnavailable]. Kafka not being there is no error: it is tried again for ever, and logged.
 func (p *Publisher) Run(ctx context.Context) error {
 	var old sync.WaitGroup
-	defer waitFor(&old, p.pc.CloseTimeout)
+	defer waitFor(&old, time.Second) // by then nobody waits for an answer any more
 	for {
 		c := p.connect(ctx)
 		if c == nil {

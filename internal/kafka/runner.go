@@ -117,13 +117,14 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 
 // afterDrain is how long Run goes on at most, once its ctx has ended and the drain is over: for the last commits, for
 // leaving the group, and for attempts that have outlasted the drain.
-const afterDrain = 10 * time.Second
+const afterDrain = 5 * time.Second
 
 // Run works until ctx ends, then drains and returns. Kafka being away is no reason to end.
 func (r *Runner) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer r.offsets.conn.close()
+	defer context.AfterFunc(life, r.offsets.conn.cut)()
 	r.life = life
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(r.cfg.Drain+afterDrain, end) })
 	defer stop()
