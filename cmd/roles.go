@@ -117,6 +117,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, started f
 			return err
 		}
 		p.health.add("worker of "+string(channel), runner.Ready)
+		p.count(channel, runner.Stats)
 		runners = append(runners, part{string(channel), func(ctx context.Context) error {
 			r, ok := p.awaitTopics(ctx)
 			if !ok {
