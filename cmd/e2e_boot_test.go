@@ -117,7 +117,7 @@ func (p *program) awaitLog(msg string) map[string]any {
 			}
 		}
 		return !p.running()
-	}, 30*time.Second, 10*time.Millisecond, "no line %q", msg)
+	}, 2*time.Minute, 10*time.Millisecond, "no line %q", msg) // a gateway that refuses us is asked again after 30 s
 	require.Equal(p.t, msg, line["msg"], "the role has ended")
 	return line
 }
