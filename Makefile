@@ -31,7 +31,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/laudspeaker, one static binary (the first build takes minutes, later ones seconds)
-	@[ -e bin/laudspeaker ] || echo "Building bin/laudspeaker. The first build compiles every dependency: about three minutes on two cores."
+	@[ -e bin/laudspeaker ] || echo "Building bin/laudspeaker. The first build compiles every dependency: one and a half to three minutes on two cores."
 	@go build -ldflags '$(LDFLAGS)' -o bin/laudspeaker .
 
 run: build ## the whole of Laudspeaker on this machine, Kafka included; sends nothing until a gateway is configured (ARGS='--config FILE')
