@@ -18,6 +18,7 @@ lib=$home/lib-$version
 run=$home/$port
 
 fail() { echo "kafka.sh: $*" >&2; exit 1; }
+command -v ps >/dev/null || fail "ps is missing; install it (Debian: apt-get install procps)"
 
 pid() { # of our broker, if it runs: a stale pid file may name somebody else's process
   local p

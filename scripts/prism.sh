@@ -20,6 +20,7 @@ spec=$root/.tools/twilio-openapi-$twilio.json
 run=$root/.tools/prism-run-$port
 
 fail() { echo "prism.sh: $*" >&2; exit 1; }
+command -v ps >/dev/null || fail "ps is missing; install it (Debian: apt-get install procps)"
 
 pid() { # of our server, if it runs: a stale pid file may name somebody else's process
   local p
