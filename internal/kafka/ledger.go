@@ -32,13 +32,12 @@ const (
 // Ledger is this process's view of the topic on which outcomes are recorded: where each partition ends, and what it
 // says about the jobs of a claim that is taken over. All runners of a process share one.
 type Ledger struct {
-	topic  string
-	conn   *lazyClient
-	log    *zap.Logger
-	mu     sync.Mutex
-	ends   map[int32]*ledgerEnd
-	reads  map[int32]*sharedRead
-	config *sarama.Config
+	topic string
+	conn  *lazyClient
+	log   *zap.Logger
+	mu    sync.Mutex
+	ends  map[int32]*ledgerEnd
+	reads map[int32]*sharedRead
 }
 
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
@@ -55,7 +54,7 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 		return nil, err
 	}
 	return &Ledger{
-		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log, config: sc,
+		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log,
 		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{},
 	}, nil
 }
