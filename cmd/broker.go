@@ -13,12 +13,8 @@ import (
 // bringBroker opens the embedded broker and makes it the process's Kafka.
 func (p *process) bringBroker() (*embedded.Broker, error) {
 	settings := p.cfg.Kafka.Embedded
-	readers := map[string][]string{p.topics.Status(): nil}
-	for _, channel := range p.topics.Channels() {
-		readers[p.topics.Job(channel)] = []string{p.topics.Group(channel)}
-	}
 	broker, err := embedded.Open(embedded.Config{
-		Dir: p.brokerDir(), Listen: settings.Listen, MaxBytes: int64(settings.MaxBytes), Log: p.log, Topics: readers,
+		Dir: p.brokerDir(), Listen: settings.Listen, MaxBytes: int64(settings.MaxBytes), Log: p.log, Topics: p.topics.Readers(),
 		Ledger: embedded.Ledger{Topic: p.topics.Status(), Needed: kafka.LedgerNeeded},
 	})
 	var taken *embedded.PortError

@@ -19,9 +19,16 @@ func recordBytes(cfg *config.Config) int { return int(cfg.API.MaxBody) + 256<<10
 func (p *process) specs() []kafka.TopicSpec {
 	var specs []kafka.TopicSpec
 	for _, s := range p.topics.Specs(int32(p.partitions), recordBytes(p.cfg)) {
+		settings := map[string]string{}
+		if s.Retention == 0 {
+			settings["cleanup.policy"] = "compact"
+		}
+		if s.AppendTime {
+			settings["message.timestamp.type"] = "LogAppendTime"
+		}
 		specs = append(specs, kafka.TopicSpec{
 			Name: s.Name, Partitions: int(s.Partitions), Replication: p.cfg.Kafka.Replication,
-			MaxMessageBytes: s.MaxMessageBytes, Retention: s.Retention,
+			MaxMessageBytes: s.MaxMessageBytes, Retention: s.Retention, Config: settings,
 		})
 	}
 	return specs

@@ -104,7 +104,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, started f
 	for _, channel := range channels {
 		outlet, settings := p.outlets[channel], p.cfg.Channels.ByName()[string(channel)]
 		runner, err := kafka.NewRunner(kafka.RunnerConfig{
-			Kafka: p.kafka, Group: p.topics.Group(channel), Topics: []string{p.topics.Job(channel)},
+			Kafka: p.kafka, Group: p.topics.Group(channel, notify.LaneNormal), Topics: []string{p.topics.Job(channel, notify.LaneNormal)},
 			Handler: worker.New(worker.Config{
 				Channel: channel, Gateway: outlet.Name, Sender: senders[outlet.Name], Desk: dispatcher.Desk{Topics: p.topics}, Rules: p.rules(),
 				DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: p.cfg.ExpiresAfter.Normal,

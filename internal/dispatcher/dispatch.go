@@ -56,7 +56,7 @@ func (d *Dispatcher) SetLimit(bytes int) { d.limit.Store(int64(bytes)) }
 // around the cause.
 func (d *Dispatcher) Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
 	// Asked first: rules for a channel that is off would find faults that have nothing to do with n.
-	if n.Channel.Known() && d.cfg.Topics.Job(n.Channel) == "" {
+	if n.Channel.Known() && d.cfg.Topics.Channel(n.Channel) == "" {
 		return nil, fmt.Errorf("channel %s: %w", n.Channel, notify.ErrChannelNotConfigured)
 	}
 	now := time.Now()
@@ -109,7 +109,7 @@ func (d *Dispatcher) job(n *notify.Notification, key []byte, now time.Time) (kaf
 		return kafka.Message{}, fmt.Errorf("encode the notification: %w", err)
 	}
 	job := kafka.Message{
-		Topic: d.cfg.Topics.Job(n.Channel), Partition: kafka.Hashed, Key: key, Value: value,
+		Topic: d.cfg.Topics.Job(n.Channel, n.Lane), Partition: kafka.Hashed, Key: key, Value: value,
 		Headers: []kafka.Header{
 			header(notify.HeaderSchema, strconv.Itoa(notify.Schema)),
 			header(notify.HeaderID, n.ID),

@@ -10,39 +10,86 @@ import (
 type Topics struct {
 	Prefix string
 	Jobs   map[notify.Channel]string // the configured channels and the names of their topics, without the prefix
+	Tiers  Tiers                     // of the delay ladder; DefaultTiers when empty
 }
 
-// Job is the topic of a channel's jobs; empty when the channel is not configured.
-func (t Topics) Job(ch notify.Channel) string {
+// Channel is the topic of a channel's jobs of lane normal, by which all its topics are named; empty when the channel is not
+// configured.
+func (t Topics) Channel(ch notify.Channel) string {
 	if t.Jobs[ch] == "" {
 		return ""
 	}
 	return t.Prefix + t.Jobs[ch]
 }
 
-// DeadLetters is the topic of a channel's dead letters.
-func (t Topics) DeadLetters(ch notify.Channel) string { return t.Job(ch) + ".dlq" }
+// Job is the topic of a channel's jobs of a lane; empty when the channel is not configured.
+func (t Topics) Job(ch notify.Channel, lane notify.Lane) string {
+	name := t.Channel(ch)
+	if name == "" || lane == notify.LaneNormal || lane == "" {
+		return name
+	}
+	return name + "." + string(lane)
+}
+
+// DeadLetters is the topic of a channel's dead letters, of all lanes.
+func (t Topics) DeadLetters(ch notify.Channel) string { return t.Channel(ch) + ".dlq" }
+
+// Delay is the topic of a channel's jobs, of all lanes, that wait for as long as the tier says.
+func (t Topics) Delay(ch notify.Channel, tier time.Duration) string {
+	return t.Channel(ch) + ".delay." + TierName(tier)
+}
+
+// Delays lists the delay topics of a channel, the shortest tier first.
+func (t Topics) Delays(ch notify.Channel) []string {
+	var names []string
+	for _, tier := range t.tiers() {
+		names = append(names, t.Delay(ch, tier))
+	}
+	return names
+}
 
 // Status is the topic of events. It is the ledger of the workers too.
 func (t Topics) Status() string { return t.Prefix + "status_topic" }
 
-// Group is the consumer group of a channel's workers.
-func (t Topics) Group(ch notify.Channel) string {
-	return t.Prefix + "laudspeaker." + string(ch) + "." + string(notify.LaneNormal)
+// Control is the topic of what operators and callers tell all workers.
+func (t Topics) Control() string { return t.Prefix + "control_topic" }
+
+// Group is the consumer group of the workers of a channel's lane.
+func (t Topics) Group(ch notify.Channel, lane notify.Lane) string {
+	return t.Prefix + "laudspeaker." + string(ch) + "." + string(lane)
+}
+
+// DelayGroup is the consumer group of the movers of a channel's delay ladder.
+func (t Topics) DelayGroup(ch notify.Channel) string {
+	return t.Prefix + "laudspeaker." + string(ch) + ".delay"
 }
 
 // Channels lists the configured channels, in the order in which they are shown to people.
 func (t Topics) Channels() []notify.Channel {
 	var on []notify.Channel
 	for _, ch := range notify.Channels() {
-		if t.Job(ch) != "" {
+		if t.Channel(ch) != "" {
 			on = append(on, ch)
 		}
 	}
 	return on
 }
 
-// How long records are kept, and over how few partitions dead letters spread.
+// Readers gives the groups that read each topic, none for what no group reads.
+func (t Topics) Readers() map[string][]string {
+	readers := map[string][]string{t.Status(): nil}
+	for _, ch := range t.Channels() {
+		for _, lane := range notify.Lanes() {
+			readers[t.Job(ch, lane)] = []string{t.Group(ch, lane)}
+		}
+		for _, delay := range t.Delays(ch) {
+			readers[delay] = []string{t.DelayGroup(ch)}
+		}
+	}
+	return readers
+}
+
+// How long records are kept, and over how few partitions dead letters and what waits are spread.
 const (
 	keepJobs        = 14 * 24 * time.Hour
 	keepDeadLetters = 30 * 24 * time.Hour
@@ -53,17 +100,26 @@ const (
 type TopicSpec struct {
 	Name            string
 	Partitions      int32
-	Retention       time.Duration
+	Retention       time.Duration // 0: it is compacted, and kept for ever
 	MaxMessageBytes int
+	AppendTime      bool // its records bear the time at which the broker took them
 }
 
-// Specs lists the topics that the configured channels need, each of them read by something: jobs, dead letters, events.
+// Specs lists the topics that the configured channels need, each of them read by something: jobs of each lane, what waits,
+// dead letters, events, and what all workers are told.
 func (t Topics) Specs(partitions int32, maxMessageBytes int) []TopicSpec {
+	few := min(partitions, fewPartitions)
 	var specs []TopicSpec
 	for _, ch := range t.Channels() {
-		specs = append(specs,
-			TopicSpec{t.Job(ch), partitions, keepJobs, maxMessageBytes},
-			TopicSpec{t.DeadLetters(ch), min(partitions, fewPartitions), keepDeadLetters, maxMessageBytes})
+		for _, lane := range notify.Lanes() {
+			specs = append(specs, TopicSpec{t.Job(ch, lane), partitions, keepJobs, maxMessageBytes, false})
+		}
+		for _, tier := range t.tiers() {
+			specs = append(specs, TopicSpec{t.Delay(ch, tier), few, tier + keepJobs, maxMessageBytes, true})
+		}
+		specs = append(specs, TopicSpec{t.DeadLetters(ch), few, keepDeadLetters, maxMessageBytes, false})
 	}
-	return append(specs, TopicSpec{t.Status(), partitions, keepJobs, maxMessageBytes})
+	return append(specs,
+		TopicSpec{t.Status(), partitions, keepJobs, maxMessageBytes, false},
+		TopicSpec{t.Control(), 1, 0, maxMessageBytes, false})
 }

@@ -2,15 +2,9 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/IBM/sarama"
 )
-
-// ledgerFetch is how much one fetch of the ledger brings at most; a larger record comes whole all the same.
-const ledgerFetch = 1 << 20
 
 // sharedRead lets take-overs that need the same ledger partition at about the same time read it once.
 type sharedRead struct {
@@ -73,7 +67,10 @@ func (l *Ledger) scan(ctx context.Context, p int32, round []*ledgerRead) (int64,
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		records, next, err := l.fetch(p, at)
+		records, next, err := l.conn.fetch(l.topic, p, at, 0)
+		if err == nil && next == at {
+			err = errNoRecord
+		}
 		if err != nil {
 			return 0, fmt.Errorf("read %s/%d at %d: %w", l.topic, p, at, err)
 		}
@@ -87,81 +84,4 @@ func (l *Ledger) scan(ctx context.Context, p int32, round []*ledgerRead) (int64,
 		at = next
 	}
 	return end, nil
-}
-
-// fetch reads what one fetch brings from offset at on, and the offset to go on from. What has been deleted is skipped.
-func (l *Ledger) fetch(p int32, at int64) ([]*Record, int64, error) {
-	client, err := l.conn.get()
-	if err != nil {
-		return nil, 0, err
-	}
-	broker, err := client.Leader(l.topic, p)
-	if err != nil {
-		return nil, 0, err
-	}
-	// A plain fetch: sessions off, no waiting, uncompressed versions above 11 need topic ids.
-	req := &sarama.FetchRequest{Version: 11, MinBytes: 1, MaxBytes: 16 * ledgerFetch, SessionEpoch: -1}
-	req.AddBlock(l.topic, p, at, ledgerFetch, -1)
-	resp, err := broker.Fetch(req)
-	if err != nil {
-		l.conn.reset()
-		return nil, 0, err
-	}
-	block := resp.GetBlock(l.topic, p)
-	if block == nil {
-		return nil, 0, errors.New("the answer leaves the partition out")
-	}
-	switch block.Err {
-	case sarama.ErrNoError:
-		return decodeBlock(l.topic, p, at, block)
-	case sarama.ErrOffsetOutOfRange:
-		oldest, err := client.GetOffset(l.topic, p, sarama.OffsetOldest)
-		if err == nil && oldest <= at {
-			err = block.Err
-		}
-		return nil, oldest, err
-	default:
-		_ = client.RefreshMetadata(l.topic)
-		return nil, 0, block.Err
-	}
-}
-
-func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlock) ([]*Record, int64, error) {
-	var out []*Record
-	next := at
-	for _, set := range block.RecordsSet {
-		batch := set.RecordBatch
-		if batch == nil || batch.PartialTrailingRecord {
-			continue
-		}
-		next = max(next, batch.LastOffset()+1)
-		if batch.Control {
-			continue
-		}
-		for _, r := range batch.Records {
-			if o := batch.FirstOffset + r.OffsetDelta; o >= at {
-				out = append(out, &Record{
-					Topic: topic, Partition: p, Offset: o, Timestamp: batch.FirstTimestamp.Add(r.TimestampDelta),
-					Key: r.Key, Value: r.Value, Headers: headersOf(r.Headers),
-				})
-			}
-		}
-	}
-	if next == at {
-		return nil, 0, errors.New("the answer holds no whole record")
-	}
-	return out, next, nil
-}
-
-func headersOf(hs []*sarama.RecordHeader) []Header {
-	if len(hs) == 0 {
-		return nil
-	}
-	out := make([]Header, 0, len(hs))
-	for _, h := range hs {
-		if h != nil {
-			out = append(out, Header{Key: string(h.Key), Value: h.Value})
-		}
-	}
-	return out
 }

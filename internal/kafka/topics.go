@@ -223,6 +223,10 @@ func (r *Report) compare(s TopicSpec, has map[string]string) {
 	if want, has := wantedPolicy(s), has["cleanup.policy"]; has != "" && has != want {
 		r.fault("topic %s: cleanup.policy is %s and must be %s", s.Name, has, want)
 	}
+	const stamps = "message.timestamp.type"
+	if want, has := s.Config[stamps], has[stamps]; want != "" && has != "" && has != want {
+		r.fault("topic %s: %s is %s and must be %s", s.Name, stamps, has, want)
+	}
 }
 
 func wantedPolicy(s TopicSpec) string {

@@ -35,6 +35,12 @@ const (
 	LaneBulk   Lane = "bulk"
 )
 
+// Lanes lists the lanes, the most urgent first.
+func Lanes() []Lane { return []Lane{LaneUrgent, LaneNormal, LaneBulk} }
+
+// Known reports whether l is one of the contract's.
+func (l Lane) Known() bool { return l == LaneUrgent || l == LaneNormal || l == LaneBulk }
+
 // Recipient types of channel push.
 const (
 	RecipientFCM       = "fcm"

@@ -1,0 +1,161 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// Reader reads topics outside of any group: for an operator's commands, which look at what is there and take nothing.
+// One goroutine at a time uses it.
+type Reader struct {
+	conn    *lazyClient
+	offsets func(group string) (*offsets, error)
+}
+
+// Bounds says what a partition holds.
+type Bounds struct {
+	Partition      int32
+	Oldest, Newest int64 // the first offset, and the one after the last
+}
+
+// NewReader makes a reader; it connects when it is first asked.
+func NewReader(cfg Config) (*Reader, error) {
+	sc, err := cfg.commits()
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{
+		conn:    newLazyClient(cfg.Brokers, sc),
+		offsets: func(group string) (*offsets, error) { return newOffsets(cfg, group) },
+	}, nil
+}
+
+// Close ends its connections.
+func (r *Reader) Close() { r.conn.close() }
+
+// ClusterID is Kafka's own.
+func (r *Reader) ClusterID() (string, error) { return r.conn.clusterID() }
+
+// Bounds gives the partitions of a topic in order. An error that errors.Is [ErrNoTopic] means that there is none.
+func (r *Reader) Bounds(topic string) ([]Bounds, error) {
+	client, err := r.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	ps, err := client.Partitions(topic)
+	if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+		return nil, fmt.Errorf("%w: %s", ErrNoTopic, topic)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
+	}
+	slices.Sort(ps)
+	bounds := make([]Bounds, len(ps))
+	for i, p := range ps {
+		b := Bounds{Partition: p}
+		if b.Newest, err = client.GetOffset(topic, p, sarama.OffsetNewest); err == nil {
+			b.Oldest, err = client.GetOffset(topic, p, sarama.OffsetOldest)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for the bounds of %s/%d: %w", topic, p, err)
+		}
+		bounds[i] = b
+	}
+	return bounds, nil
+}
+
+// ErrNoTopic: Kafka has no topic of that name.
+var ErrNoTopic = errors.New("there is no such topic")
+
+// Since narrows bounds to what was written at that time or later.
+func (r *Reader) Since(topic string, at time.Time, bounds []Bounds) ([]Bounds, error) {
+	client, err := r.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	later := slices.Clone(bounds)
+	for i := range later {
+		from, err := client.GetOffset(topic, later[i].Partition, at.UnixMilli())
+		if err != nil {
+			return nil, fmt.Errorf("ask what %s/%d holds since %s: %w", topic, later[i].Partition, at.Format(time.RFC3339), err)
+		}
+		if from < 0 { // nothing is as late
+			from = later[i].Newest
+		}
+		later[i].Oldest = max(later[i].Oldest, from)
+	}
+	return later, nil
+}
+
+// Scan gives visit every record within bounds, partition after partition. It ends with ctx, or with visit's error.
+func (r *Reader) Scan(ctx context.Context, topic string, bounds []Bounds, visit func(*Record) error) error {
+	for _, b := range bounds {
+		if err := r.scan(ctx, topic, b, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) scan(ctx context.Context, topic string, b Bounds, visit func(*Record) error) error {
+	for at := b.Oldest; at < b.Newest; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		records, next, err := r.conn.fetch(topic, b.Partition, at, 0)
+		if err == nil && next == at {
+			err = errNoRecord
+		}
+		if err != nil {
+			return fmt.Errorf("read %s/%d at %d: %w", topic, b.Partition, at, err)
+		}
+		for _, rec := range records {
+			if rec.Offset >= b.Newest {
+				return nil
+			}
+			if err := visit(rec); err != nil {
+				return err
+			}
+		}
+		at = next
+	}
+	return nil
+}
+
+// Position is how far a group has come in one partition.
+type Position struct {
+	Offset int64 // everything below is done; -1 when nothing was ever committed
+	done   tracker
+}
+
+// Done reports whether the group's last commit says that the record at that offset is done.
+func (p *Position) Done(offset int64) bool { return p.Offset >= 0 && p.done.isDone(offset) }
+
+// Position reads a group's last commit of a partition.
+func (r *Reader) Position(group, topic string, partition int32) (*Position, error) {
+	o, err := r.offsets(group)
+	if err != nil {
+		return nil, err
+	}
+	defer o.conn.close()
+	was, err := o.fetch(topicPartition{topic, partition})
+	if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
+		return &Position{Offset: -1}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &Position{Offset: was.offset}
+	if was.offset >= 0 {
+		p.done = newTracker(was.offset)
+		if m, err := decodeMetadata(was.metadata); err == nil {
+			p.done.restore(was.offset, m.bitmap, 1<<62)
+		}
+	}
+	return p, nil
+}
