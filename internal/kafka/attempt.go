@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,9 +22,6 @@ type flight struct {
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
 }
-
-// ErrLeaseLost: the partition may belong to somebody else by now; nothing may be sent.
-var ErrLeaseLost = errors.New("the lease on the partition has run out")
 
 // afterPanic is when a record is called again whose handler has panicked.
 const afterPanic = 10 * time.Second
@@ -53,10 +49,8 @@ func (r *Runner) run(f *flight, it *item) {
 		r.land(f, Result{Again: time.Now(), Carry: it.carry})
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.life, r.cfg.AttemptTimeout)
-	a := &Attempt{Record: it.rec, Carry: it.carry, runner: r, flight: f}
-	res := r.call(ctx, a)
-	cancel()
+	a := &Attempt{Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent}
+	res := r.call(r.life, a)
 	if res.Again.IsZero() {
 		if err := r.publish(f, it.rec, res); err != nil {
 			r.log.Warn("an attempt ends with its outcome unpublished", zap.Stringer("claim", f.topicPartition),
@@ -220,57 +214,4 @@ func (c *claim) again(offset int64, res Result) {
 		c.enqueue(it, &c.called)
 		c.r.dispatch()
 	})
-}
-
-// Intent records on the ledger, before a provider is called, that it is about to be called. ErrLeaseLost or ctx's error
-// means that it must not be. The intent stands until the job has an outcome.
-func (a *Attempt) Intent(ctx context.Context, headers ...Header) error {
-	r, f := a.runner, a.flight
-	r.handOff(f)
-	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, KindIntent, ""), headers...)}
-	partition, offset, err := r.cfg.Publisher.PublishForever(ctx, m)
-	if err != nil {
-		return fmt.Errorf("record the intent for %s/%s: %w", f.topicPartition, strconv.FormatInt(f.offset, 10), err)
-	}
-	r.cfg.Ledger.raise(partition, offset)
-	if !r.leaseHolds(f) {
-		return ErrLeaseLost
-	}
-	return nil
-}
-
-// Claim is the hold of a handler on the partition of one of its records.
-type Claim struct {
-	runner *Runner
-	tp     topicPartition
-}
-
-// Resume undoes [Attempt.Pause]. It does nothing once the claim has ended.
-func (h *Claim) Resume() {
-	r := h.runner
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.owner(h.tp); c != nil {
-		c.held = false
-		c.notice()
-		r.dispatch()
-	}
-}
-
-// hold pauses the partition for the record at that offset.
-func (h *Claim) hold(offset int64) {
-	r := h.runner
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.owner(h.tp)
-	if c == nil {
-		return
-	}
-	if it := c.items[offset]; it != nil && c.lines.first(it) {
-		c.held = true
-		c.notice()
-	}
 }

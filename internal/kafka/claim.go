@@ -36,7 +36,12 @@ type claim struct {
 	running  int
 	bytes    int64
 	moved    time.Time     // when a record arrived last, or the claim began
+	takenAt  time.Time     // when the take-over was complete
+	newest   int64         // the log's end when it was asked for last
 	kick     chan struct{} // something changed that the owner acts on
+
+	claimed context.Context // ends when the claim does: whoever waits before it calls a provider waits no longer
+	unclaim context.CancelFunc
 }
 
 // open begins a claim. From here on whatever this process still has in flight of the partition, from earlier sessions,
@@ -46,6 +51,7 @@ func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
 		r: r, session: s, paused: true, topicPartition: topicPartition{in.Topic(), in.Partition()}, progress: newProgress(0),
 		items: map[int64]*item{}, lines: lines{}, moved: time.Now(), kick: make(chan struct{}, 1),
 	}
+	c.claimed, c.unclaim = context.WithCancel(context.Background())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.claims = append(s.claims, c)
@@ -54,6 +60,7 @@ func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
 
 // close ends a claim: what it had not started is left to the next owner.
 func (r *Runner) close(c *claim) {
+	c.unclaim()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.over = true
@@ -136,11 +143,16 @@ func (c *claim) applyPause(only map[string][]int32) {
 
 // wantPause reports whether nothing more should be fetched for now. The lock is held.
 func (c *claim) wantPause() bool {
+	stopped := (c.held || c.r.held) && len(c.items) > 0 // with one in hand its age is known
+	return !c.taken || stopped || c.full()
+}
+
+// full reports whether the window is. The lock is held.
+func (c *claim) full() bool {
 	r := c.r
-	full := len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() ||
+	return len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() ||
 		c.overflow && len(c.items) > 0 || // with none, only what is fetched next moves the watermark
 		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
-	return !c.taken || c.held || full
 }
 
 // arrived takes a record that was fetched.
@@ -169,7 +181,8 @@ func (c *claim) take(rec *Record) {
 		c.unlike(rec.Offset)
 	case process:
 	}
-	it := itemOf(rec)
+	it := itemOf(rec, c.r.cfg.Unordered)
+	it.intent = c.inDoubt(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) })
 	c.items[rec.Offset] = it
 	c.bytes += it.size
 	c.r.bytes += it.size
@@ -201,7 +214,7 @@ func (c *claim) enqueue(it *item, q *fifo) {
 }
 
 func (c *claim) startable() bool {
-	return !c.over && c.taken && (!c.called.empty() || !c.held && !c.queued.empty())
+	return !c.over && c.taken && (!c.called.empty() || !c.held && !c.r.held && !c.queued.empty())
 }
 
 // pop gives the next record to start; startable must hold.
@@ -264,6 +277,7 @@ func (c *claim) wake() {
 // goes to the ledger, and to the partition's next claim if that is ours.
 func (c *claim) drain() {
 	r := c.r
+	c.unclaim()
 	r.mu.Lock()
 	c.session.over = true
 	c.draining = true

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -146,7 +147,7 @@ type draft struct {
 
 // draft encodes the claim's progress; when its done bits do not fit, what was committed last stands. The lock is held.
 func (c *claim) draft() draft {
-	end := c.r.cfg.Ledger.known(c.ledgerPartition)
+	end := c.r.ledgerEnd(c.ledgerPartition)
 	offset, text, fits := c.commit(end, c.ledgerCount)
 	c.overflow = !fits
 	c.notice()
@@ -163,6 +164,14 @@ func (c *claim) hasNews() bool {
 	if c.version != c.last.version {
 		return true
 	}
-	moved := c.reflected(c.r.cfg.Ledger.known(c.ledgerPartition)) - c.last.ledger
+	moved := c.reflected(c.r.ledgerEnd(c.ledgerPartition)) - c.last.ledger
 	return moved >= staleLedger || moved < 0 // back: the ledger was made anew, and a new owner would begin beyond what it says
+}
+
+// ledgerEnd is the ledger's end as known now. Who keeps none needs nothing of it.
+func (r *Runner) ledgerEnd(p int32) int64 {
+	if r.cfg.NoLedger {
+		return math.MaxInt64
+	}
+	return r.cfg.Ledger.known(p)
 }

@@ -32,6 +32,8 @@ func newCourier(url, name string) *courier {
 func (c *courier) Identify(r *kafka.Record) string { return string(r.Value) }
 
 func (c *courier) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
+	ctx, cancel := a.Timeout(ctx)
+	defer cancel()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/"+c.name+"/"+string(a.Value), http.NoBody)
 	resp, err := c.client.Do(req)
 	if err != nil {

@@ -10,8 +10,9 @@ type Handler interface {
 	// Identify names what r is about. It is pure: asked before a record is skipped because the ledger says that it is
 	// done, and compared with what the ledger says.
 	Identify(r *Record) string
-	// Handle runs one attempt. ctx lives until the attempt's deadline, not until the end of the session: what has begun
-	// to call a provider ends there. A Handle that outlives ctx keeps its slot until it returns.
+	// Handle runs one attempt. ctx lives longer than the session: what has begun to call a provider ends by its own
+	// deadline, [Attempt.Timeout], and not by a rebalance. A Handle that waits before it calls one ends its waiting with
+	// [Attempt.Claimed] and asks [Attempt.MayStart] once more. It keeps its slot until it returns.
 	Handle(ctx context.Context, a *Attempt) Result
 }
 
@@ -44,6 +45,39 @@ type Attempt struct {
 	Carry  any // what the call before left in Result.Carry; nil at the first
 	runner *Runner
 	flight *flight
+	intent *intent
+}
+
+// Timeout is ctx with the deadline of one attempt, counted from now.
+func (a *Attempt) Timeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.runner == nil { // made by a test
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, a.runner.cfg.AttemptTimeout)
+}
+
+// Claimed ends when the partition is revoked or the process ends: whoever has not called a provider by then must not.
+func (a *Attempt) Claimed() context.Context {
+	if a.runner == nil {
+		return context.Background()
+	}
+	return a.flight.claim.claimed
+}
+
+// MayStart reports whether the lease on the partition still holds; without it no provider may be called.
+func (a *Attempt) MayStart() bool { return a.runner == nil || a.runner.leaseHolds(a.flight) }
+
+// Blocks reports whether the partition stands still for this record: its window is full, and all in it waits for records
+// that ask to be called again.
+func (a *Attempt) Blocks() bool {
+	if a.runner == nil {
+		return false
+	}
+	r := a.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.owner(a.flight.topicPartition)
+	return c != nil && c.full() && c.running <= 1 && c.queued.empty() && c.called.empty()
 }
 
 // Pause stops the record's partition: nothing more is fetched and nothing that is queued is started, until [Claim.Resume].

@@ -9,10 +9,11 @@ type progress struct {
 	tracker
 	pins       map[int64]int64  // job offset → L must not pass this ledger offset while the job is not done
 	unverified map[int64]string // job offset → the id that an outcome in the ledger names; the job is not fetched yet
+	intents    map[int64]intent // job offset → what an earlier owner was about to do when it was last heard of
 }
 
 func newProgress(low int64) progress {
-	return progress{tracker: newTracker(low), pins: map[int64]int64{}, unverified: map[int64]string{}}
+	return progress{tracker: newTracker(low), pins: map[int64]int64{}, unverified: map[int64]string{}, intents: map[int64]intent{}}
 }
 
 // handOff pins L because an outcome or an intent of job o is about to be given to the producer, end being the ledger's
@@ -27,6 +28,7 @@ func (p *progress) handOff(o, end int64) {
 func (p *progress) finish(o int64) {
 	delete(p.pins, o)
 	delete(p.unverified, o)
+	delete(p.intents, o)
 	p.done(o)
 }
 
@@ -37,12 +39,21 @@ func (p *progress) readOutcome(o, at int64, id string) {
 		return
 	}
 	p.pins[o], p.unverified[o] = at, id
+	if p.intents[o].id == id {
+		delete(p.intents, o)
+	}
 }
 
 // readIntent takes an intent of job o. Without an outcome behind it L stays before it until there is one.
-func (p *progress) readIntent(o, at int64) {
-	if _, known := p.pins[o]; !known && !p.isDone(o) {
+func (p *progress) readIntent(o, at int64, id string) {
+	if p.isDone(o) {
+		return
+	}
+	if _, known := p.pins[o]; !known {
 		p.pins[o] = at
+	}
+	if ended, ok := p.unverified[o]; !ok || ended != id {
+		p.intents[o] = intent{id, at}
 	}
 }
 
@@ -73,7 +84,20 @@ func (p *progress) arrive(o int64, identify func() string) arrival {
 	}
 	delete(p.unverified, o)
 	delete(p.pins, o)
+	if in, doubt := p.intents[o]; doubt {
+		p.pins[o] = in.at
+	}
 	return mismatch
+}
+
+// inDoubt gives the intent that the ledger holds of the job at offset o without an outcome behind it; nil when there is
+// none of this job.
+func (p *progress) inDoubt(o int64, identify func() string) *intent {
+	in, ok := p.intents[o]
+	if !ok || in.id != identify() {
+		return nil
+	}
+	return &in
 }
 
 // passed lets go of what the ledger said of offsets that the log has skipped since the fetch position was from.
@@ -85,6 +109,7 @@ func (p *progress) passed(from int64) {
 		if p.isDone(o) {
 			delete(p.pins, o)
 			delete(p.unverified, o)
+			delete(p.intents, o)
 		}
 	}
 }

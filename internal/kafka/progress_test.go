@@ -51,7 +51,7 @@ func (w *world) takeOver() {
 		if e.kind == KindOutcome {
 			w.p.readOutcome(e.jobOffset, e.at, e.id)
 		} else {
-			w.p.readIntent(e.jobOffset, e.at)
+			w.p.readIntent(e.jobOffset, e.at, e.id)
 		}
 	}
 	w.at, _ = slices.BinarySearch(w.jobs, s.low)
@@ -183,7 +183,7 @@ func TestOfSeveralOutcomesTheLatestCounts(t *testing.T) {
 func TestAnOutcomeOfASkippedOffsetLetsGo(t *testing.T) {
 	p := newProgress(0)
 	p.readOutcome(2, 10, "deleted since")
-	p.readIntent(3, 11)
+	p.readIntent(3, 11, "x")
 	require.Equal(t, process, p.arrive(5, nil))
 	require.EqualValues(t, 99, p.reflected(99))
 	require.EqualValues(t, 5, p.low)
@@ -191,7 +191,7 @@ func TestAnOutcomeOfASkippedOffsetLetsGo(t *testing.T) {
 
 func TestAnIntentPinsUntilItsOutcome(t *testing.T) {
 	p := newProgress(0)
-	p.readIntent(0, 10)
+	p.readIntent(0, 10, "x")
 	require.EqualValues(t, 10, p.reflected(99))
 	p.readOutcome(0, 12, "a")
 	require.EqualValues(t, 12, p.reflected(99))

@@ -8,17 +8,22 @@ type item struct {
 	key    string // "" has no order
 	size   int64
 	carry  any
+	intent *intent     // of an earlier owner, without an outcome
 	timer  *time.Timer // set while it waits to be called again
 	ready  bool        // in one of the claim's queues
 	parked bool        // not in its line yet
 }
 
-func itemOf(rec *Record) *item {
+func itemOf(rec *Record, unordered bool) *item {
 	size := len(rec.Key) + len(rec.Value) + 256
 	for _, h := range rec.Headers {
 		size += len(h.Key) + len(h.Value) + 40
 	}
-	return &item{rec: rec, key: string(rec.Key), size: int64(size)}
+	it := &item{rec: rec, size: int64(size)}
+	if !unordered {
+		it.key = string(rec.Key)
+	}
+	return it
 }
 
 // fifo is a queue; its zero value is empty.

@@ -37,6 +37,9 @@ type RunnerConfig struct {
 	Lease        time.Duration // nothing starts without a confirmed commit sent within it; 3s
 	StallAfter   time.Duration // when a partition counts as standing still; 60s
 	DedupeWindow int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
+	FetchBytes   int32         // of one partition in one fetch; 256 KiB
+	Unordered    bool          // records of one key at once, too
+	NoLedger     bool          // outcomes are nobody's business: what was not committed is done again after a crash
 
 	// Shrink gives what takes the place of a record that is too large for its topic.
 	Shrink func(Message) Message
@@ -44,6 +47,8 @@ type RunnerConfig struct {
 	OnLedger func(*Record)
 	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
 	OnTakeOver func(topic string, partition int32, reset bool)
+	// OnClaims is called with the number of partitions whenever a session begins, and with 0 when it ends.
+	OnClaims func(partitions int)
 }
 
 func (c RunnerConfig) withDefaults() RunnerConfig {
@@ -55,6 +60,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.CommitEvery, 150*time.Millisecond)
 	def(&c.Lease, 3*time.Second)
 	def(&c.StallAfter, time.Minute)
+	def(&c.FetchBytes, 256<<10)
 	if c.Shrink == nil {
 		c.Shrink = func(m Message) Message { m.Value = nil; return m }
 	}
@@ -63,6 +69,9 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	}
 	if c.OnTakeOver == nil {
 		c.OnTakeOver = func(string, int32, bool) {}
+	}
+	if c.OnClaims == nil {
+		c.OnClaims = func(int) {}
 	}
 	return c
 }
@@ -85,6 +94,7 @@ type Runner struct {
 	session  *session   // nil between sessions
 	flights  map[topicPartition]map[int64]*flight
 	busy     int         // slots taken
+	held     bool        // see Hold
 	bytes    int64       // of the unfinished records of all claims
 	cluster  string      // Kafka's cluster id, once known
 	lastErr  error       // why there is no session
@@ -134,6 +144,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	watch, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	background.Go(func() { r.watch(watch) })
+	background.Go(func() { r.measure(watch) })
 
 	log := newSeldom(r.log, 10*time.Second)
 	for ctx.Err() == nil {
@@ -179,6 +190,7 @@ func (r *Runner) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sc.Consumer.Fetch.Default = r.cfg.FetchBytes
 	bound(r.life, sc) // leaving the group must not wait for a frozen broker's answer
 	group, err := sarama.NewConsumerGroup(r.cfg.Kafka.Brokers, r.cfg.Group, sc)
 	if err != nil {

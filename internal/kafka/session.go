@@ -50,6 +50,11 @@ func (h *sessions) Setup(s sarama.ConsumerGroupSession) error {
 	h.r.mu.Unlock()
 	h.r.log.Info("session begins", zap.Int32("generation", s.GenerationID()), zap.Any("claims", s.Claims()))
 	ses.ended.Go(ses.commitLoop)
+	held := 0
+	for _, ps := range s.Claims() {
+		held += len(ps)
+	}
+	h.r.cfg.OnClaims(held)
 	return nil
 }
 
@@ -63,6 +68,7 @@ func (h *sessions) Cleanup(sarama.ConsumerGroupSession) error {
 	}
 	h.r.lastErr = errRebalance
 	h.r.mu.Unlock()
+	h.r.cfg.OnClaims(0)
 	return nil
 }
 

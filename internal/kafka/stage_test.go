@@ -164,7 +164,7 @@ func (st *stage) join() {
 	st.s = &session{r: st.r, kick: make(chan struct{}, 1), stop: make(chan struct{})}
 	st.c = &claim{
 		r: st.r, session: st.s, paused: true, topicPartition: st.tp, progress: newProgress(0),
-		items: map[int64]*item{}, lines: lines{}, kick: make(chan struct{}, 1),
+		items: map[int64]*item{}, lines: lines{}, kick: make(chan struct{}, 1), claimed: st.r.life, unclaim: func() {},
 	}
 	st.at = max(0, st.stored.offset)
 	st.r.mu.Lock()

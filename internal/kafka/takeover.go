@@ -58,7 +58,7 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	}
 	began := time.Now()
 	var entries []entry
-	from := s.from(end, c.r.cfg.DedupeWindow, oldest == newest)
+	from := s.from(end, c.r.cfg.DedupeWindow, oldest == newest || c.r.cfg.NoLedger)
 	if from < end {
 		end, err = ledger.read(ctx, p, from, func(r *Record) {
 			if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
@@ -95,7 +95,9 @@ func (c *claim) restored(s start, ledgerPartition int32, entries []entry) {
 		case KindOutcome:
 			c.readOutcome(e.jobOffset, e.at, e.id)
 		case KindIntent:
-			c.readIntent(e.jobOffset, e.at)
+			c.readIntent(e.jobOffset, e.at, e.id)
+		case KindProgress:
+			delete(c.intents, e.jobOffset)
 		}
 	}
 	for o, f := range c.r.flights[c.topicPartition] {
@@ -115,6 +117,7 @@ func (c *claim) begin() {
 	c.taken = true
 	c.r.stats.TakeOvers++
 	c.moved = time.Now()
+	c.takenAt = c.moved
 	for _, rec := range c.backlog {
 		c.take(rec)
 	}

@@ -1,0 +1,75 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrLeaseLost: the partition may belong to somebody else by now; nothing may be sent.
+var ErrLeaseLost = errors.New("the lease on the partition has run out")
+
+// Intent records on the ledger, before a provider is called, that it is about to be called. ErrLeaseLost or ctx's error
+// means that it must not be. The intent stands until the job has an outcome or is [Attempt.Withdraw]n.
+func (a *Attempt) Intent(ctx context.Context, headers ...Header) error {
+	if err := a.record(ctx, KindIntent, headers); err != nil {
+		return err
+	}
+	if !a.MayStart() {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+// Withdraw records that the provider which an intent spoke of has not got the job: it is retried in place, and whoever
+// takes the partition over must not think it in doubt.
+func (a *Attempt) Withdraw(ctx context.Context, headers ...Header) error {
+	return a.record(ctx, KindProgress, headers)
+}
+
+func (a *Attempt) record(ctx context.Context, kind string, headers []Header) error {
+	r, f := a.runner, a.flight
+	r.handOff(f)
+	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, kind, ""), headers...)}
+	partition, offset, err := r.cfg.Publisher.PublishForever(ctx, m)
+	if err != nil {
+		return fmt.Errorf("record the %s of %s/%d: %w", kind, f.topicPartition, f.offset, err)
+	}
+	r.cfg.Ledger.raise(partition, offset)
+	return nil
+}
+
+// intent is one that a take-over has read from the ledger, and no outcome behind it.
+type intent struct {
+	id string
+	at int64 // its offset on the ledger
+}
+
+// InDoubt reports whether an earlier owner meant to call a provider for this job and no outcome tells what became of it.
+// That owner may still be at it: [Attempt.Concluded] knows from the given time on.
+func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
+	if a.intent == nil {
+		return time.Time{}, false
+	}
+	r := a.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return a.flight.claim.takenAt.Add(r.cfg.AttemptTimeout + r.cfg.Lease), true
+}
+
+// Concluded reads the ledger from the intent on and reports whether the job has an outcome by now: then it is done, and
+// ends without another one.
+func (a *Attempt) Concluded(ctx context.Context) (concluded bool, err error) {
+	if a.intent == nil {
+		return false, nil
+	}
+	r, f := a.runner, a.flight
+	_, err = r.cfg.Ledger.read(ctx, f.ledgerPartition, a.intent.at, func(rec *Record) {
+		e, ok := readEntry(rec)
+		if ok && e.kind == KindOutcome && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id {
+			concluded = true
+		}
+	})
+	return concluded, err
+}
