@@ -2,6 +2,8 @@
 //
 // The packages below it adapt one provider each. A gateway never retries, counts or waits for better times: it makes one
 // try within its ctx and says with a [notify.Failure] what the answer means. What happens next is not its business.
+//
+// Nor does it remember: a [Breaker] does that, beside it, for all who call it.
 package gateway
 
 import (
