@@ -19,7 +19,9 @@ func (c *Config) check(fs *Faults) {
 	fs.unless(c.DataDir != "", "data_dir must name a folder, such as ./data")
 	c.checkAPI(fs)
 	checkListen(fs, "admin.listen", c.Admin.Listen)
-	fs.unless(c.ExpiresAfter.Normal > 0, "expires_after.normal must be longer than 0s, such as 24h")
+	fs.unless(c.ExpiresAfter.Urgent > 0 && c.ExpiresAfter.Normal > 0 && c.ExpiresAfter.Bulk > 0, "expires_after.urgent, normal and bulk must be longer than 0s, such as 24h")
+	fs.unless(c.Lanes.Urgent > 0 && c.Lanes.Normal > 0 && c.Lanes.Bulk > 0 && c.Lanes.Urgent+c.Lanes.Normal+c.Lanes.Bulk <= 100,
+		"lanes.urgent, normal and bulk must be percents above 0 that make 100 at most together")
 	c.Kafka.check(fs)
 	for _, name := range slices.Sorted(maps.Keys(c.Gateways)) {
 		c.checkGateway(fs, name)
@@ -70,20 +72,47 @@ func (c *Config) checkChannels(fs *Faults) {
 	for _, name := range ChannelNames() {
 		ch, key := sections[name], "channels."+name
 		fs.unless(topicName.MatchString(ch.Topic) && strings.Trim(ch.Topic, ".") != "", "%s.topic must be 1 to 200 letters, digits, dots, - and _", key)
-		other, taken := topics[ch.Topic]
-		fs.unless(!taken, "%s.topic is also that of channels.%s: give each channel a topic of its own", key, other)
-		topics[ch.Topic] = name
-		fs.unless(ch.Concurrency >= 1 && ch.Concurrency <= 4096, "%s.concurrency must be between 1 and 4096", key)
-		fs.unless(len(ch.Gateways) <= 1, "%s.gateways names %d gateways: a channel takes one, routes with several come later", key, len(ch.Gateways))
-		for _, gateway := range ch.Gateways {
-			c.checkRoute(fs, name, gateway)
-			routed = true
+		for _, topic := range []string{ch.Topic, ch.Topic + ".urgent", ch.Topic + ".bulk"} {
+			other, taken := topics[topic]
+			fs.unless(!taken, "%s.topic is also that of channels.%s: give each channel a topic of its own", key, other)
+			topics[topic] = name
 		}
+		fs.unless(ch.Concurrency >= 1 && ch.Concurrency <= 4096, "%s.concurrency must be between 1 and 4096", key)
+		fs.unless(ch.StrictWait > 0, "%s.strict_wait must be longer than 0s, such as 60s", key)
+		ch.Retries.check(fs, key+".retries")
+		routed = c.checkRoute(fs, name, ch.Gateways) || routed
 	}
 	fs.unless(routed || len(c.Gateways) == 0, "gateways are configured, but no channel names one, so nothing could be sent: set for example channels.email.gateways: [NAME]")
 }
 
-func (c *Config) checkRoute(fs *Faults, channel, gateway string) {
+func (r Retries) check(fs *Faults, key string) {
+	for lane, retry := range map[string]Retry{"urgent": r.Urgent, "normal": r.Normal, "bulk": r.Bulk} {
+		fs.unless(retry.Attempts >= 0, "%s.%s.attempts must not be negative; 0 = until the message expires", key, lane)
+		fs.unless(retry.First > 0 && retry.Longest >= retry.First, "%s.%s.first must be longer than 0s, and longest not shorter than first", key, lane)
+	}
+}
+
+// checkRoute reports whether the channel names gateways.
+func (c *Config) checkRoute(fs *Faults, channel string, entries []string) bool {
+	seen, weighted := map[string]bool{}, 0
+	for _, entry := range entries {
+		name, weight, err := routeEntry(entry)
+		if weight > 0 {
+			weighted++
+		}
+		if err != nil {
+			fs.add("channels.%s.gateways: the weight of %q must be a whole number between 1 and 1000, such as %s=70", channel, name, name)
+			continue
+		}
+		fs.unless(!seen[name], "channels.%s.gateways names %q twice", channel, name)
+		seen[name] = true
+		c.checkOutlet(fs, channel, name)
+	}
+	fs.unless(weighted == 0 || weighted == len(entries), "channels.%s.gateways gives weights to some gateways only: give all of them one, or none", channel)
+	return len(entries) > 0
+}
+
+func (c *Config) checkOutlet(fs *Faults, channel, gateway string) {
 	g, ok := c.Gateways[gateway]
 	switch {
 	case !ok:
@@ -111,6 +140,7 @@ func (k Kafka) check(fs *Faults) {
 	fs.unless(k.Partitions >= 1 && k.Partitions <= 10000, "kafka.partitions must be between 1 and 10000")
 	fs.unless(k.Replication >= 0 && k.Replication <= 100, "kafka.replication must be the number of replicas, or 0 for the brokers' own default")
 	fs.unless((k.TLS.CertFile == "") == (k.TLS.KeyFile == ""), "kafka.tls.cert_file and kafka.tls.key_file belong together: set both or none")
+	k.checkTiers(fs)
 	fs.unless(k.SessionTimeout >= 6*time.Second, "kafka.session_timeout must be 6s or more: brokers take no less")
 	fs.unless(0 < k.Drain && k.Drain < k.RebalanceTimeout && k.RebalanceTimeout < k.ReadTimeout,
 		"kafka.drain, kafka.rebalance_timeout and kafka.read_timeout must rise in this order (now %s, %s, %s): otherwise a rebalance ends before the drain, or the connection before the rebalance",
@@ -121,6 +151,16 @@ func (k Kafka) check(fs *Faults) {
 	fs.unless(err != nil || loopback(host), "kafka.embedded.listen must be on loopback, such as 127.0.0.1:9092: the embedded broker asks nobody who they are; for more than one host set kafka.brokers")
 	fs.unless(k.Embedded.Partitions >= 1 && k.Embedded.Partitions <= 100, "kafka.embedded.partitions must be between 1 and 100")
 	fs.unless(k.Embedded.MaxBytes >= 16<<20, "kafka.embedded.max_bytes must be 16MiB or more")
+}
+
+func (k Kafka) checkTiers(fs *Faults) {
+	tiers := k.Tiers()
+	rising := len(tiers) > 0 && tiers[0] >= time.Millisecond
+	for i := 1; i < len(tiers); i++ {
+		rising = rising && tiers[i] > tiers[i-1]
+	}
+	fs.unless(rising && len(tiers) == len(k.DelayTiers) && len(tiers) <= 10,
+		"kafka.delay_tiers must be 1 to 10 durations that rise, such as [5s, 30s, 3m, 20m, 2h, 12h]")
 }
 
 func (k Kafka) checkSASL(fs *Faults) {

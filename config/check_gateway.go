@@ -20,6 +20,7 @@ func (c *Config) checkGateway(fs *Faults, name string) {
 		}
 		checkEnum(fs, leaf)
 	}
+	g.Limits().check(fs, key)
 	section.(interface{ check(fs *Faults, key string) }).check(fs, key)
 }
 

@@ -18,7 +18,8 @@ type Config struct {
 	Admin        Admin              `yaml:"admin" doc:"Health and metrics, in every role."`
 	Log          Log                `yaml:"log" doc:"Logs go to standard error. Payloads are never logged."`
 	Kafka        Kafka              `yaml:"kafka" doc:"The bus. With no brokers the role all brings its own, for a single host."`
-	ExpiresAfter ExpiresAfter       `yaml:"expires_after" doc:"How long a notification without expires_at is worth delivering."`
+	ExpiresAfter ExpiresAfter       `yaml:"expires_after" doc:"How long a notification without expires_at is worth delivering, counted from send_at."`
+	Lanes        Lanes              `yaml:"lanes" doc:"What part of each gateway's concurrency and rate is whose, in percent."`
 	Gateways     map[string]Gateway `yaml:"gateways" doc:"Ways out, each under a name of your own. The type says which keys it has."`
 	Channels     Channels           `yaml:"channels" doc:"What each channel uses. A channel without a gateway is off; with no gateway at all, the role all captures."`
 
@@ -55,7 +56,16 @@ type Log struct {
 
 // ExpiresAfter is how long a notification lives when it does not say so itself, by lane.
 type ExpiresAfter struct {
+	Urgent time.Duration `yaml:"urgent" default:"1h" doc:"Lane urgent."`
 	Normal time.Duration `yaml:"normal" default:"24h" doc:"Lane normal."`
+	Bulk   time.Duration `yaml:"bulk" default:"72h" doc:"Lane bulk."`
+}
+
+// Lanes is the section of the classes of urgency: what part of a gateway is theirs when all are busy.
+type Lanes struct {
+	Urgent int `yaml:"urgent" default:"20" doc:"Percent for lane urgent. What is idle is lent to the others; urgent is always served first."`
+	Normal int `yaml:"normal" default:"60" doc:"Percent for lane normal."`
+	Bulk   int `yaml:"bulk" default:"20" doc:"Percent for lane bulk."`
 }
 
 // Channels has a section for each channel.
@@ -67,10 +77,28 @@ type Channels struct {
 
 // Channel is the section of one channel.
 type Channel struct {
-	Topic              string   `yaml:"topic" doc:"Topic of its jobs. The names of its other topics follow from it."`
-	Concurrency        int      `yaml:"concurrency" default:"64" doc:"Messages in flight at most, in each process."`
-	Gateways           []string `yaml:"gateways" doc:"Name of the gateway that sends; one." example:"[mail]"`
-	DeadLetterRejected bool     `yaml:"dead_letter_rejected" default:"false" doc:"Also writes a dead letter for what was rejected because of its recipient (no such user, opted out)."`
+	Topic              string        `yaml:"topic" doc:"Topic of its jobs of lane normal. The names of its other topics follow from it."`
+	Concurrency        int           `yaml:"concurrency" default:"64" doc:"Messages in hand at most, in each process and lane. It also bounds what is at one gateway at once, unless the gateway says so itself."`
+	Gateways           []string      `yaml:"gateways" doc:"Names of the gateways that send, the first to be asked first; the next one takes over when it fails. With weights (mail=70) an attempt begins at one that is drawn by them." example:"[mail, backup]"`
+	Ordering           string        `yaml:"ordering" default:"key" enum:"key,none,strict" doc:"What is promised of messages with the same key. key: one after the other, but one that has to be tried again later may be overtaken. none: at once. strict: one that fails is tried again in its place, and those behind it wait."`
+	StrictWait         time.Duration `yaml:"strict_wait" default:"60s" doc:"With ordering strict: how long a message that fails may keep others waiting. Then it is a dead letter with the reason order."`
+	DeadLetterRejected bool          `yaml:"dead_letter_rejected" default:"false" doc:"Also writes a dead letter for what was rejected because of its recipient (no such user, opted out)."`
+	SuppressGone       bool          `yaml:"suppress_gone" default:"true" doc:"Sends nothing more to a recipient of whom a gateway said that there is no such user, or that they opted out. Lifted by: laudspeaker unsuppress."`
+	Retries            Retries       `yaml:"retries" doc:"How often and when a message is tried again, by lane. Waits grow twofold, with full jitter."`
+}
+
+// Retries has a budget for each lane.
+type Retries struct {
+	Urgent Retry `yaml:"urgent" defaults:"attempts=0 first=1s longest=30s" doc:"Lane urgent."`
+	Normal Retry `yaml:"normal" defaults:"attempts=8 first=30s longest=30m" doc:"Lane normal: about half an hour."`
+	Bulk   Retry `yaml:"bulk" defaults:"attempts=8 first=6m longest=6h" doc:"Lane bulk: about six hours."`
+}
+
+// Retry is one budget.
+type Retry struct {
+	Attempts int           `yaml:"attempts" doc:"Attempts in all; 0 = until it expires."`
+	First    time.Duration `yaml:"first" doc:"Longest wait after the first attempt."`
+	Longest  time.Duration `yaml:"longest" doc:"Longest wait at all."`
 }
 
 // ByName gives the section of each channel.

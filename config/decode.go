@@ -18,6 +18,8 @@ func assign(v reflect.Value, raw any) (problem string) {
 		return assignDuration(v, raw)
 	case Size:
 		return assignSize(v, raw)
+	case Rate:
+		return assignRate(v, raw)
 	case []string:
 		return assignList(v, raw)
 	case []APIKey:

@@ -4,6 +4,8 @@ import "time"
 
 // SMTP is the section of a gateway of type smtp: a relay that takes mail by RFC 5321.
 type SMTP struct {
+	Limits `yaml:",inline"`
+
 	Host               string        `yaml:"host" doc:"Name of the relay." example:"smtp.example.com"`
 	Port               int           `yaml:"port" default:"587" doc:"Port of the relay: 587 for STARTTLS, 465 for implicit TLS, 25 for a relay of your own."`
 	Username           string        `yaml:"username" doc:"User name; empty sends without authentication."`
@@ -20,6 +22,8 @@ type SMTP struct {
 
 // Twilio is the section of a gateway of type twilio: Twilio's Messages API (https://www.twilio.com/docs/messaging/api/message-resource).
 type Twilio struct {
+	Limits `yaml:",inline"`
+
 	AccountSID          string        `yaml:"account_sid" doc:"SID of the account (AC…)."`
 	AuthToken           Secret        `yaml:"auth_token" doc:"Token of the account; or api_key and api_secret."`
 	APIKey              string        `yaml:"api_key" doc:"SID of an API key (SK…)."`
@@ -33,6 +37,8 @@ type Twilio struct {
 // FCM is the section of a gateway of type fcm: Firebase Cloud Messaging, HTTP v1
 // (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
 type FCM struct {
+	Limits `yaml:",inline"`
+
 	ProjectID       string        `yaml:"project_id" doc:"Firebase project; empty takes the one in the credentials."`
 	CredentialsFile string        `yaml:"credentials_file" doc:"Service account JSON; empty takes Google's application default credentials."`
 	Endpoint        string        `yaml:"endpoint" doc:"Where the API is, for a fake; empty is Google's. https, unless on loopback."`
@@ -48,6 +54,8 @@ type Capture struct {
 
 // Sim is the section of a gateway of type sim: it plays a provider, judged by the recipient, for load tests and drills.
 type Sim struct {
+	Limits `yaml:",inline"`
+
 	Latency time.Duration `yaml:"latency" default:"50ms" doc:"How long a send takes."`
 	Timeout time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
 }
@@ -62,6 +70,16 @@ type Gateway struct {
 	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
 	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }
+
+// Limits are how much of g there may be; capture knows none.
+func (g Gateway) Limits() Limits {
+	if section, ok := g.section().(interface{ limits() Limits }); ok {
+		return section.limits()
+	}
+	return Limits{}
+}
+
+func (l Limits) limits() Limits { return l }
 
 // Timeout is the deadline of one attempt through g.
 func (g Gateway) Timeout() time.Duration {

@@ -16,6 +16,7 @@ type Kafka struct {
 	Drain            time.Duration `yaml:"drain" default:"10s" doc:"How long attempts that have begun may go on at a shutdown or rebalance."`
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout" default:"20s" doc:"How long a rebalance waits for a worker. Longer than drain."`
 	ReadTimeout      time.Duration `yaml:"read_timeout" default:"45s" doc:"A connection without an answer for so long is dead. Longer than rebalance_timeout, because a broker answers a join only when the rebalance is over."`
+	DelayTiers       []string      `yaml:"delay_tiers" default:"5s,30s,3m,20m,2h,12h" doc:"Steps of the delay ladder, on which messages wait that are to be sent or tried again later: a topic each, for each channel. Leave it alone: jobs on the topics of a step that is gone wait for ever."`
 	Embedded         Embedded      `yaml:"embedded" doc:"The broker that the role all brings when brokers is empty. It is durable and for one host only."`
 }
 
@@ -43,4 +44,15 @@ type Embedded struct {
 	Listen     string `yaml:"listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker; loopback, since it asks nobody who they are."`
 	Partitions int    `yaml:"partitions" default:"2" doc:"Partitions of its topics. Each costs a write to disk for every batch."`
 	MaxBytes   Size   `yaml:"max_bytes" default:"1GiB" doc:"All topics together. What is finished goes first; then the API answers 503. A restart reads them into memory."`
+}
+
+// Tiers are the steps of the delay ladder; what is no duration, which is a fault of its own, is left out.
+func (k Kafka) Tiers() []time.Duration {
+	var tiers []time.Duration
+	for _, text := range k.DelayTiers {
+		if d, err := time.ParseDuration(text); err == nil {
+			tiers = append(tiers, d)
+		}
+	}
+	return tiers
 }

@@ -146,7 +146,7 @@ channels: {email: {gateways: [my-mail]}, sms: {gateways: [texts]}}`,
 	require.Nil(t, c.Gateways["texts"].SMTP)
 	require.Equal(t, time.Second, c.Gateways["drill"].Sim.Latency)
 	require.Len(t, c.Outlets(false), 3)
-	require.Equal(t, "drill", c.Outlets(true)["push"].Name)
+	require.Equal(t, "drill", c.Outlets(true)["push"][0].Name)
 }
 
 func TestSecretsFromFiles(t *testing.T) {

@@ -120,6 +120,11 @@ func scalar(v reflect.Value) string {
 		return duration(value)
 	case Size:
 		return value.String()
+	case Rate:
+		if value == 0 {
+			return `""`
+		}
+		return value.String()
 	}
 	if v.Kind() == reflect.Slice && v.Len() == 0 {
 		return "[]"

@@ -35,7 +35,11 @@ func leaves(prefix string, ptr any) []leaf {
 
 func eachField(v reflect.Value, f func(name string, v reflect.Value, tag reflect.StructTag)) {
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("yaml"); name != "" {
+		switch name := v.Type().Field(i).Tag.Get("yaml"); name {
+		case "":
+		case ",inline": // a part that several sections share
+			eachField(v.Field(i), f)
+		default:
 			f(name, v.Field(i), v.Type().Field(i).Tag)
 		}
 	}
@@ -55,8 +59,10 @@ func setDefaults(ptr any) {
 		if v.Kind() == reflect.Struct {
 			setDefaults(v.Addr().Interface())
 			eachField(v, func(name string, f reflect.Value, _ reflect.StructTag) {
-				if text, ok := strings.CutPrefix(tag.Get("defaults"), name+"="); ok {
-					setText(f, text)
+				for _, pair := range strings.Fields(tag.Get("defaults")) {
+					if text, ok := strings.CutPrefix(pair, name+"="); ok {
+						setText(f, text)
+					}
 				}
 			})
 			return

@@ -8,7 +8,7 @@ import (
 
 func TestShortcutEmail(t *testing.T) {
 	c := mustLoad(t, "", "LAUDSPEAKER_EMAIL=smtp://user:p%40ss%2F@smtp.example.com?from=no-reply+x@acme.example&timeout=5s")
-	smtp := c.Outlets(false)["email"].Gateway.SMTP
+	smtp := c.Outlets(false)["email"][0].Gateway.SMTP
 	require.Equal(t, "smtp.example.com", smtp.Host)
 	require.Equal(t, 587, smtp.Port)
 	require.Equal(t, "user", smtp.Username)
@@ -17,10 +17,10 @@ func TestShortcutEmail(t *testing.T) {
 	require.Equal(t, "mandatory", smtp.TLS)
 	require.Len(t, c.Outlets(true), 1, "once one gateway is configured, the other channels are off")
 
-	smtp = mustLoad(t, "", "LAUDSPEAKER_EMAIL=smtps://smtp.example.com").Outlets(false)["email"].Gateway.SMTP
+	smtp = mustLoad(t, "", "LAUDSPEAKER_EMAIL=smtps://smtp.example.com").Outlets(false)["email"][0].Gateway.SMTP
 	require.Equal(t, 465, smtp.Port)
 	require.Equal(t, "implicit", smtp.TLS)
-	smtp = mustLoad(t, "", "LAUDSPEAKER_EMAIL=smtp://[::1]:1025?tls=none").Outlets(false)["email"].Gateway.SMTP
+	smtp = mustLoad(t, "", "LAUDSPEAKER_EMAIL=smtp://[::1]:1025?tls=none").Outlets(false)["email"][0].Gateway.SMTP
 	require.Equal(t, "::1", smtp.Host)
 	require.Equal(t, 1025, smtp.Port)
 	require.Equal(t, "none", smtp.TLS)
@@ -28,7 +28,7 @@ func TestShortcutEmail(t *testing.T) {
 
 func TestShortcutSMS(t *testing.T) {
 	twilio := func(url string) Twilio {
-		return *mustLoad(t, "", "LAUDSPEAKER_SMS="+url).Outlets(false)["sms"].Gateway.Twilio
+		return *mustLoad(t, "", "LAUDSPEAKER_SMS="+url).Outlets(false)["sms"][0].Gateway.Twilio
 	}
 	a := twilio("twilio://AC00000000000000000000000000000000:tok@?from=+14155550100")
 	require.Equal(t, "AC00000000000000000000000000000000", a.AccountSID)
@@ -46,7 +46,7 @@ func TestShortcutSMS(t *testing.T) {
 
 func TestShortcutPush(t *testing.T) {
 	fcm := func(url string) FCM {
-		return *mustLoad(t, "", "LAUDSPEAKER_PUSH="+url).Outlets(false)["push"].Gateway.FCM
+		return *mustLoad(t, "", "LAUDSPEAKER_PUSH="+url).Outlets(false)["push"][0].Gateway.FCM
 	}
 	require.Equal(t, "/etc/creds.json", fcm("fcm:///etc/creds.json").CredentialsFile)
 	require.Empty(t, fcm("fcm://").CredentialsFile)
@@ -63,11 +63,11 @@ func TestOnlyWithoutAnyGatewayAllCaptures(t *testing.T) {
 	c := mustLoad(t, "data_dir: /d")
 	require.Empty(t, c.Outlets(false))
 	require.Len(t, c.Outlets(true), 3)
-	require.Equal(t, "/d/outbox", c.Outlets(true)["sms"].Gateway.Capture.Dir)
-	require.Equal(t, 500, c.Outlets(true)["sms"].Gateway.Capture.Keep)
+	require.Equal(t, "/d/outbox", c.Outlets(true)["sms"][0].Gateway.Capture.Dir)
+	require.Equal(t, 500, c.Outlets(true)["sms"][0].Gateway.Capture.Keep)
 
 	c = mustLoad(t, "data_dir: /d\ngateways: {kept: {type: capture}, spare: {type: sim}}\nchannels: {email: {gateways: [kept]}}")
 	require.Len(t, c.Outlets(true), 1)
-	require.Equal(t, "/d/outbox", c.Outlets(false)["email"].Gateway.Capture.Dir)
+	require.Equal(t, "/d/outbox", c.Outlets(false)["email"][0].Gateway.Capture.Dir)
 	require.Equal(t, []string{"spare"}, c.Unused())
 }

@@ -1,12 +1,14 @@
-// Package worker makes one attempt at a job: it reads the record, asks whether there is anything to send, hands the
-// message to the channel's gateway and says, by the gateway's verdict, what comes next.
+// Package worker makes one attempt at a job: it reads the record, asks whether there is anything to send, hands the message
+// to a gateway of the channel's route and says, by the verdict, what comes next.
 //
-// It alone knows how often a job is tried, how long it waits in between, and what a refusing gateway means for the jobs
-// behind it.
+// It alone knows how often a job is tried and how long it waits in between, which gateway is asked first, what a gateway that
+// refuses us means for the jobs behind it, and which jobs have been dealt with before.
 //
-// A transient or ambiguous answer is followed by at most three retries, in process, each with its own deadline, then by a
-// dead letter. A throttled job waits for as long as the provider asks, uncounted, until it expires. A gateway that refuses
-// us altogether stops fetching, and one job is tried every 30 seconds until it is served again: that loses nothing and
-// counts for nobody. What cannot be read or is not valid becomes a dead letter, its bytes untouched. What a job has gone
-// through is remembered in this process alone: after a crash or a rebalance its budget begins anew.
+//	read → seen before? → refused? cancelled? suppressed? expired? in doubt? not due? → route → verdict → outcome
+//
+// A job that has to wait leaves its partition for the delay ladder, as the next step of its run; two kinds of waiting stay in
+// place, because they are not about the job: for a gateway that works for us (fetching stops, and nothing is counted), and,
+// where the order of a key is strict, for the job before. What cannot be read or is not valid becomes a dead letter, its bytes
+// untouched. What is remembered here (finished ids, what waits in place) is remembered in this process alone; the ledger
+// brings the ids back to whoever takes a partition over.
 package worker

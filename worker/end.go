@@ -1,46 +1,60 @@
 package worker
 
 import (
+	"context"
+	"strconv"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// The ways a job ends, and the one way it waits.
+// The ways a job leaves its place.
 
 func (w *Worker) sent(a *kafka.Attempt, j *job, t try) kafka.Result {
 	e := w.event(j)
+	e.State = notify.StateSent
 	e.Attempt++
 	e.ProviderID, e.Simulated = t.receipt.ProviderID, t.receipt.Simulated
-	return w.ended(a, j, notify.StateSent, w.cfg.Desk.Sent(a.Record, e))
+	w.counts.delivered(time.Since(j.accepted))
+	return w.left(a, j, e.State, w.cfg.Desk.Sent(a.Record, e))
 }
 
 // reject ends a job for good. What is wrong with its recipient is no use to anybody later, unless they ask for it.
 func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 	e := w.event(j)
 	e.Attempt++
-	e.State, e.Code = notify.StateRejected, t.failure.Code
-	reason := t.failure.Reason
-	if reason == "" {
-		reason = string(t.verdict)
+	e.State, e.Code, e.Reason = notify.StateRejected, t.failure.Code, t.failure.Reason
+	if e.Reason == "" {
+		e.Reason = string(t.verdict)
 	}
+	var res kafka.Result
 	if t.failure.Gone && !w.cfg.DeadLetterRejected {
-		e.Reason = reason
-		return w.ended(a, j, e.State, w.cfg.Desk.Reject(a.Record, e))
+		res = w.cfg.Desk.End(a.Record, e)
+	} else {
+		reason := e.Reason
+		e.Reason = ""
+		res = w.bury(a, e, reason)
 	}
-	return w.ended(a, j, e.State, w.cfg.Desk.Bury(a.Record, e, reason))
+	if t.failure.Gone && w.cfg.Suppress != nil {
+		res.Follow = append(res.Follow, w.cfg.Suppress(j.message))
+	}
+	return w.left(a, j, e.State, res)
 }
 
-func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try) kafka.Result {
+func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
 	e := w.event(j)
 	e.State, e.Code, e.Reason = notify.StateDead, t.failure.Code, t.failure.Reason
-	return w.ended(a, j, e.State, w.cfg.Desk.Bury(a.Record, e, notify.ReasonAttemptsUsedUp))
+	return w.left(a, j, e.State, w.bury(a, e, reason))
 }
 
-func (w *Worker) expire(a *kafka.Attempt, j *job) kafka.Result {
-	w.logEnd(a, j, notify.StateExpired, "", "")
-	return w.ended(a, j, notify.StateExpired, w.cfg.Desk.Expire(a.Record, w.event(j)))
+// hold keeps a job for a person to decide about: nobody knows whether it was sent, and it must not be sent twice.
+func (w *Worker) hold(a *kafka.Attempt, j *job, f *notify.Failure) kafka.Result {
+	e := w.event(j)
+	e.State, e.Code, e.Reason = notify.StateHeld, f.Code, f.Reason
+	return w.left(a, j, e.State, w.bury(a, e, notify.ReasonAmbiguous))
 }
 
 // refuse ends a record that cannot be delivered as it is.
@@ -48,33 +62,133 @@ func (w *Worker) refuse(a *kafka.Attempt, j *job) kafka.Result {
 	w.logEnd(a, j, notify.StateRejected, j.refusal.reason, j.refusal.code)
 	e := w.event(j)
 	e.State, e.Code, e.Reason = notify.StateRejected, j.refusal.code, j.refusal.detail
-	return w.ended(a, j, e.State, w.cfg.Desk.Bury(a.Record, e, j.refusal.reason))
+	return w.left(a, j, e.State, w.bury(a, e, j.refusal.reason))
 }
 
-func (w *Worker) ended(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) kafka.Result {
+func (w *Worker) bury(a *kafka.Attempt, e notify.Event, reason string) kafka.Result {
+	w.counts.buried()
+	return w.cfg.Desk.Bury(a.Record, e, reason)
+}
+
+// end ends a job that nobody wants sent any more.
+func (w *Worker) end(a *kafka.Attempt, j *job, s notify.State, reason string) kafka.Result {
+	w.logEnd(a, j, s, reason, "")
+	e := w.event(j)
+	e.State, e.Reason = s, reason
+	return w.left(a, j, s, w.cfg.Desk.End(a.Record, e))
+}
+
+// drop ends a record whose job has been dealt with: nothing is sent, and no event says so.
+func (w *Worker) drop(a *kafka.Attempt, j *job) kafka.Result {
+	w.counts.dropped()
+	w.log.Debug("a second copy is dropped", zap.String("id", j.id), zap.Int("run", j.run), zap.Int("step", j.step),
+		zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset))
+	if j.entered {
+		w.seen.leave(at(a.Record), j, false)
+	}
+	return kafka.Result{}
+}
+
+// schedule puts a job off until it is due.
+func (w *Worker) schedule(a *kafka.Attempt, j *job) kafka.Result {
+	e := w.event(j)
+	e.State = notify.StateScheduled
+	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(j.due, j.expires)))
+}
+
+// putOff puts a job off because of what a gateway said. Where the order is strict it stays where it is, and those behind it
+// wait, as long as that is bearable.
+func (w *Worker) putOff(a *kafka.Attempt, j *job, t try, wait time.Duration) kafka.Result {
+	now := time.Now()
+	if w.cfg.Ordering == OrderStrict {
+		return w.stay(a, j, t, now, wait)
+	}
+	e := w.event(j)
+	e.State, e.Code, e.Reason = notify.StateRetrying, t.failure.Code, t.failure.Reason
+	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(now.Add(wait), j.expires)))
+}
+
+// strictMost is how long a job waits at most between two tries that keep others waiting.
+const strictMost = 5 * time.Second
+
+func (w *Worker) stay(a *kafka.Attempt, j *job, t try, now time.Time, wait time.Duration) kafka.Result {
+	if j.failing.IsZero() {
+		j.failing = now
+	}
+	if t.verdict != notify.Throttled {
+		if now.Sub(j.failing) >= w.cfg.StrictWait || a.Blocks() {
+			return w.giveUp(a, j, t, notify.ReasonOrder)
+		}
+		wait = min(wait, strictMost, time.Until(j.failing.Add(w.cfg.StrictWait)))
+	}
+	w.withdraw(a, j)
+	return j.again(now.Add(wait))
+}
+
+// wait leaves a job where it is until a gateway works for us again.
+func (w *Worker) wait(a *kafka.Attempt, j *job) kafka.Result {
+	w.withdraw(a, j)
+	j.waited = true
+	w.gate.hold(at(a.Record), func() claim { return w.pause(a) })
+	return j.again(time.Now().Add(w.nextProbe(j)))
+}
+
+// nextProbe is how long it takes until it makes sense to ask one of j's gateways again.
+func (w *Worker) nextProbe(j *job) time.Duration {
+	next := waitFor
+	for _, o := range w.cfg.Route.order(j) {
+		if !w.cfg.Control.PausedGateway(o.Name) {
+			next = min(next, max(o.Breaker.NextProbe(time.Now()), 50*time.Millisecond))
+		}
+	}
+	return next
+}
+
+// withdraw takes an intent back: the job was not sent, and waits in place.
+func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
+	if !j.intent {
+		return
+	}
+	ctx, cancel := context.WithTimeout(a.Claimed(), waitFor)
+	defer cancel()
+	if err := a.Withdraw(ctx, stepHeaders(j)...); err != nil {
+		w.log.Debug("an intent stands", zap.String("id", j.id), zap.Error(err)) // whoever finds it asks a person
+	}
+}
+
+// left says that the job leaves its place in that state.
+func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) kafka.Result {
 	w.counts.end(s)
+	w.seen.leave(at(a.Record), j, s.Final())
 	if j.waited {
-		w.gate.left(partition{a.Topic, a.Partition})
+		w.gate.left(at(a.Record))
 	}
 	return r
 }
 
-// wait leaves a job where it is until the gateway works for us again.
-func (w *Worker) wait(a *kafka.Attempt, j *job) kafka.Result {
-	j.waited = true
-	w.gate.hold(partition{a.Topic, a.Partition}, func() claim { return w.pause(a) })
-	return j.again(time.Now().Add(waitFor))
-}
-
-// event is what every end of j has in common. Attempt is how many tries counted so far; a try that ends the job counts too.
+// event is what every end of j has in common. Attempt is how many attempts counted so far; one that ends the job counts too.
 func (w *Worker) event(j *job) notify.Event {
 	e := notify.Event{
 		NotificationID: j.id, Run: j.run, Step: j.step, Attempt: j.attempt + j.used, At: time.Now().UTC(),
-		Tenant: j.tenant, Channel: w.cfg.Channel, Lane: notify.LaneNormal, Reference: j.reference,
+		Tenant: j.tenant, Channel: w.cfg.Channel, Lane: w.cfg.Lane, Reference: j.reference,
 		Tries: j.tries, Warnings: j.warnings,
 	}
-	if j.calls > 0 {
-		e.Gateway = w.cfg.Gateway
+	if len(j.tries) > 0 {
+		e.Gateway = j.tries[len(j.tries)-1].Gateway
 	}
 	return e
+}
+
+func stepHeaders(j *job) []kafka.Header {
+	return []kafka.Header{
+		{Key: notify.HeaderRun, Value: strconv.AppendInt(nil, int64(j.run), 10)},
+		{Key: notify.HeaderStep, Value: strconv.AppendInt(nil, int64(j.step), 10)},
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

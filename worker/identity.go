@@ -36,16 +36,48 @@ func tenant(n *notify.Notification) string {
 	return n.Tenant
 }
 
-// expiry is when n is no longer worth sending. A record without a time of its own lives from now on.
-func expiry(n *notify.Notification, r *kafka.Record, after time.Duration) time.Time {
+// acceptedAt is when r's notification was accepted: what the first hop has written, else r's own time, else now.
+func acceptedAt(r *kafka.Record) time.Time {
+	if s, ok := r.Header(notify.HeaderAcceptedAt); ok {
+		if at, err := time.Parse(time.RFC3339Nano, s); err == nil && at.Before(time.Now().Add(time.Minute)) {
+			return at
+		}
+	}
+	if r.Timestamp.UnixMilli() <= 0 {
+		return time.Now()
+	}
+	return r.Timestamp
+}
+
+// expiry is when n is no longer worth sending: what a redrive says, else n itself, else a lifetime from when it was to be
+// sent.
+func expiry(n *notify.Notification, r *kafka.Record, accepted time.Time, after time.Duration) time.Time {
+	if s, ok := r.Header(notify.HeaderExpiresAt); ok {
+		if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			return at.UTC()
+		}
+	}
 	if n.ExpiresAt != nil {
 		return n.ExpiresAt.UTC()
 	}
-	from := r.Timestamp
-	if from.UnixMilli() <= 0 {
-		from = time.Now()
+	if n.SendAt != nil && n.SendAt.After(accepted) {
+		accepted = *n.SendAt
 	}
-	return from.Add(after).UTC()
+	return accepted.Add(after).UTC()
+}
+
+// due is when a job may be sent first. Its first step is due as the notification says, a later one as the step before has
+// written; what is farther ahead than anybody may ask for delays nothing.
+func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
+	if s, ok := r.Header(notify.HeaderNotBefore); ok && step > 0 {
+		at, _ = time.Parse(time.RFC3339Nano, s) // a bad value is no time
+	} else if n.SendAt != nil && step == 0 {
+		at = *n.SendAt
+	}
+	if time.Until(at) > notify.MaxDelay+24*time.Hour {
+		return time.Time{}
+	}
+	return at
 }
 
 // number reads a counter; a bad one is 0.

@@ -20,11 +20,17 @@ type job struct {
 	refusal   *refusal
 	warnings  []string
 	expires   time.Time
+	due       time.Time // when it may be sent first; zero at once
+	accepted  time.Time // when it was
+	hold      bool      // what nobody knows the fate of is not sent again
 
-	tries  []notify.Try // the calls of the gateway so far, bounded by remember
-	calls  int          // how many there were
-	used   int          // how many of them count
-	waited bool         // it has met a shut gate, and has paused its partition
+	entered bool         // the worker's memory has it in hand
+	tries   []notify.Try // the calls of gateways in this place so far, bounded by remember
+	calls   int          // how many there were
+	used    int          // how many attempts of this place count
+	failing time.Time    // where the order is strict: since when it has failed
+	waited  bool         // it has met a shut gate, and has paused its partition
+	intent  bool         // an intent of ours stands on the ledger: no doubt about an earlier owner is left
 }
 
 // refusal is why a record is never given to a gateway.
@@ -50,10 +56,21 @@ func (w *Worker) read(r *kafka.Record) *job {
 	}
 	if j.refusal = w.examine(r, j, n, faults); j.refusal == nil {
 		j.message.ID = j.id
-		j.expires = expiry(n, r, w.cfg.ExpiresAfter)
+		j.accepted = acceptedAt(r)
+		j.due = due(n, r, j.step)
+		j.expires = expiry(n, r, j.accepted, w.cfg.ExpiresAfter)
 		j.message.ExpiresAt = &j.expires // a gateway tells its provider how long the message is worth sending
+		j.hold = n.OnAmbiguous == notify.AmbiguousHold
 	}
 	return j
+}
+
+// again asks for another call in place at that time, or at the job's expiry if that is sooner.
+func (j *job) again(at time.Time) kafka.Result {
+	if at.After(j.expires) {
+		at = j.expires
+	}
+	return kafka.Result{Again: at, Carry: j}
 }
 
 // examine asks, in this order, whether this build understands the record, whether it can be read, whether it asks for
@@ -68,23 +85,21 @@ func (w *Worker) examine(r *kafka.Record, j *job, n *notify.Notification, faults
 	if len(faults) > 0 {
 		return refused(notify.ReasonInvalid, faults)
 	}
-	for _, key := range []string{notify.HeaderIdempotency, notify.HeaderNotBefore} {
-		if v, _ := r.Header(key); v != "" {
-			return &refusal{notify.ReasonNotSupportedYet, key, "leave the header " + key + " out"}
-		}
-	}
 	if n.Channel == "" {
 		n.Channel = w.cfg.Channel
 	}
 	if n.Channel != w.cfg.Channel {
 		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/channel: this topic is for " + string(w.cfg.Channel) + ": give that or none, or write to the channel's own topic"}
 	}
-	if n.Lane != "" && n.Lane != notify.LaneNormal {
-		j.warnings = append(j.warnings, "the lane was ignored: the topic's is normal")
+	if n.Lane != "" && n.Lane != w.cfg.Lane {
+		j.warnings = append(j.warnings, "the lane was ignored: the topic's is "+string(w.cfg.Lane))
 	}
-	n.Lane = notify.LaneNormal
+	n.Lane = w.cfg.Lane
 	if j.message, faults = w.cfg.Rules.Check(n); len(faults) > 0 {
 		return refused(notify.ReasonInvalid, faults)
+	}
+	if len(w.cfg.Route.order(j)) == 0 {
+		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/recipient_type: no gateway of this channel delivers to this type"}
 	}
 	return nil
 }

@@ -49,9 +49,9 @@ func NewLimiter(cfg LimiterConfig) *Limiter {
 }
 
 // Acquire waits for leave to call the gateway once, first come first served within a lane; an unknown lane is normal. It
-// returns ErrPaced when ctx ends first. Otherwise release must be called once when the call is over. A second time does
+// returns ErrPaced when ctx or patience ends first. Otherwise release must be called once when the call is over. A second time does
 // nothing, except where the concurrency is unlimited: there the count of calls in flight would be wrong.
-func (l *Limiter) Acquire(ctx context.Context, lane notify.Lane) (release func(), err error) {
+func (l *Limiter) Acquire(ctx context.Context, lane notify.Lane, patience time.Duration) (release func(), err error) {
 	if l == nil {
 		return func() {}, nil
 	}
@@ -63,13 +63,16 @@ func (l *Limiter) Acquire(ctx context.Context, lane notify.Lane) (release func()
 	if w == nil {
 		return l.release(q), nil
 	}
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
 	select {
 	case <-w.ready:
 		return l.release(q), nil
+	case <-enough.C:
 	case <-ctx.Done():
-		l.giveUp(q, w)
-		return nil, ErrPaced
 	}
+	l.giveUp(q, w)
+	return nil, ErrPaced
 }
 
 // ask gives nil when the caller may go at once, and its place in the queue otherwise.

@@ -6,36 +6,47 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Retries is how often a job is called again after a transient or ambiguous verdict: with the first, four tries.
-const Retries = 3
+// Retries is how often and when a job is tried again after a transient or ambiguous verdict.
+type Retries struct {
+	Attempts int           // in all, the first included; 0 = until the job expires
+	First    time.Duration // the longest wait after the first attempt; each later one is twice as long
+	Longest  time.Duration // what the doubling ends at
+}
+
+// DefaultRetries are the contract's: urgent until it expires, normal 8 attempts in about half an hour, bulk 8 in about six.
+func DefaultRetries(lane notify.Lane) Retries {
+	switch lane {
+	case notify.LaneUrgent:
+		return Retries{First: time.Second, Longest: 30 * time.Second}
+	case notify.LaneBulk:
+		return Retries{Attempts: 8, First: 6 * time.Minute, Longest: 6 * time.Hour}
+	default:
+		return Retries{Attempts: 8, First: 30 * time.Second, Longest: 30 * time.Minute}
+	}
+}
+
+// usedUp reports whether a job that has been tried so often is given up.
+func (p Retries) usedUp(attempts int) bool { return p.Attempts > 0 && attempts >= p.Attempts }
+
+// after is how long to wait after so many attempts: exponential with full jitter. It is drawn from what names the step, so
+// that a repetition elsewhere waits as long and goes to the same tier.
+func (p Retries) after(j *job, attempts int) time.Duration {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(j.id + "|" + strconv.Itoa(j.run) + "|" + strconv.Itoa(j.step)))
+	ceiling := p.Longest
+	if doublings := max(attempts-1, 0); doublings < 32 && p.First<<doublings > 0 {
+		ceiling = min(p.First<<doublings, p.Longest)
+	}
+	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), uint64(attempts))).Int64N(max(int64(ceiling), 1)) + 1)
+}
 
 const (
-	backoffBase = time.Second
-	backoffMost = 30 * time.Second
-
 	throttleDefault = 5 * time.Second
-	throttleMost    = 5 * time.Minute
+	throttleMost    = 24 * time.Hour
 )
-
-// again asks for another attempt at that time, or at the job's expiry if that is sooner.
-func (j *job) again(at time.Time) kafka.Result {
-	if at.After(j.expires) {
-		at = j.expires
-	}
-	return kafka.Result{Again: at, Carry: j}
-}
-
-// backoff is how long to wait before the n-th retry, counted from 1: exponential with full jitter. It is drawn from what
-// names the retry, so that a repetition elsewhere waits as long.
-func backoff(id string, run, step, n int) time.Duration {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id + "|" + strconv.Itoa(run) + "|" + strconv.Itoa(step)))
-	ceiling := min(backoffBase<<min(n-1, 5), backoffMost)
-	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), uint64(n))).Int64N(int64(ceiling)) + 1)
-}
 
 // throttle is how long to wait when a provider asks for after; 0 when it did not say.
 func throttle(after time.Duration) time.Duration {

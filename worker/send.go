@@ -8,12 +8,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // try is one call of the gateway and what it came to.
 type try struct {
+	gateway string
 	verdict notify.Verdict
 	receipt notify.Receipt  // accepted
 	failure *notify.Failure // every other verdict
@@ -34,26 +36,26 @@ func (t try) reason() string {
 }
 
 // send calls the gateway once, and counts, notes and logs what it says.
-func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job) try {
+func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) try {
 	began := time.Now()
-	receipt, err := w.call(ctx, a, j)
+	receipt, err := w.call(ctx, a, j, o.Sender)
 	took := time.Since(began)
 
-	t := try{verdict: notify.Accepted, receipt: receipt}
+	t := try{gateway: o.Name, verdict: notify.Accepted, receipt: receipt}
 	if t.failure = notify.Judge(err); t.failure != nil {
 		t.verdict = known(t.failure.Verdict)
 	}
 	j.calls++
 	j.remember(notify.Try{
-		Gateway: w.cfg.Gateway, Verdict: t.verdict, Code: t.code(), Reason: t.reason(), Millis: took.Milliseconds(),
+		Gateway: o.Name, Verdict: t.verdict, Code: t.code(), Reason: t.reason(), Millis: took.Milliseconds(),
 	})
-	w.counts.attempt(t.verdict, took)
+	w.counts.attempt(o.Name, t.verdict, took)
 	w.logAttempt(a, j, t, took)
 	return t
 }
 
 // call is Send with a panic taken for a transient failure: one message must not end the others.
-func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job) (receipt notify.Receipt, err error) {
+func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, s gateway.Sender) (receipt notify.Receipt, err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
@@ -64,7 +66,7 @@ func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job) (receipt no
 			zap.Int64("offset", a.Offset), zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
 		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway panicked"}
 	}()
-	return w.cfg.Sender.Send(ctx, j.message)
+	return s.Send(ctx, j.message)
 }
 
 // known makes a failure's verdict one of the contract's: unmarked is transient.
@@ -93,19 +95,4 @@ func (j *job) remember(t notify.Try) {
 		}
 	}
 	j.tries = append(j.tries, t)
-}
-
-// judgeGateway learns from one try whether the gateway works for us at all. A transient or ambiguous answer says nothing:
-// it may come from a network that never reached it.
-func (w *Worker) judgeGateway(p pass, t try) {
-	switch t.verdict {
-	case notify.Unavailable:
-		if w.gate.refused(p, time.Now()) {
-			w.logShut(t.failure)
-		}
-	case notify.Accepted, notify.Permanent, notify.Throttled:
-		if w.gate.served(p) {
-			w.log.Info("the gateway serves us again: fetching goes on")
-		}
-	}
 }

@@ -1,25 +1,33 @@
 package worker
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// Desk writes what a job leaves behind when it ends. Its methods are pure and may be called at once from many goroutines.
-// The worker gives it events with everything but a state, which Bury alone needs: rejected or dead.
+// Desk writes what a job leaves behind when it leaves its place. Its methods are pure and may be called at once from many
+// goroutines. The worker gives it events with a state and everything else that it knows.
 type Desk interface {
 	Sent(r *kafka.Record, e notify.Event) kafka.Result
-	Expire(r *kafka.Record, e notify.Event) kafka.Result
-	Reject(r *kafka.Record, e notify.Event) kafka.Result
+	End(r *kafka.Record, e notify.Event) kafka.Result
 	Bury(r *kafka.Record, e notify.Event, reason string) kafka.Result
+	Later(r *kafka.Record, e notify.Event, at time.Time) kafka.Result
+}
+
+// Control is what operators and callers have told all workers. Its methods answer at once and may be called from many
+// goroutines.
+type Control interface {
+	Paused(ch notify.Channel, lane notify.Lane) bool
+	PausedGateway(name string) bool
+	Cancelled(id string) bool
+	Suppressed(tenant string, ch notify.Channel, address string) bool
 }
 
 // How recipients are logged.
@@ -29,43 +37,71 @@ const (
 	RecipientsNone   = "none"
 )
 
+// Ordering is what a channel promises of jobs with the same key.
+type Ordering string
+
+// The orderings.
+const (
+	OrderKey    Ordering = "key"    // one after the other, until one is put off: later ones overtake it
+	OrderNone   Ordering = "none"   // at once
+	OrderStrict Ordering = "strict" // a failed one is tried again in its place, and those behind it wait
+)
+
 // Config is what a [Worker] works with.
 type Config struct {
 	Channel            notify.Channel
-	Gateway            string // the name that the configuration gives to Sender
-	Sender             gateway.Sender
+	Lane               notify.Lane // normal
+	Route              *Route
 	Desk               Desk
+	Control            Control // nil: nobody has told anything
 	Rules              validate.Rules
-	DeadLetterRejected bool          // also keep what was rejected because of its recipient
-	ExpiresAfter       time.Duration // how long after its record a job lives that does not say so itself; 24h
-	Metrics            *Metrics      // nil counts nothing
-	Log                *zap.Logger   // nil logs nothing
-	Recipients         string        // one of the Recipients constants; masked
+	Retries            Retries // as DefaultRetries says of the lane
+	Ordering           Ordering
+	StrictWait         time.Duration                         // how long a job may keep its key waiting where the order is strict; 60s
+	DeadLetterRejected bool                                  // also keep what was rejected because of its recipient
+	ExpiresAfter       time.Duration                         // how long after it was accepted a job lives that does not say so itself; 24h
+	Suppress           func(m *notify.Message) kafka.Message // the record that suppresses a recipient who is gone; nil suppresses nobody
+	Metrics            *Metrics                              // nil counts nothing
+	Log                *zap.Logger                           // nil logs nothing
+	Recipients         string                                // one of the Recipients constants; masked
 }
 
-// Worker is the handler of one channel's jobs. Its methods may be called at once from many goroutines.
+// Worker is the handler of the jobs of one lane of a channel. Its methods may be called at once from many goroutines.
 type Worker struct {
 	cfg    Config
 	log    *zap.Logger
 	counts counts
 	gate   *gate
+	seen   *history
 	pause  func(*kafka.Attempt) claim
 }
 
-// New gives a worker that needs no closing; the sender stays the caller's.
+// New gives a worker that needs no closing; the senders stay the caller's.
 func New(cfg Config) *Worker {
+	if cfg.Lane == "" {
+		cfg.Lane = notify.LaneNormal
+	}
+	if cfg.Retries == (Retries{}) {
+		cfg.Retries = DefaultRetries(cfg.Lane)
+	}
 	if cfg.ExpiresAfter == 0 {
 		cfg.ExpiresAfter = 24 * time.Hour
+	}
+	if cfg.StrictWait == 0 {
+		cfg.StrictWait = time.Minute
+	}
+	if cfg.Control == nil {
+		cfg.Control = silence{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	counts := cfg.Metrics.of(cfg.Channel, cfg.Gateway)
 	return &Worker{
 		cfg:    cfg,
-		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("gateway", cfg.Gateway)),
-		counts: counts,
-		gate:   &gate{paused: map[partition]claim{}, state: counts.unavailable},
+		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
+		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
+		gate:   &gate{paused: map[partition]claim{}},
+		seen:   newHistory(),
 		pause:  func(a *kafka.Attempt) claim { return a.Pause() },
 	}
 }
@@ -76,45 +112,60 @@ func (w *Worker) Identify(r *kafka.Record) string {
 	return identity(n, r)
 }
 
+// Learn takes in a record of the ledger: [kafka.RunnerConfig.OnLedger].
+func (w *Worker) Learn(topic string, n int32, r *kafka.Record) {
+	if kind, _ := r.Header(kafka.HeaderKind); kind != kafka.KindOutcome {
+		return
+	}
+	id, _ := r.Header(kafka.HeaderJobID)
+	s := stage{int32(number(r, notify.HeaderRun)), int32(number(r, notify.HeaderStep)), bytes.Contains(r.Value, []byte(`"final":true`))}
+	w.seen.learn(partition{topic, n}, id, s)
+}
+
+// TookOver begins a partition anew: [kafka.RunnerConfig.OnTakeOver].
+func (w *Worker) TookOver(topic string, n int32, reset bool) {
+	w.seen.tookOver(partition{topic, n}, reset)
+}
+
 // Handle makes one attempt at a's job.
 func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 	j, again := a.Carry.(*job)
 	if !again {
 		j = w.read(a.Record)
 	}
-	now := time.Now()
-	if j.refusal != nil {
-		return w.refuse(a, j)
+	if !j.entered {
+		switch w.seen.enter(at(a.Record), a.Offset, j) {
+		case duplicate:
+			return w.drop(a, j)
+		case twin:
+			return kafka.Result{Again: time.Now().Add(twinWait), Carry: j}
+		case fresh:
+			j.entered = true
+		}
+	} else {
+		w.seen.resume(at(a.Record), j)
 	}
-	if !now.Before(j.expires) {
-		return w.expire(a, j)
+	res := w.handle(ctx, a, j)
+	if !res.Again.IsZero() {
+		w.seen.rest(at(a.Record), j)
 	}
-	pass, open := w.gate.enter(now)
-	if !open {
-		return w.wait(a, j)
-	}
-	return w.conclude(ctx, a, j, pass, w.send(ctx, a, j))
+	return res
 }
 
-// conclude says what comes after one call of the gateway.
-func (w *Worker) conclude(ctx context.Context, a *kafka.Attempt, j *job, p pass, t try) kafka.Result {
-	w.judgeGateway(p, t)
-	switch t.verdict {
-	case notify.Accepted:
-		return w.sent(a, j, t)
-	case notify.Permanent:
-		return w.reject(a, j, t)
-	case notify.Throttled:
-		return j.again(time.Now().Add(throttle(t.failure.After)))
-	case notify.Unavailable:
-		return w.wait(a, j)
-	default: // transient or ambiguous
-		if errors.Is(ctx.Err(), context.Canceled) { // we ended it ourselves, which says nothing of the gateway
-			return j.again(time.Now())
-		}
-		if j.used++; j.used > Retries {
-			return w.giveUp(a, j, t)
-		}
-		return j.again(time.Now().Add(backoff(j.id, j.run, j.step, j.used)))
+// twinWait is how often a second copy of a job looks whether the first has ended.
+const twinWait = 100 * time.Millisecond
+
+func (w *Worker) handle(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
+	if res, over := w.settle(ctx, a, j); over {
+		return res
 	}
+	return w.attempt(ctx, a, j)
 }
+
+// silence is a control topic on which nobody has said anything.
+type silence struct{}
+
+func (silence) Paused(notify.Channel, notify.Lane) bool        { return false }
+func (silence) PausedGateway(string) bool                      { return false }
+func (silence) Cancelled(string) bool                          { return false }
+func (silence) Suppressed(string, notify.Channel, string) bool { return false }

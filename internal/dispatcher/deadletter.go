@@ -76,10 +76,17 @@ func home(r *kafka.Record) int32 {
 	return r.Partition
 }
 
-// TooLarge is what takes the place of a dead letter that its topic refuses for its size: the same without its value, which
-// stays at the origin that the headers name for as long as that topic keeps it. It always fits.
-func TooLarge(m kafka.Message) kafka.Message {
+// TooLarge is what takes the place of a record about r that its topic refuses for its size: a dead letter without value,
+// which stays at the origin that the headers name for as long as that topic keeps it. It always fits.
+func TooLarge(r *kafka.Record, m kafka.Message) kafka.Message {
 	const orderable = 1 << 10
+	if channel, _, next := strings.Cut(m.Topic, delays); next { // the next step of a job becomes its dead letter
+		m.Topic = channel + ".dlq"
+		m.Headers = append(m.Headers,
+			header(notify.HeaderOriginTopic, r.Topic),
+			header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
+			header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)))
+	}
 	if m.Value = nil; len(m.Key) > orderable {
 		m.Key = nil // the partition is given, so nothing depends on it
 	}

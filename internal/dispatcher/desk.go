@@ -3,15 +3,18 @@ package dispatcher
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Desk writes what a job leaves behind when its last attempt has ended. Its methods are pure. Their event e comes with
-// everything a worker knows; event id, finality, bounds and, where it is not told, the state are the desk's.
+// Desk writes what a job leaves behind when it leaves its place: its next step, its dead letter, its event. Its methods are
+// pure. Their event e comes with everything a worker knows; event id, finality, bounds and, where it is not told, the state
+// are the desk's.
 type Desk struct {
 	Topics Topics
+	Limit  func() int // what the topics take, as for [Dispatcher.SetLimit]; nil or 0 = no limit
 }
 
 // Sent ends a job that a gateway accepted.
@@ -20,16 +23,23 @@ func (d Desk) Sent(_ *kafka.Record, e notify.Event) kafka.Result {
 	return kafka.Result{Outcome: outcome(&e)}
 }
 
-// Expire ends a job whose time has passed.
-func (d Desk) Expire(_ *kafka.Record, e notify.Event) kafka.Result {
-	e.State, e.Reason = notify.StateExpired, notify.ReasonExpired
+// End ends a job in e.State without a dead letter: what nobody would send again.
+func (d Desk) End(_ *kafka.Record, e notify.Event) kafka.Result {
 	return kafka.Result{Outcome: outcome(&e)}
 }
 
-// Reject ends a job that no later attempt can deliver, without a dead letter.
-func (d Desk) Reject(_ *kafka.Record, e notify.Event) kafka.Result {
-	e.State = notify.StateRejected
-	return kafka.Result{Outcome: outcome(&e)}
+// Later puts r's job off until at, in e.State: scheduled or retrying. Its next step waits on the delay ladder.
+func (d Desk) Later(r *kafka.Record, e notify.Event, at time.Time) kafka.Result {
+	next := d.delayed(r, &e, at)
+	if d.Limit != nil {
+		if limit := d.Limit(); limit > 0 && size(next) > limit {
+			e.State = notify.StateDead
+			return d.Bury(r, e, notify.ReasonTooLarge)
+		}
+	}
+	at = at.UTC()
+	e.NextAt = &at
+	return kafka.Result{Outcome: outcome(&e), Follow: []kafka.Message{next}}
 }
 
 // Bury ends r's job in e.State and keeps it as a dead letter, bytes untouched. reason is one of notify's words or, from a

@@ -26,8 +26,8 @@ type Config struct {
 	Topics       Topics
 	Rules        validate.Rules
 	Publisher    Publisher
-	ExpiresAfter time.Duration // how long a notification lives that does not say so itself; 24h
-	MaxBytes     int           // see [Dispatcher.SetLimit]; 0 = no limit
+	ExpiresAfter Lifetimes // how long a notification lives that does not say so itself
+	MaxBytes     int       // see [Dispatcher.SetLimit]; 0 = no limit
 }
 
 // Dispatcher accepts notifications. Its methods may be called at once from many goroutines.
@@ -38,9 +38,6 @@ type Dispatcher struct {
 
 // New gives a dispatcher that needs no closing.
 func New(cfg Config) *Dispatcher {
-	if cfg.ExpiresAfter == 0 {
-		cfg.ExpiresAfter = 24 * time.Hour
-	}
 	d := &Dispatcher{cfg: cfg}
 	d.SetLimit(cfg.MaxBytes)
 	return d
@@ -81,9 +78,13 @@ func (d *Dispatcher) Dispatch(ctx context.Context, n *notify.Notification) (*not
 
 // accept finds n's faults, fills in what the caller may leave out, and gives the key of its job.
 func (d *Dispatcher) accept(n *notify.Notification, now time.Time) ([]byte, error) {
-	expires := now.Add(d.cfg.ExpiresAfter).Truncate(time.Millisecond).UTC()
 	m, faults := d.cfg.Rules.Check(n)
-	faults = append(faults, validate.Expiry(n, now)...)
+	faults = append(faults, validate.Times(n, now)...)
+	begins := now
+	if n.SendAt != nil && n.SendAt.After(now) {
+		begins = *n.SendAt
+	}
+	expires := begins.Add(d.cfg.ExpiresAfter.Of(n.Lane)).Truncate(time.Millisecond).UTC()
 	if n.ExpiresAt != nil {
 		expires = n.ExpiresAt.UTC()
 	}

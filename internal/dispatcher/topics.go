@@ -36,8 +36,11 @@ func (t Topics) DeadLetters(ch notify.Channel) string { return t.Channel(ch) + "
 
 // Delay is the topic of a channel's jobs, of all lanes, that wait for as long as the tier says.
 func (t Topics) Delay(ch notify.Channel, tier time.Duration) string {
-	return t.Channel(ch) + ".delay." + TierName(tier)
+	return t.Channel(ch) + delays + TierName(tier)
 }
+
+// delays stands between a channel's topic and the tier in the name of a delay topic.
+const delays = ".delay."
 
 // Delays lists the delay topics of a channel, the shortest tier first.
 func (t Topics) Delays(ch notify.Channel) []string {

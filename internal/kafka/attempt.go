@@ -78,7 +78,7 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 	f.publishing = time.Now()
 	r.mu.Unlock()
 	for _, m := range res.Follow {
-		if _, _, err := r.surely(m); err != nil {
+		if _, _, err := r.surely(rec, m); err != nil {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: res.Outcome.Key, Value: res.Outcome.Value,
 		Headers: append(r.entry(f, rec, KindOutcome, res.Outcome.ID), res.Outcome.Headers...),
 	}
-	partition, offset, err := r.surely(m)
+	partition, offset, err := r.surely(rec, m)
 	if err != nil {
 		return err
 	}
@@ -99,16 +99,16 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 }
 
 // surely publishes m, or what takes its place when it is too large.
-func (r *Runner) surely(m Message) (partition int32, offset int64, err error) {
+func (r *Runner) surely(rec *Record, m Message) (partition int32, offset int64, err error) {
 	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
 	if errors.Is(err, ErrTooLarge) {
 		r.log.Error("a record is too large for its topic; it goes without its value", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
-		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(m))
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(rec, m))
 	}
 	for errors.Is(err, ErrTooLarge) && r.life.Err() == nil { // to give up would repeat the attempt, again and again
 		r.log.Error("a record is too large even without its value; it waits until its topic takes it: raise max.message.bytes", zap.String("topic", m.Topic))
 		pause(r.life, afterTooLarge)
-		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(m))
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(rec, m))
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("publish to %s: %w", m.Topic, err)

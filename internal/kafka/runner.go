@@ -41,8 +41,8 @@ type RunnerConfig struct {
 	Unordered    bool          // records of one key at once, too
 	NoLedger     bool          // outcomes are nobody's business: what was not committed is done again after a crash
 
-	// Shrink gives what takes the place of a record that is too large for its topic.
-	Shrink func(Message) Message
+	// Shrink gives what takes the place of a message about a record that is too large for its topic.
+	Shrink func(*Record, Message) Message
 	// OnLedger is called for each ledger record of this group that a take-over reads, before its claim starts anything.
 	OnLedger func(*Record)
 	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
@@ -62,7 +62,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.StallAfter, time.Minute)
 	def(&c.FetchBytes, 256<<10)
 	if c.Shrink == nil {
-		c.Shrink = func(m Message) Message { m.Value = nil; return m }
+		c.Shrink = func(_ *Record, m Message) Message { m.Value = nil; return m }
 	}
 	if c.OnLedger == nil {
 		c.OnLedger = func(*Record) {}

@@ -170,7 +170,7 @@ func TestWhatIsTooLargeGoesWithoutItsValue(t *testing.T) {
 		return r
 	}}
 	f.run(h, func(rc *kafka.RunnerConfig) {
-		rc.Shrink = func(m kafka.Message) kafka.Message {
+		rc.Shrink = func(_ *kafka.Record, m kafka.Message) kafka.Message {
 			m.Value, m.Headers = nil, []kafka.Header{{Key: "reason", Value: []byte("too_large")}}
 			return m
 		}

@@ -56,6 +56,9 @@ const (
 	AmbiguousHold   = "hold"
 )
 
+// MaxDelay is how far ahead a notification may be scheduled.
+const MaxDelay = 30 * 24 * time.Hour
+
 // DefaultTenant is the tenant of a notification that names none.
 const DefaultTenant = "default"
 
@@ -71,7 +74,7 @@ type Notification struct {
 	Template      json.RawMessage   `json:"template,omitempty"`       // not supported yet
 	Lane          Lane              `json:"lane,omitempty"`           // normal when absent
 	OrderingKey   string            `json:"ordering_key,omitempty"`   // at most 255 bytes; the bare recipient when absent
-	SendAt        *time.Time        `json:"send_at,omitempty"`        // RFC 3339; not supported yet
+	SendAt        *time.Time        `json:"send_at,omitempty"`        // RFC 3339; at most [MaxDelay] ahead
 	ExpiresAt     *time.Time        `json:"expires_at,omitempty"`     // RFC 3339; no attempt starts later
 	Reference     string            `json:"reference,omitempty"`      // the caller's own word for it, at most 255 bytes, not unique
 	Metadata      map[string]string `json:"metadata,omitempty"`       // at most 4 KiB encoded

@@ -32,6 +32,10 @@ const (
 	ReasonSchemaUnknown   = "schema_unknown"
 	ReasonExpired         = "expired"
 	ReasonAttemptsUsedUp  = "attempts_used_up"
+	ReasonAmbiguous       = "ambiguous" // held: nobody knows whether a gateway took it
+	ReasonOrder           = "order"     // it kept others of its key waiting for too long
+	ReasonSuppressed      = "suppressed"
+	ReasonCancelled       = "cancelled"
 )
 
 // Failure is a verdict other than accepted: the error that a gateway's Send returns.

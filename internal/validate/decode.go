@@ -119,15 +119,10 @@ func (c *checker) options(n *notify.Notification) {
 	c.line("#/ordering_key", n.OrderingKey, 255)
 	c.line("#/reference", n.Reference, 255)
 	c.metadata(n.Metadata)
-	if n.SendAt != nil {
-		c.later("#/send_at", "leave it out: sending later is not supported yet")
-	}
 	switch n.OnAmbiguous {
-	case "", notify.AmbiguousResend:
-	case notify.AmbiguousHold:
-		c.later("#/on_ambiguous", "give resend or leave it out: hold is not supported yet")
+	case "", notify.AmbiguousResend, notify.AmbiguousHold:
 	default:
-		c.invalid("#/on_ambiguous", "give resend")
+		c.invalid("#/on_ambiguous", "give resend or hold")
 	}
 	if n.Sensitive {
 		c.later("#/sensitive", "leave it out: it is not supported yet")
@@ -135,14 +130,10 @@ func (c *checker) options(n *notify.Notification) {
 }
 
 func (c *checker) lane(n *notify.Notification) {
-	switch n.Lane {
-	case "":
+	if n.Lane == "" {
 		n.Lane = notify.LaneNormal
-	case notify.LaneNormal:
-	case notify.LaneUrgent, notify.LaneBulk:
-		c.later("#/lane", "give normal or leave it out: the lanes urgent and bulk are not supported yet")
-	default:
-		c.invalid("#/lane", "give normal")
+	} else if !n.Lane.Known() {
+		c.invalid("#/lane", "give one of urgent, normal, bulk")
 	}
 }
 

@@ -50,12 +50,23 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 	return m, nil
 }
 
-// Expiry is the fault of a notification that ends before it begins; nil for any other. Workers have a state for it.
-func Expiry(n *notify.Notification, now time.Time) notify.Faults {
-	if n.ExpiresAt == nil || n.ExpiresAt.After(now) {
-		return nil
+// Times are the faults of a notification that ends before it begins, or that begins too far ahead. Workers do not ask: they
+// have a state for the one and wait for the other.
+func Times(n *notify.Notification, now time.Time) (faults notify.Faults) {
+	invalid := func(pointer, detail string) {
+		faults = append(faults, notify.Fault{Pointer: pointer, Code: notify.FaultInvalid, Detail: detail})
 	}
-	return notify.Faults{{Pointer: "#/expires_at", Code: notify.FaultInvalid, Detail: "give a time in the future"}}
+	if n.SendAt != nil && n.SendAt.Sub(now) > notify.MaxDelay {
+		invalid("#/send_at", "give a time within the next 30 days")
+	}
+	switch {
+	case n.ExpiresAt == nil:
+	case !n.ExpiresAt.After(now):
+		invalid("#/expires_at", "give a time in the future")
+	case n.SendAt != nil && !n.ExpiresAt.After(*n.SendAt):
+		invalid("#/expires_at", "give a time after send_at")
+	}
+	return faults
 }
 
 // OrderingKey is the key of m's record: its own, else the bare recipient.

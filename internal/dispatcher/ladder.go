@@ -1,0 +1,57 @@
+package dispatcher
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// delayed is the next step of r's job, on the ladder until at. e is the event of the step that ends.
+func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Message {
+	back := home(r)
+	accepted, ok := r.Header(notify.HeaderAcceptedAt)
+	if !ok {
+		accepted = stamp(r.Timestamp)
+	}
+	ours := []kafka.Header{
+		header(notify.HeaderID, e.NotificationID),
+		header(notify.HeaderLane, string(e.Lane)),
+		header(notify.HeaderRun, strconv.Itoa(e.Run)),
+		header(notify.HeaderStep, strconv.Itoa(e.Step+1)),
+		header(notify.HeaderAttempt, strconv.Itoa(e.Attempt)),
+		header(notify.HeaderHome, strconv.Itoa(int(back))),
+		header(notify.HeaderAcceptedAt, accepted),
+		header(notify.HeaderNotBefore, stamp(at)),
+	}
+	return kafka.Message{
+		Topic:     d.Topics.Delay(e.Channel, d.Topics.tiers().For(time.Until(at))),
+		Partition: back, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
+	}
+}
+
+// NotBefore is when the job of r is due again, as the ladder knows it; zero when r does not say, or says what nobody can
+// mean: bad values never delay anything.
+func NotBefore(r *kafka.Record) time.Time {
+	s, ok := r.Header(notify.HeaderNotBefore)
+	if !ok {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || time.Until(at) > notify.MaxDelay+24*time.Hour {
+		return time.Time{}
+	}
+	return at
+}
+
+// tier reads the tier from the name of a delay topic.
+func tier(topic string) time.Duration {
+	_, name, _ := strings.Cut(topic, delays)
+	d, err := time.ParseDuration(name)
+	if err != nil { // not reached: the topics are ours
+		return 0
+	}
+	return d
+}

@@ -1,0 +1,141 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// patience is how long a job waits for its gateway's pace before it looks once more whether it is still to be sent.
+const patience = 500 * time.Millisecond
+
+// attempt asks the gateways of the route in turn, under one deadline, until one of them decides about the message.
+func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
+	var failed *try // a try that counts: this attempt has been one
+	var end context.CancelFunc
+	for _, o := range w.cfg.Route.order(j) {
+		leave, ok := w.enter(a, o)
+		if leave == nil {
+			if ok {
+				return j.again(time.Now()) // not its turn, or not ours any more
+			}
+			continue
+		}
+		if end == nil {
+			ctx, end = a.Timeout(ctx)
+			defer end()
+		}
+		if j.hold && !w.intend(ctx, a, j) {
+			leave.nothing()
+			return j.again(time.Now())
+		}
+		t := w.send(ctx, a, j, o)
+		change := leave.with(t)
+		w.tell(o, t, change)
+		if t.verdict != notify.Transient && t.verdict != notify.Unavailable {
+			return w.conclude(ctx, a, j, t)
+		}
+		// The next gateway may do better. What fails at one that is out of order says nothing about the message.
+		if t.verdict == notify.Transient && o.Breaker.State() == gateway.BreakerClosed {
+			failed = &t
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if failed == nil {
+		return w.wait(a, j)
+	}
+	return w.conclude(ctx, a, j, *failed)
+}
+
+// entered is leave to call a gateway once: its breaker's pass and its place.
+type entered struct {
+	outlet  *Outlet
+	pass    gateway.Pass
+	release func()
+}
+
+// enter asks for leave to call o. It gives nil when there is none: ok says that there may be some later, for this is not
+// about the gateway.
+func (w *Worker) enter(a *kafka.Attempt, o *Outlet) (leave *entered, ok bool) {
+	if w.cfg.Control.PausedGateway(o.Name) {
+		return nil, false
+	}
+	pass, admitted := o.Breaker.Admit(time.Now())
+	if !admitted {
+		return nil, false
+	}
+	release, err := o.Limiter.Acquire(a.Claimed(), w.cfg.Lane, patience)
+	if err != nil {
+		o.Breaker.Abandon(pass)
+		return nil, true
+	}
+	leave = &entered{o, pass, release}
+	if !a.MayStart() { // the lease was checked before the wait
+		leave.nothing()
+		return nil, true
+	}
+	return leave, true
+}
+
+// nothing gives the leave back unused.
+func (e *entered) nothing() {
+	e.release()
+	e.outlet.Breaker.Abandon(e.pass)
+}
+
+// with ends the leave with what the gateway said.
+func (e *entered) with(t try) gateway.BreakerChange {
+	now := time.Now()
+	change := e.outlet.Breaker.Record(e.pass, t.verdict, now)
+	if t.verdict == notify.Throttled {
+		e.outlet.Limiter.Throttled(now)
+	}
+	if change == gateway.BreakerReclosed {
+		e.outlet.Limiter.Recovered(now)
+	}
+	e.release()
+	return change
+}
+
+// intend records that the provider is about to be called for a job that must not be sent twice.
+func (w *Worker) intend(ctx context.Context, a *kafka.Attempt, j *job) bool {
+	if err := a.Intent(ctx, stepHeaders(j)...); err != nil {
+		if !errors.Is(err, kafka.ErrLeaseLost) {
+			w.log.Warn("recording an intent", zap.String("id", j.id), zap.Error(err))
+		}
+		return false
+	}
+	j.intent = true
+	return true
+}
+
+// conclude says what comes after the verdict of a gateway.
+func (w *Worker) conclude(ctx context.Context, a *kafka.Attempt, j *job, t try) kafka.Result {
+	switch t.verdict {
+	case notify.Accepted:
+		return w.sent(a, j, t)
+	case notify.Permanent:
+		return w.reject(a, j, t)
+	case notify.Throttled:
+		return w.putOff(a, j, t, throttle(t.failure.After))
+	default: // transient or ambiguous
+		if errors.Is(ctx.Err(), context.Canceled) && t.verdict == notify.Transient { // we ended it ourselves, which says nothing of the gateway
+			return j.again(time.Now())
+		}
+		if t.verdict == notify.Ambiguous && j.hold {
+			return w.hold(a, j, t.failure)
+		}
+		if j.used++; w.cfg.Retries.usedUp(j.attempt + j.used) {
+			return w.giveUp(a, j, t, notify.ReasonAttemptsUsedUp)
+		}
+		return w.putOff(a, j, t, w.cfg.Retries.after(j, j.attempt+j.used))
+	}
+}

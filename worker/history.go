@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"encoding/hex"
+	"strings"
+	"sync"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+)
+
+// history knows which jobs of a partition have been dealt with, so that a second copy of a job is not sent: a producer wrote
+// it twice, a mover forwarded it twice, a worker was killed between two acknowledgements, somebody redrove it twice.
+//
+// Per partition it holds the last 20,000 ids with their last (run, step), and fewer when a process has many partitions.
+// Whoever takes a partition over fills it from the ledger, as far as the runner's dedupe window reaches.
+type history struct {
+	mu    sync.Mutex
+	parts map[partition]*remembered
+	most  int // ids of a partition
+	room  int // ids of all partitions
+}
+
+const (
+	mostRemembered  = 20_000
+	totalRemembered = 32 << 20 / 80 // 32 MiB, at what an id costs in a map and its ring
+)
+
+func newHistory() *history {
+	return &history{parts: map[partition]*remembered{}, most: mostRemembered, room: totalRemembered}
+}
+
+type remembered struct {
+	last map[[16]byte]stage
+	ring [][16]byte // of the ids in last, the oldest at next once it is full
+	next int
+	open map[[16]byte]*opened
+}
+
+// stage is how far a job has come.
+type stage struct {
+	run, step int32
+	final     bool // the run is over
+}
+
+// covers reports whether a record of that run and step is old news.
+func (s stage) covers(run, step int) bool {
+	if int(s.run) != run {
+		return int(s.run) > run
+	}
+	return s.final || int(s.step) >= step
+}
+
+// after reports whether s tells more than was.
+func (s stage) after(was stage) bool {
+	if s.run != was.run {
+		return s.run > was.run
+	}
+	return !was.final && (s.final || s.step > was.step)
+}
+
+// opened is a record that a worker has in hand.
+type opened struct {
+	offset  int64
+	running bool // its handler is; otherwise it waits in place
+}
+
+// arrivedAs is what a record is to those who have seen others of its id.
+type arrivedAs int
+
+const (
+	fresh     arrivedAs = iota
+	duplicate           // its step is over
+	twin                // another record of the id is in hand: its end decides
+)
+
+func (h *history) of(at partition) *remembered {
+	p := h.parts[at]
+	if p == nil {
+		p = &remembered{last: map[[16]byte]stage{}, open: map[[16]byte]*opened{}}
+		h.parts[at] = p
+	}
+	return p
+}
+
+// enter says what the record at offset is, and takes it in hand when it is fresh.
+func (h *history) enter(at partition, offset int64, j *job) arrivedAs {
+	id := compact(j.id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(at)
+	if s, known := p.last[id]; known && s.covers(j.run, j.step) {
+		return duplicate
+	}
+	if o := p.open[id]; o != nil && o.offset != offset {
+		return twin
+	}
+	p.open[id] = &opened{offset, true}
+	return fresh
+}
+
+// rest says that the record waits in place and its handler has returned.
+func (h *history) rest(at partition, j *job) { h.running(at, j, false) }
+
+// resume says that its handler is called again.
+func (h *history) resume(at partition, j *job) { h.running(at, j, true) }
+
+func (h *history) running(at partition, j *job, is bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.of(at).open[compact(j.id)]; o != nil {
+		o.running = is
+	}
+}
+
+// leave says that the job has left its place; final, that its run is over.
+func (h *history) leave(at partition, j *job, final bool) {
+	id := compact(j.id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(at)
+	delete(p.open, id)
+	h.remember(p, id, stage{int32(j.run), int32(j.step), final})
+}
+
+func (h *history) remember(p *remembered, id [16]byte, s stage) {
+	if was, known := p.last[id]; known {
+		if s.after(was) {
+			p.last[id] = s
+		}
+		return
+	}
+	p.last[id] = s
+	if most := min(h.most, h.room/len(h.parts)); len(p.ring) < most {
+		p.ring = append(p.ring, id)
+		return
+	}
+	if p.next >= len(p.ring) {
+		p.next = 0
+	}
+	delete(p.last, p.ring[p.next])
+	p.ring[p.next] = id
+	p.next++
+}
+
+// tookOver forgets what waited in place of a partition that begins anew, and, when an operator has set its offset, all that
+// is known of it: those jobs are to run.
+func (h *history) tookOver(at partition, reset bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(at)
+	if reset {
+		p.last, p.ring, p.next = map[[16]byte]stage{}, nil, 0
+	}
+	for id, o := range p.open {
+		if !o.running {
+			delete(p.open, id)
+		}
+	}
+}
+
+// learn takes in what the ledger says of a job of the partition.
+func (h *history) learn(at partition, id string, s stage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.remember(h.of(at), compact(id), s)
+}
+
+// compact is the UUID in 16 bytes; every job's id is one. Anything else gets zeros, which is an id like another.
+func compact(id string) (b [16]byte) {
+	_, _ = hex.Decode(b[:], []byte(strings.ReplaceAll(id, "-", "")))
+	return b
+}
+
+// at is the partition of a record.
+func at(r *kafka.Record) partition { return partition{r.Topic, r.Partition} }

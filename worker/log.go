@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// logAttempt writes the one line of a call of the gateway.
+func (w *Worker) logAttempt(a *kafka.Attempt, j *job, t try, took time.Duration) {
+	level := zapcore.WarnLevel
+	if t.verdict == notify.Accepted {
+		level = zapcore.InfoLevel
+	}
+	line := w.log.Check(level, "attempt")
+	if line == nil {
+		return
+	}
+	fields := append(make([]zap.Field, 0, 11),
+		zap.String("id", j.id), zap.String("gateway", t.gateway), zap.String("verdict", string(t.verdict)), zap.Int("try", j.calls),
+		zap.Int64("ms", took.Milliseconds()), zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset))
+	if t.failure != nil {
+		fields = append(fields, zap.String("code", notify.Clip(t.code(), 64)), zap.String("reason", notify.Clip(t.reason(), 500)))
+	}
+	switch w.cfg.Recipients {
+	case RecipientsNone:
+	case RecipientsFull:
+		fields = append(fields, zap.String("recipient", j.message.Recipient))
+	default:
+		fields = append(fields, zap.String("recipient", notify.Mask(j.message.Address)))
+	}
+	line.Write(fields...)
+}
+
+// logEnd writes the line of a job that ends without another call of the gateway.
+func (w *Worker) logEnd(a *kafka.Attempt, j *job, s notify.State, reason, code string) {
+	w.log.Warn("no attempt", zap.String("id", j.id), zap.String("state", string(s)), zap.String("reason", reason),
+		zap.String("code", code), zap.Int("tries", j.calls), zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset))
+}
+
+// tell says once what a gateway's breaker did, and what an operator does about it.
+func (w *Worker) tell(o *Outlet, t try, change gateway.BreakerChange) {
+	log := w.log.With(zap.String("gateway", o.Name))
+	switch change {
+	case gateway.BreakerReclosed:
+		log.Info("the gateway serves us again")
+	case gateway.BreakerOpened, gateway.BreakerReopened:
+		if t.verdict == notify.Unavailable {
+			w.tellRefusal(log, t.failure, change)
+			return
+		}
+		if change == gateway.BreakerOpened {
+			log.Error("the gateway fails: it is left alone but for a probe now and then; without another one the backlog waits, and nothing is lost",
+				zap.String("code", notify.Clip(t.code(), 64)), zap.String("reason", notify.Clip(t.reason(), 500)))
+		}
+	case gateway.BreakerUnchanged:
+	}
+}
+
+func (w *Worker) tellRefusal(log *zap.Logger, f *notify.Failure, change gateway.BreakerChange) {
+	if change == gateway.BreakerReopened {
+		return // said before
+	}
+	remedy := f.Remedy
+	if remedy == "" {
+		remedy = "check the gateway's credentials and account; `laudspeaker gateways check` tries them without sending"
+	}
+	log.Error("the gateway refuses us: without another one the backlog waits until it serves us again, and nothing is lost",
+		zap.String("code", notify.Clip(f.Code, 64)), zap.String("reason", notify.Clip(f.Reason, 500)), zap.String("remedy", remedy))
+}

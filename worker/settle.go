@@ -1,0 +1,65 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// soon is how near a job's time must be for it to wait in place.
+const soon = time.Second
+
+// settle ends or puts off a job for which no gateway is to be called now; over is false for all others.
+func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafka.Result, over bool) {
+	now := time.Now()
+	switch {
+	case j.refusal != nil:
+		return w.refuse(a, j), true
+	case j.doubt(a): // before all else: it may have been sent
+		return w.resolve(ctx, a, j, now)
+	case w.cfg.Control.Cancelled(j.id):
+		return w.end(a, j, notify.StateCancelled, notify.ReasonCancelled), true
+	case w.cfg.Control.Suppressed(j.tenant, w.cfg.Channel, j.message.Address):
+		return w.end(a, j, notify.StateSuppressed, notify.ReasonSuppressed), true
+	case !now.Before(j.expires):
+		return w.end(a, j, notify.StateExpired, notify.ReasonExpired), true
+	case j.due.Sub(now) > soon:
+		return w.schedule(a, j), true
+	case j.due.After(now):
+		return j.again(j.due), true
+	case w.cfg.Control.Paused(w.cfg.Channel, w.cfg.Lane):
+		return j.again(now.Add(waitFor)), true
+	default:
+		return kafka.Result{}, false
+	}
+}
+
+// doubt reports whether an earlier owner meant to send a job that must not be sent twice, and nobody knows what came of it.
+func (j *job) doubt(a *kafka.Attempt) bool {
+	if !j.hold || j.intent {
+		return false
+	}
+	_, doubt := a.InDoubt()
+	return doubt
+}
+
+// resolve waits for as long as the earlier owner may be at it, then looks what it left on the ledger.
+func (w *Worker) resolve(ctx context.Context, a *kafka.Attempt, j *job, now time.Time) (res kafka.Result, over bool) {
+	until, _ := a.InDoubt()
+	if now.Before(until) {
+		return kafka.Result{Again: until, Carry: j}, true
+	}
+	switch concluded, err := a.Concluded(ctx); {
+	case err != nil:
+		w.log.Warn("asking what became of a job in doubt", zap.String("id", j.id), zap.Error(err))
+		return kafka.Result{Again: now.Add(waitFor), Carry: j}, true
+	case concluded:
+		return w.drop(a, j), true
+	default:
+		return w.hold(a, j, &notify.Failure{Verdict: notify.Ambiguous, Reason: "a worker ended while it was sending"}), true
+	}
+}
