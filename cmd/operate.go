@@ -83,6 +83,6 @@ func unreachable(cfg *config.Config, err error) error {
 		return fmt.Errorf("no broker answers at %s (kafka.embedded.listen): start it with \"laudspeaker all\", or name your Kafka, such as --brokers kafka-1:9092: %w",
 			cfg.Kafka.Embedded.Listen, err)
 	}
-	return fmt.Errorf("Kafka does not answer at %s (kafka.brokers): start it, or leave kafka.brokers empty for the broker that \"laudspeaker all\" brings: %w", //nolint:staticcheck // a name
+	return fmt.Errorf("no Kafka answers at %s (kafka.brokers): start it, or leave kafka.brokers empty for the broker that \"laudspeaker all\" brings: %w",
 		strings.Join(cfg.Kafka.Brokers, ", "), err)
 }
