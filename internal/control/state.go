@@ -110,15 +110,15 @@ func (s *State) Suppressed(tenant string, channel notify.Channel, address string
 	return ok
 }
 
-// Expired gives tombstones of cancellations whose time is over, at most as many as limit, for whoever writes to the topic:
-// now and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones
-// have come back over the topic; so what could not be published is given again.
-func (s *State) Expired(now time.Time, limit int) []Record {
+// Expired gives tombstones of cancellations whose time is over, a thousand at most, for whoever writes to the topic: now
+// and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones have
+// come back over the topic; so what could not be published is given again.
+func (s *State) Expired(now time.Time) []Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var all []Record
 	for id, expires := range s.cancelled {
-		if len(all) >= limit {
+		if len(all) == 1000 {
 			break
 		}
 		if expires <= now.Unix() {
