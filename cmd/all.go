@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 func newAll() *cobra.Command {
@@ -47,7 +48,9 @@ func runAll(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) e
 	defer p.close()
 	roles := []part{
 		p.role("serve-api", p.serveAPI),
-		p.role("work", func(ctx context.Context, started func()) error { return p.work(ctx, p.topics.Channels(), started) }),
+		p.role("work", func(ctx context.Context, started func()) error {
+			return p.work(ctx, p.topics.Channels(), notify.Lanes(), started)
+		}),
 		{"ready", func(ctx context.Context) error { return p.announce(ctx, stdout) }},
 	}
 	if len(cfg.Kafka.Brokers) > 0 {
@@ -75,8 +78,11 @@ func (p *process) announce(ctx context.Context, stdout io.Writer) error {
 		fields = append(fields, "no gateway configured: messages are captured, NOT sent", "see them: laudspeaker outbox --follow"+p.serverFlag())
 	} else {
 		for _, channel := range p.topics.Channels() {
-			outlet := p.outlets[channel]
-			fields = append(fields, fmt.Sprintf("%s by %s (%s)", channel, outlet.Name, outlet.Gateway.Type))
+			var names []string
+			for _, o := range p.routes[channel] {
+				names = append(names, fmt.Sprintf("%s (%s)", o.Name, o.Gateway.Type))
+			}
+			fields = append(fields, fmt.Sprintf("%s by %s", channel, strings.Join(names, ", ")))
 		}
 	}
 	fields = append(fields, "try: "+p.tryIt())

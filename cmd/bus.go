@@ -43,7 +43,7 @@ func (p *process) makeTopics(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			p.report = report
+			p.report, p.limit = report, report.MaxMessageBytes
 			close(p.made)
 			p.topicsDone()
 			p.describe(report)

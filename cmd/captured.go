@@ -14,7 +14,7 @@ import (
 // outbox reads the folders of the gateways that capture; nil when none does.
 func (p *process) outbox() (producer.Outbox, error) {
 	folders := map[string]*capture.Outbox{}
-	for _, o := range p.outlets {
+	for _, o := range slices.Concat(slices.Collect(maps.Values(p.routes))...) {
 		if o.Gateway.Capture == nil || folders[o.Gateway.Capture.Dir] != nil {
 			continue
 		}

@@ -1,14 +1,20 @@
 package cmd
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/worker"
 )
 
-// count shows what a channel's runner counts beside the attempts: an operator's view of faults survived.
-func (p *process) count(channel notify.Channel, stats func() kafka.Stats) {
+// count shows what a lane's runner counts beside the attempts: an operator's view of faults survived, and of what waits.
+func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runner) {
+	labels := prometheus.Labels{"channel": string(channel), "lane": string(lane)}
 	for _, c := range []struct {
 		name, help string
 		of         func(kafka.Stats) uint64
@@ -20,8 +26,51 @@ func (p *process) count(channel notify.Channel, stats func() kafka.Stats) {
 		{"rebuilds", "Kafka clients made anew because a partition stood still.", func(s kafka.Stats) uint64 { return s.Rebuilds }},
 	} {
 		p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "laudspeaker_runner_" + c.name + "_total", Help: c.help,
-			ConstLabels: prometheus.Labels{"channel": string(channel)},
-		}, func() float64 { return float64(c.of(stats())) }))
+			Name: "laudspeaker_runner_" + c.name + "_total", Help: c.help, ConstLabels: labels,
+		}, func() float64 { return float64(c.of(r.Stats())) }))
 	}
+	topic := p.topics.Job(channel, lane)
+	p.gauge("laudspeaker_backlog", "Jobs on the lane's topic that are not done, of the partitions that this process holds.", labels,
+		func() float64 { return float64(r.Backlog()[topic].Records) })
+	p.gauge("laudspeaker_oldest_waiting_seconds", "Age of the oldest job in hand of the lane, since it was written to its topic.", labels,
+		func() float64 { return age(r.Backlog()[topic].Oldest) })
+}
+
+// countWaiting shows what waits on a channel's delay ladder.
+func (p *process) countWaiting(channel notify.Channel, r *kafka.Runner) {
+	for _, tier := range p.cfg.Kafka.Tiers() {
+		topic := p.topics.Delay(channel, tier)
+		p.gauge("laudspeaker_waiting", "Jobs that wait to be tried again or to become due, by tier, of the partitions that this process holds.",
+			prometheus.Labels{"channel": string(channel), "tier": dispatcher.TierName(tier)},
+			func() float64 { return float64(r.Backlog()[topic].Records) })
+	}
+}
+
+// countOutlet shows how a gateway is doing.
+func (p *process) countOutlet(o *worker.Outlet) {
+	labels := prometheus.Labels{"gateway": o.Name}
+	p.gauge("laudspeaker_in_flight", "Messages at the gateway.", labels, func() float64 { return float64(o.Limiter.InFlight()) })
+	p.gauge("laudspeaker_pace", "Messages a second that the gateway may get from this process; +Inf without a limit.", labels,
+		func() float64 { return o.Limiter.Rate(time.Now()) })
+	p.gauge("laudspeaker_circuit_state", "0: the gateway is used. 1: it is probed. 2: it is left alone until the next probe.", labels, func() float64 {
+		switch o.Breaker.State() {
+		case gateway.BreakerHalfOpen:
+			return 1
+		case gateway.BreakerOpen:
+			return 2
+		default:
+			return 0
+		}
+	})
+}
+
+func (p *process) gauge(name, help string, labels prometheus.Labels, value func() float64) {
+	p.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+}
+
+func age(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return time.Since(at).Seconds()
 }

@@ -30,13 +30,14 @@ type process struct {
 	pages   pages
 
 	dataDir    string // absolute
-	outlets    map[notify.Channel]config.Outlet
+	routes     map[notify.Channel]config.Route
 	topics     dispatcher.Topics
 	kafka      kafka.Config
 	partitions int
 	full       func() error  // why the bus must not take more; nil while it may
 	made       chan struct{} // closed once the topics are there; then report says what they are like
 	report     kafka.Report
+	limit      int // what the topics take, once it is known
 	topicsDone func()
 
 	api   net.Listener // of serve-api
@@ -47,8 +48,9 @@ type process struct {
 func newProcess(cfg *config.Config, stderr io.Writer, role string, capture bool) (*process, error) {
 	p := &process{
 		cfg: cfg, log: newLogger(cfg.Log, stderr), health: &health{}, metrics: prometheus.NewRegistry(),
-		outlets: map[notify.Channel]config.Outlet{}, topics: dispatcher.Topics{Prefix: cfg.Kafka.Prefix, Jobs: map[notify.Channel]string{}},
-		kafka: kafkaConfig(cfg.Kafka), partitions: cfg.Kafka.Partitions, full: func() error { return nil }, made: make(chan struct{}),
+		routes: map[notify.Channel]config.Route{},
+		topics: dispatcher.Topics{Prefix: cfg.Kafka.Prefix, Jobs: map[notify.Channel]string{}, Tiers: cfg.Kafka.Tiers()},
+		kafka:  kafkaConfig(cfg.Kafka), partitions: cfg.Kafka.Partitions, full: func() error { return nil }, made: make(chan struct{}),
 	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.pages = newPages(p.health, p.metrics)
@@ -57,8 +59,8 @@ func newProcess(cfg *config.Config, stderr io.Writer, role string, capture bool)
 	if p.dataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	for channel, outlet := range cfg.Outlets(capture) {
-		p.outlets[notify.Channel(channel)] = outlet
+	for channel, route := range cfg.Outlets(capture) {
+		p.routes[notify.Channel(channel)] = route
 		p.topics.Jobs[notify.Channel(channel)] = cfg.Channels.ByName()[channel].Topic
 	}
 	p.log.Info("laudspeaker starts", zap.String("role", role), zap.String("data_dir", p.dataDir),
@@ -85,9 +87,11 @@ func (p *process) makeDataDir() error {
 }
 
 func (p *process) captures() bool {
-	for _, o := range p.outlets {
-		if o.Gateway.Type == "capture" {
-			return true
+	for _, route := range p.routes {
+		for _, o := range route {
+			if o.Gateway.Type == "capture" {
+				return true
+			}
 		}
 	}
 	return false
@@ -159,11 +163,14 @@ func (p *process) listenAPI() (err error) {
 	return err
 }
 
-// rules is what the gateways add to what makes a notification valid.
+// rules is what the gateways add to what makes a notification valid. Any of a route may have to send it.
 func (p *process) rules() validate.Rules {
 	from := map[notify.Channel]bool{}
-	for channel, outlet := range p.outlets {
-		from[channel] = outlet.Gateway.HasSender()
+	for channel, route := range p.routes {
+		from[channel] = true
+		for _, o := range route {
+			from[channel] = from[channel] && o.Gateway.HasSender()
+		}
 	}
 	return validate.Rules{DefaultFrom: from}
 }

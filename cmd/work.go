@@ -17,29 +17,36 @@ func newWork() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "work --channel email|sms|push",
 		Short: "Run the workers of one or more channels",
-		Long: `Runs the workers of the channels that are named: they take jobs from Kafka and deliver them by the channel's gateway.
-Run as many processes as you like; Kafka shares the work out among them.`,
+		Long: `Runs the workers of the channels that are named: they take jobs from Kafka and deliver them by the channel's gateways.
+Run as many processes as you like; Kafka shares the work out among them. With --lane a process works on some lanes only,
+such as one that keeps capacity for one-time passwords; every lane needs a worker somewhere.`,
 		Example: `  laudspeaker work --channel email --config configs/production.yaml
-  laudspeaker work --channel sms,push --config configs/production.yaml`,
+  laudspeaker work --channel sms,push --config configs/production.yaml
+  laudspeaker work --channel sms --lane urgent --config configs/production.yaml`,
 		Args: cobra.NoArgs,
 	}
 	s := addSettings(c)
 	names := c.Flags().StringSlice("channel", nil, "email, sms or push; repeated or separated by commas (required)")
+	lanes := c.Flags().StringSlice("lane", nil, "urgent, normal or bulk; repeated or separated by commas (default: all)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := s.load()
 		if err != nil {
 			return err
 		}
-		return runWork(c.Context(), cfg, *names, c.ErrOrStderr())
+		return runWork(c.Context(), cfg, *names, *lanes, c.ErrOrStderr())
 	}
 	return c
 }
 
-func runWork(ctx context.Context, cfg *config.Config, names []string, stderr io.Writer) error {
+func runWork(ctx context.Context, cfg *config.Config, names, laneNames []string, stderr io.Writer) error {
 	if err := needsKafkaAndGateways(cfg); err != nil {
 		return err
 	}
 	channels, err := channelsOf(cfg, names)
+	if err != nil {
+		return err
+	}
+	lanes, err := lanesOf(laneNames)
 	if err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func runWork(ctx context.Context, cfg *config.Config, names []string, stderr io.
 	}
 	defer p.close()
 	return p.run(ctx, []part{
-		p.role("work", func(ctx context.Context, started func()) error { return p.work(ctx, channels, started) }),
+		p.role("work", func(ctx context.Context, started func()) error { return p.work(ctx, channels, lanes, started) }),
 		{"ready", p.logReady},
 	})
 }
@@ -77,4 +84,20 @@ func channelsOf(cfg *config.Config, names []string) ([]notify.Channel, error) {
 		return nil, fmt.Errorf("--channel is missing: name what to work on, such as --channel email or --channel sms,push")
 	}
 	return channels, nil
+}
+
+// lanesOf reads --lane; without it all lanes are worked on.
+func lanesOf(names []string) ([]notify.Lane, error) {
+	var lanes []notify.Lane
+	for _, lane := range notify.Lanes() {
+		if len(names) == 0 || slices.Contains(names, string(lane)) {
+			lanes = append(lanes, lane)
+		}
+	}
+	for _, name := range names {
+		if !notify.Lane(name).Known() {
+			return nil, fmt.Errorf("--lane knows urgent, normal and bulk")
+		}
+	}
+	return lanes, nil
 }

@@ -74,6 +74,27 @@ func (b *fakeBus) Dispatch(ctx context.Context, n *notify.Notification) (*notify
 	return &job, nil
 }
 
+// fakeCanceller keeps the ids and then answers err, or what block leads to.
+type fakeCanceller struct {
+	err   error
+	block bool // until ctx ends
+
+	mu  sync.Mutex
+	got []string
+}
+
+func (f *fakeCanceller) Cancel(ctx context.Context, id string) (requested, effective time.Time, err error) {
+	if f.block {
+		<-ctx.Done()
+		return requested, effective, ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, id)
+	requested = time.Date(2030, 1, 1, 0, 0, 0, 123_456_789, time.UTC)
+	return requested, requested.Add(time.Second), f.err
+}
+
 // fakeOutbox holds one message.
 type fakeOutbox struct{ err error }
 
@@ -125,6 +146,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Dispatcher == nil {
 		cfg.Dispatcher = &fakeBus{}
 	}
+	if cfg.Canceller == nil {
+		cfg.Canceller = &fakeCanceller{}
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
 	return s
@@ -161,6 +185,9 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 		schema = map[bool]string{true: "CapturedPage", false: "Captured"}[r.URL.Path == "/v1/outbox"]
 		if r.Method == http.MethodPost {
 			schema = "Accepted"
+		}
+		if strings.HasSuffix(r.URL.Path, "/cancel") {
+			schema = "Cancelled"
 		}
 	}
 	require.Equal(t, kind, answer.Header.Get("Content-Type"))

@@ -13,8 +13,9 @@ import (
 
 // description is the API's OpenAPI document and those of its operations that have a handler of ours.
 type description struct {
-	document                               *huma.OpenAPI
-	accept, listOutbox, getOutbox, openAPI *huma.Operation
+	document *huma.OpenAPI
+
+	accept, cancel, listOutbox, getOutbox, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -58,6 +59,7 @@ func describe() description {
 			},
 		},
 		accept:     describeAccept(schemas),
+		cancel:     describeCancel(schemas),
 		listOutbox: describeListOutbox(schemas),
 		getOutbox:  describeGetOutbox(schemas),
 		openAPI: &huma.Operation{
@@ -67,7 +69,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listOutbox, d.getOutbox, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {
@@ -96,6 +98,29 @@ func describeAccept(schemas huma.Registry) *huma.Operation {
 	return op
 }
 
+func describeCancel(schemas huma.Registry) *huma.Operation {
+	op := &huma.Operation{
+		Method: http.MethodPost, Path: "/v1/notifications/{id}/cancel", OperationID: "cancel", Summary: "Keep a notification from being sent",
+		Tags: []string{"notifications"}, Security: keyed(),
+		Description: "Needs scope send. No attempt starts after effective_at, which is one second after the cancellation became durable. " +
+			"What was sent before stays sent, and an attempt under way ends as it would have. " +
+			"Whether there is such a notification is not looked up; cancelling twice is no fault.",
+		Parameters: []*huma.Param{idParameter()},
+		Responses: map[string]*huma.Response{"200": {
+			Description: "The cancellation is durable.", Content: content[cancelled](schemas, "Cancelled"),
+		}},
+	}
+	refusals(schemas, op, 401, 403, 404, 422, 500, 503)
+	op.Responses["503"].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
+	return op
+}
+
+func idParameter() *huma.Param {
+	return &huma.Param{
+		Name: "id", In: "path", Required: true, Description: "The notification's id.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+	}
+}
+
 func describeListOutbox(schemas huma.Registry) *huma.Operation {
 	most, least := float64(maxLimit), float64(1)
 	op := &huma.Operation{
@@ -117,10 +142,8 @@ func describeGetOutbox(schemas huma.Registry) *huma.Operation {
 	op := &huma.Operation{
 		Method: http.MethodGet, Path: "/v1/outbox/{id}", OperationID: "get-outbox", Summary: "One captured message with its content",
 		Tags: []string{"outbox"}, Security: keyed(), Description: "Needs scope read.",
-		Parameters: []*huma.Param{{
-			Name: "id", In: "path", Required: true, Description: "The notification's id.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
-		}},
-		Responses: map[string]*huma.Response{"200": {Description: "The message.", Content: content[notify.Captured](schemas, "Captured")}},
+		Parameters: []*huma.Param{idParameter()},
+		Responses:  map[string]*huma.Response{"200": {Description: "The message.", Content: content[notify.Captured](schemas, "Captured")}},
 	}
 	refusals(schemas, op, 401, 403, 404, 500)
 	return op

@@ -26,7 +26,7 @@ type problemCase struct {
 	cfg     Config
 	method  string // POST when empty
 	path    string // /v1/notifications when empty
-	body    string // sound when empty
+	body    string // sound when empty; none when it is a dash
 	change  func(*http.Request)
 	headers map[string]string // of the answer
 }
@@ -38,6 +38,9 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 	}
 	keyed := Config{Keys: keys, Outbox: fakeOutbox{}}
 	bus := func(err error) Config { return Config{Dispatcher: &fakeBus{err: err}} }
+	cancel := func(f *fakeCanceller) Config {
+		return Config{Canceller: f, Timeouts: Timeouts{Dispatch: time.Millisecond}}
+	}
 	asked := map[string]string{"WWW-Authenticate": `Bearer realm="laudspeaker"`}
 	busy := map[string]string{"Retry-After": "5"}
 	closing := map[string]string{"Connection": "close"}
@@ -54,6 +57,7 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "wrong-secret", status: 401, code: codeUnauthorized, cfg: keyed, change: set("Authorization", "Bearer "+sendKey+"x"), headers: asked},
 		{name: "wrong-scope", status: 403, code: codeForbidden, cfg: keyed, change: set("Authorization", "Bearer "+readKey)},
 		{name: "wrong-scope-to-read", status: 403, code: codeForbidden, cfg: keyed, method: get, path: "/v1/outbox", change: set("Authorization", "Bearer "+sendKey)},
+		{name: "wrong-scope-to-cancel", status: 403, code: codeForbidden, cfg: keyed, path: toCancel, body: "-", change: set("Authorization", "Bearer "+readKey)},
 		{name: "foreign-host", status: 403, code: codeForbidden, change: func(r *http.Request) { r.Host = "rebound.test.example:8080" }},
 		{name: "foreign-origin", status: 403, code: codeForbidden, change: set("Origin", "https://page.test.example")},
 		{name: "null-origin", status: 403, code: codeForbidden, change: set("Origin", "null")},
@@ -61,8 +65,10 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "no-outbox", status: 404, code: codeNotFound, method: get, path: "/v1/outbox"},
 		{name: "not-captured", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/0190163d-8694-739b-aea5-966c26f8ad99"},
 		{name: "no-such-id", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/..%2F..%2Fetc%2Fpasswd"},
+		{name: "cancel-no-uuid", status: 404, code: codeNotFound, path: "/v1/notifications/eve@test.example/cancel", body: "-"},
 		{name: "get-notifications", status: 405, code: codeMethodNotAllowed, method: get, headers: map[string]string{"Allow": "POST"}},
 		{name: "post-outbox", status: 405, code: codeMethodNotAllowed, method: post, path: "/v1/outbox", headers: map[string]string{"Allow": "GET"}},
+		{name: "get-cancel", status: 405, code: codeMethodNotAllowed, method: get, path: toCancel, headers: map[string]string{"Allow": "POST"}},
 		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "POST", "Access-Control-Allow-Origin": ""}},
 		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "POST"}},
 		{name: "slow-body", status: 408, code: codeTimeout, headers: closing, change: func(r *http.Request) { r.Body = io.NopCloser(failing{os.ErrDeadlineExceeded}) }},
@@ -88,12 +94,17 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "limit-twice", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=5&limit=5"},
 		{name: "unknown-parameter", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=5&cursor=x"},
 		{name: "broken-query", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=%zz"},
+		{name: "cancel-with-body", status: 422, code: codeInvalidParameter, path: toCancel, body: `{"id":"eve@test.example"}`},
+		{name: "cancel-with-parameter", status: 422, code: codeInvalidParameter, path: toCancel + "?id=eve@test.example", body: "-"},
 		{name: "internal", status: 500, code: codeInternal, cfg: bus(errors.New("the cause"))},
 		{name: "outbox-broken", status: 500, code: codeInternal, cfg: Config{Outbox: fakeOutbox{errors.New("the cause")}}, method: get, path: "/v1/outbox"},
 		{name: "message-broken", status: 500, code: codeInternal, cfg: Config{Outbox: fakeOutbox{errors.New("the cause")}}, method: get, path: "/v1/outbox/" + capturedID},
 		{name: "panic", status: 500, code: codeInternal, cfg: Config{Dispatcher: &fakeBus{panic: true}}},
 		{name: "bus-unavailable", status: 503, code: codeBusUnavailable, cfg: bus(fmt.Errorf("publish: %w: the cause", notify.ErrBusUnavailable)), headers: busy},
 		{name: "bus-frozen", status: 503, code: codeBusUnavailable, cfg: Config{Dispatcher: &fakeBus{block: true}, Timeouts: Timeouts{Dispatch: time.Millisecond}}, headers: busy},
+		{name: "cancel-bus-unavailable", status: 503, code: codeBusUnavailable, path: toCancel, body: "-", cfg: cancel(&fakeCanceller{err: fmt.Errorf("publish: %w: the cause", notify.ErrBusUnavailable)}), headers: busy},
+		{name: "cancel-bus-frozen", status: 503, code: codeBusUnavailable, path: toCancel, body: "-", cfg: cancel(&fakeCanceller{block: true}), headers: busy},
+		{name: "cancel-internal", status: 500, code: codeInternal, path: toCancel, body: "-", cfg: cancel(&fakeCanceller{err: errors.New("the cause")})},
 	}
 }
 
@@ -144,8 +155,11 @@ func (c problemCase) request() *http.Request {
 	if c.path == "" {
 		c.path = "/v1/notifications"
 	}
-	if c.body == "" {
+	switch c.body {
+	case "":
 		c.body = sound
+	case "-":
+		c.body = ""
 	}
 	r := request(c.method, c.path, c.body)
 	if c.change != nil {

@@ -28,6 +28,13 @@ type Dispatcher interface {
 	Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error)
 }
 
+// Canceller keeps a notification from being sent, as far as it has not been. It may be called at once from many goroutines.
+type Canceller interface {
+	// Cancel returns once that is durable: when it was asked for, and from when on no attempt starts. It ends with ctx. Its
+	// error is [notify.ErrBusUnavailable]; the notification may be cancelled all the same.
+	Cancel(ctx context.Context, id string) (requested, effective time.Time, err error)
+}
+
 // Outbox holds what was captured instead of sent. It may be called at once from many goroutines.
 type Outbox interface {
 	// List gives the latest first, at most limit, without content.
@@ -39,6 +46,7 @@ type Outbox interface {
 // Config is what the API is made of.
 type Config struct {
 	Dispatcher     Dispatcher
+	Canceller      Canceller
 	Outbox         Outbox // nil: nothing is captured here
 	Keys           []Key  // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool

@@ -83,6 +83,7 @@ func newSchemas() huma.Registry {
 	names := map[reflect.Type]string{
 		reflect.TypeFor[problem]():               "Problem",
 		reflect.TypeFor[accepted]():              "Accepted",
+		reflect.TypeFor[cancelled]():             "Cancelled",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
@@ -91,6 +92,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
+		reflect.TypeFor[cancelled](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -101,7 +103,7 @@ func newSchemas() huma.Registry {
 		}
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
-	for _, answer := range []string{"Accepted", "Captured", "CapturedPage", "Problem", "Fault"} {
+	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {

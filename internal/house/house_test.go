@@ -38,6 +38,7 @@ var star = map[string]edges{
 
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/kafka/embedded":  {code: []string{"internal/kafka"}, tests: []string{"internal/kafka/kafkatest"}},
 	"internal/kafka/kafkatest": {code: []string{"internal/kafka", "internal/kafka/embedded"}},
 

@@ -43,8 +43,9 @@ type RunnerConfig struct {
 
 	// Shrink gives what takes the place of a message about a record that is too large for its topic.
 	Shrink func(*Record, Message) Message
-	// OnLedger is called for each ledger record of this group that a take-over reads, before its claim starts anything.
-	OnLedger func(*Record)
+	// OnLedger is called for each ledger record about a job of the partition that a take-over reads, before its claim starts
+	// anything; again when the take-over has to be tried again.
+	OnLedger func(topic string, partition int32, r *Record)
 	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
 	OnTakeOver func(topic string, partition int32, reset bool)
 	// OnClaims is called with the number of partitions whenever a session begins, and with 0 when it ends.
@@ -65,7 +66,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 		c.Shrink = func(_ *Record, m Message) Message { m.Value = nil; return m }
 	}
 	if c.OnLedger == nil {
-		c.OnLedger = func(*Record) {}
+		c.OnLedger = func(string, int32, *Record) {}
 	}
 	if c.OnTakeOver == nil {
 		c.OnTakeOver = func(string, int32, bool) {}

@@ -238,7 +238,7 @@ func TestAnIntentIsOnTheLedgerBeforeItReturnsAndStandsUntilTheOutcome(t *testing
 	var seen []string
 	h2 := &play{act: func(_ context.Context, a *kafka.Attempt) kafka.Result { return done(a) }}
 	f.run(h2, func(rc *kafka.RunnerConfig) {
-		rc.OnLedger = func(r *kafka.Record) {
+		rc.OnLedger = func(_ string, _ int32, r *kafka.Record) {
 			kind, _ := r.Header(kafka.HeaderKind)
 			seen = append(seen, fmt.Sprint(kind, r.Offset))
 		}

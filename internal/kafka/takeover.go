@@ -62,7 +62,7 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	if from < end {
 		end, err = ledger.read(ctx, p, from, func(r *Record) {
 			if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
-				c.r.cfg.OnLedger(r)
+				c.r.cfg.OnLedger(c.topic, c.partition, r)
 				if e.at >= s.ledger {
 					entries = append(entries, e)
 				}

@@ -107,6 +107,38 @@ func TestOrderingKey(t *testing.T) {
 	require.Equal(t, "order 4711", string(OrderingKey(m)))
 }
 
+// What is compared with a message's address has to be spelt as that is.
+func TestRecipientIsTheMessagesAddress(t *testing.T) {
+	for _, c := range []struct {
+		channel   notify.Channel
+		recipient string
+		payload   string
+		address   string
+	}{
+		{notify.ChannelEmail, "Ada Lovelace <Ada@EXAMPLE.com>", `{"from":"a@example.com","subject":"s","text":"t"}`, "Ada@example.com"},
+		{notify.ChannelEmail, "ada@bücher.example", `{"from":"a@example.com","subject":"s","text":"t"}`, "ada@xn--bcher-kva.example"},
+		{notify.ChannelSMS, "+15550123456", `{"from":"+15550199999","body":"b"}`, "+15550123456"},
+		{notify.ChannelPush, "a-token", `{"title":"t"}`, "a-token"},
+	} {
+		n := &notify.Notification{Channel: c.channel, Recipient: c.recipient, Payload: []byte(c.payload)}
+		address, faults := Recipient(&notify.Notification{Channel: c.channel, Recipient: c.recipient})
+		require.Empty(t, faults)
+		require.Equal(t, c.address, address)
+		m, faults := Rules{}.Check(n)
+		require.Empty(t, faults)
+		require.Equal(t, m.Address, address)
+	}
+	for _, n := range []*notify.Notification{
+		{Channel: "fax", Recipient: "a@example.com"},
+		{Channel: notify.ChannelEmail, Recipient: "nobody"},
+		{Channel: notify.ChannelSMS, Recipient: "5550123456"},
+		{Channel: notify.ChannelEmail, Recipient: "a@example.com", Tenant: "a/b"},
+	} {
+		_, faults := Recipient(n)
+		require.Len(t, faults, 1)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	n := &notify.Notification{}

@@ -1,0 +1,128 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/control"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// control makes the state that the control topic adds up to, and the reader that feeds it. Nothing that asks the state may
+// start before the reader has caught up.
+func (p *process) control(log *zap.Logger) (*control.State, *kafka.Tail, error) {
+	state := control.New()
+	tail, err := kafka.NewTail(p.kafka, p.topics.Control(), func(r *kafka.Record) { state.Apply(r.Key, r.Value, r.Timestamp) }, log)
+	return state, tail, err
+}
+
+// canceller writes the API's cancellations. It asks no admission: a broker that is full takes so little all the same.
+type canceller struct {
+	topic     string
+	publisher dispatcher.Publisher
+}
+
+// Cancel is the API's.
+func (c canceller) Cancel(ctx context.Context, id string) (requested, effective time.Time, err error) {
+	requested = time.Now()
+	if _, _, err := c.publisher.Publish(ctx, onControl(c.topic, control.Cancel(id, requested).Record())); err != nil {
+		return time.Time{}, time.Time{}, fmt.Errorf("publish to %s: %w: %w", c.topic, notify.ErrBusUnavailable, err)
+	}
+	return requested, time.Now().Add(control.InForce), nil
+}
+
+func onControl(topic string, r control.Record) kafka.Message {
+	return kafka.Message{Topic: topic, Key: r.Key, Value: r.Value}
+}
+
+// onBus runs f with Kafka as cfg has it.
+func onBus(c *cobra.Command, cfg *config.Config, f func(b *openedBus) error) error {
+	b, end, err := openBus(c.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return f(b)
+}
+
+func (s *settings) onBus(c *cobra.Command, f func(b *openedBus) error) error {
+	cfg, err := s.load()
+	if err != nil {
+		return err
+	}
+	return onBus(c, cfg, f)
+}
+
+// tell publishes records to the control topic. It gives the time from which all of them are in force.
+func (b *openedBus) tell(ctx context.Context, records ...control.Record) (time.Time, error) {
+	topic := b.topics.Control()
+	if _, err := b.reader.Bounds(topic); err != nil {
+		return time.Time{}, noControl(err)
+	}
+	for i, r := range records {
+		if err := b.publish(ctx, onControl(topic, r)); err != nil {
+			return time.Time{}, fmt.Errorf("publish to %s: %w (%d of %d are there; repeat the command)", topic, err, i, len(records))
+		}
+	}
+	return time.Now().Add(control.InForce), nil
+}
+
+// told reads what of a kind the control topic says, by name.
+func (b *openedBus) told(ctx context.Context, kind control.Kind) (map[string]control.Entry, error) {
+	topic := b.topics.Control()
+	bounds, err := b.reader.Bounds(topic)
+	if err != nil {
+		return nil, noControl(err)
+	}
+	all := map[string]control.Entry{}
+	err = b.reader.Scan(ctx, topic, bounds, func(r *kafka.Record) error {
+		switch e, set, err := control.Decode(r.Key, r.Value, r.Timestamp); {
+		case err != nil || e.Kind != kind: // what is not understood is no reason to show nothing
+		case set:
+			all[e.Name()] = e
+		default:
+			delete(all, e.Name())
+		}
+		return nil
+	})
+	return all, err
+}
+
+func noControl(err error) error {
+	if errors.Is(err, kafka.ErrNoTopic) {
+		return fmt.Errorf("%w: it is made when Laudspeaker starts, or by \"laudspeaker topics --create\"; look at kafka.prefix, too", err)
+	}
+	return err
+}
+
+// operator is who gives the command, for those who later ask who it was.
+func operator() string {
+	u, err := user.Current()
+	if err != nil {
+		return "" // a user without a name, as in many containers
+	}
+	return u.Username
+}
+
+// clock shows a time to the millisecond: it is a promise.
+func clock(t time.Time) string { return t.Local().Format("15:04:05.000") }
+
+func since(e control.Entry) string {
+	text := "since " + e.At.Local().Format(time.DateTime)
+	if e.By != "" {
+		text += " by " + e.By
+	}
+	if e.Note != "" {
+		text += ": " + e.Note
+	}
+	return text
+}

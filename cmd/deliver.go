@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/control"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/worker"
+)
+
+// delivery is what the runners of one process share.
+type delivery struct {
+	*process
+	log       *zap.Logger
+	ledger    *kafka.Ledger
+	publisher *kafka.Publisher
+	control   *control.State
+	told      *kafka.Tail
+	outlets   map[string]*worker.Outlet
+	metrics   *worker.Metrics
+	desk      dispatcher.Desk
+}
+
+// work is the role that delivers the jobs of some channels.
+//
+//	control topic ─▶ state ──┐ paused? cancelled? suppressed?
+//	lane topics ─▶ runner ─▶ worker ─▶ route: breaker, places, pace ─▶ gateway ─▶ provider
+//	     ▲            │         └─ desk: where the job goes next
+//	     │            └─ publisher: next steps, dead letters, outcomes on the ledger
+//	     └── runner ─▶ mover ◀─ delay topics
+func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []notify.Lane, started func()) error {
+	d, err := p.newDelivery(channels)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	var runners []part
+	for _, channel := range channels {
+		for _, lane := range lanes {
+			r, err := d.lane(channel, lane)
+			if err != nil {
+				return err
+			}
+			runners = append(runners, r)
+		}
+		mover, err := d.ladder(channel)
+		if err != nil {
+			return err
+		}
+		runners = append(runners, mover)
+	}
+	started()
+	return inOrder(
+		ctx,
+		part{"runners", func(ctx context.Context) error { return together(ctx, runners...) }},
+		part{"publisher", d.publisher.Run},
+		part{"ledger", d.ledger.Run},
+		part{"control", d.told.Run},
+	)
+}
+
+func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
+	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics)}
+	d.desk = dispatcher.Desk{Topics: p.topics, Limit: func() int { return p.limit }}
+	var err error
+	if d.ledger, err = kafka.NewLedger(p.kafka, p.topics.Status(), d.log); err != nil {
+		return nil, err
+	}
+	d.publisher = kafka.NewPublisher(p.kafka, kafka.PublisherConfig{Persistent: true, MaxMessageBytes: recordBytes(p.cfg), Log: d.log})
+	p.health.add("publisher of outcomes", d.publisher.Ready)
+	if d.control, d.told, err = p.control(d.log); err != nil {
+		return nil, err
+	}
+	p.health.add("control", d.told.Ready)
+	d.outlets, err = p.newOutlets(channels, d.log)
+	return d, err
+}
+
+func (d *delivery) close() {
+	for _, o := range d.outlets {
+		_ = o.Sender.Close() // what it kept open goes with the process
+	}
+}
+
+// lane is the runner of one lane of a channel, with its worker.
+func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) {
+	settings, topic := d.cfg.Channels.ByName()[string(channel)], d.topics.Job(channel, lane)
+	w := worker.New(worker.Config{
+		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
+		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
+		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: d.lifetimes()[lane], Suppress: d.suppress(settings),
+		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
+	})
+	runner, err := kafka.NewRunner(kafka.RunnerConfig{
+		Kafka: d.kafka, Group: d.topics.Group(channel, lane), Topics: []string{topic}, Handler: w,
+		Ledger: d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: attemptTimeout(d.routes[channel]),
+		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: dispatcher.TooLarge,
+		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
+		OnLedger: w.Learn, OnTakeOver: w.TookOver,
+		OnClaims: func(held int) { d.share(channel, lane, held) },
+	})
+	if err != nil {
+		return part{}, err
+	}
+	d.health.add("worker of "+string(channel)+", lane "+string(lane), runner.Ready)
+	d.count(channel, lane, runner)
+	return part{string(channel) + " " + string(lane), func(ctx context.Context) error {
+		return d.start(ctx, func() error {
+			go d.heed(ctx, channel, lane, runner)
+			return runner.Run(ctx)
+		})
+	}}, nil
+}
+
+// dedupeWindow is how far before the last commit a take-over reads the ledger, to know finished ids again.
+const dedupeWindow = 5000
+
+// ladder is the runner that moves what waits of a channel, of all its lanes.
+func (d *delivery) ladder(channel notify.Channel) (part, error) {
+	runner, err := kafka.NewRunner(kafka.RunnerConfig{
+		Kafka: d.kafka, Group: d.topics.DelayGroup(channel), Topics: d.topics.Delays(channel),
+		Handler: &dispatcher.Mover{Topics: d.topics, Channel: channel, Cancelled: d.control.Cancelled},
+		Ledger:  d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: 8 * time.Second,
+		Concurrency: moverWindow, MaxRecords: moverWindow, MaxBytes: 2 << 20, FetchBytes: 64 << 10, Drain: d.cfg.Kafka.Drain,
+		Shrink: dispatcher.TooLarge, Unordered: true, NoLedger: true,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	d.health.add("delay ladder of "+string(channel), runner.Ready)
+	d.countWaiting(channel, runner)
+	return part{string(channel) + " delay ladder", func(ctx context.Context) error {
+		return d.start(ctx, func() error { return runner.Run(ctx) })
+	}}, nil
+}
+
+// moverWindow is how many waiting records of a partition a mover holds: those that are due next.
+const moverWindow = 256
+
+// start runs a runner once the topics are there and the control topic is known: nothing may be sent that somebody has
+// cancelled.
+func (d *delivery) start(ctx context.Context, run func() error) error {
+	r, ok := d.awaitTopics(ctx)
+	if !ok {
+		return nil
+	}
+	if r.MaxMessageBytes > 0 {
+		d.publisher.LimitRecords(r.MaxMessageBytes)
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.told.Caught():
+		return run()
+	}
+}
+
+// heed holds a lane while an operator has paused it.
+func (d *delivery) heed(ctx context.Context, channel notify.Channel, lane notify.Lane, r *kafka.Runner) {
+	for {
+		changed := d.control.Changed()
+		r.Hold(d.control.Paused(channel, lane))
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// suppress gives the record that suppresses a recipient who is gone.
+func (d *delivery) suppress(settings config.Channel) func(m *notify.Message) kafka.Message {
+	if !settings.SuppressGone {
+		return nil
+	}
+	return func(m *notify.Message) kafka.Message {
+		return onControl(d.topics.Control(), control.Suppress(m.Tenant, m.Channel, m.Address).Record())
+	}
+}

@@ -1,0 +1,113 @@
+package cmd
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/worker"
+)
+
+// newOutlets makes the gateways of some channels, by their names. Channels that use the same gateway share it.
+func (p *process) newOutlets(channels []notify.Channel, log *zap.Logger) (map[string]*worker.Outlet, error) {
+	all := map[string]*worker.Outlet{}
+	for _, channel := range channels {
+		for _, o := range p.routes[channel] {
+			if all[o.Name] != nil {
+				continue
+			}
+			sender, err := newSender(o.Name, o.Gateway, log)
+			if err != nil {
+				for _, made := range all {
+					_ = made.Sender.Close()
+				}
+				return nil, err
+			}
+			all[o.Name] = p.newOutlet(o, sender)
+			p.countOutlet(all[o.Name])
+		}
+	}
+	return all, nil
+}
+
+func (p *process) newOutlet(o config.Outlet, sender gateway.Sender) *worker.Outlet {
+	limits := o.Gateway.Limits()
+	if limits.Concurrency == 0 {
+		for _, channel := range p.channelsOf(o.Name) {
+			limits.Concurrency = max(limits.Concurrency, p.cfg.Channels.ByName()[string(channel)].Concurrency)
+		}
+	}
+	return &worker.Outlet{
+		Name: o.Name, Sender: sender, Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
+		Limiter: worker.NewLimiter(worker.LimiterConfig{
+			Concurrency: limits.Concurrency, Rate: float64(limits.Rate), Shares: p.percents(),
+		}),
+	}
+}
+
+// channelsOf lists the channels whose route a gateway is on.
+func (p *process) channelsOf(name string) (channels []notify.Channel) {
+	for _, channel := range p.topics.Channels() {
+		for _, o := range p.routes[channel] {
+			if o.Name == name {
+				channels = append(channels, channel)
+			}
+		}
+	}
+	return channels
+}
+
+func (p *process) percents() map[notify.Lane]int {
+	l := p.cfg.Lanes
+	return map[notify.Lane]int{notify.LaneUrgent: l.Urgent, notify.LaneNormal: l.Normal, notify.LaneBulk: l.Bulk}
+}
+
+func (p *process) lifetimes() dispatcher.Lifetimes {
+	e := p.cfg.ExpiresAfter
+	return dispatcher.Lifetimes{notify.LaneUrgent: e.Urgent, notify.LaneNormal: e.Normal, notify.LaneBulk: e.Bulk}
+}
+
+// route is the gateways of a channel as its workers see them.
+func (d *delivery) route(channel notify.Channel) *worker.Route {
+	r := &worker.Route{}
+	for _, o := range d.routes[channel] {
+		r.Outlets = append(r.Outlets, d.outlets[o.Name])
+		if o.Weight > 0 {
+			r.Weights = append(r.Weights, o.Weight)
+		}
+	}
+	return r
+}
+
+// share tells the gateways of a channel what part of their rates is this process's: by how many of a lane's partitions it
+// holds. All processes together make 1, without asking each other.
+func (d *delivery) share(channel notify.Channel, lane notify.Lane, held int) {
+	total := d.report.Partitions[d.topics.Job(channel, lane)]
+	if total == 0 {
+		return
+	}
+	percents := d.percents()
+	all := percents[notify.LaneUrgent] + percents[notify.LaneNormal] + percents[notify.LaneBulk]
+	for _, o := range d.routes[channel] {
+		part := float64(percents[lane]) / float64(all) * float64(held) / float64(total) / float64(len(d.channelsOf(o.Name)))
+		d.outlets[o.Name].Limiter.SetShare(string(channel)+" "+string(lane), part)
+	}
+}
+
+// attemptTimeout is the deadline of one attempt through a route, failover included: that of its slowest gateway.
+func attemptTimeout(route config.Route) time.Duration {
+	var longest time.Duration
+	for _, o := range route {
+		longest = max(longest, o.Gateway.Timeout())
+	}
+	return longest
+}
+
+func retries(r config.Retries, lane notify.Lane) worker.Retries {
+	of := map[notify.Lane]config.Retry{notify.LaneUrgent: r.Urgent, notify.LaneNormal: r.Normal, notify.LaneBulk: r.Bulk}[lane]
+	return worker.Retries{Attempts: of.Attempts, First: of.First, Longest: of.Longest}
+}

@@ -1,0 +1,78 @@
+package control
+
+import (
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// Kind says what an entry does. Templates will be on the topic too, and are a kind that is not known here.
+type Kind string
+
+// The kinds.
+const (
+	KindPause    Kind = "pause"
+	KindCancel   Kind = "cancel"
+	KindSuppress Kind = "suppress"
+)
+
+const (
+	// InForce is how long after its acknowledgement an entry is in force in every process that is connected.
+	InForce = time.Second
+	// Longest is how long a cancellation is remembered: no job lives longer.
+	Longest = 31 * 24 * time.Hour
+
+	noteBytes = 255 // of Note and By
+)
+
+// Entry is one thing that the topic says. Kind says which of the fields below it are set.
+type Entry struct {
+	Kind Kind
+
+	Channel notify.Channel // of a pause, unless it is a gateway's, and of a suppression
+	Lane    notify.Lane    // of a pause; empty = the whole channel
+	Gateway string         // of a pause: the gateway's name
+	ID      string         // of a cancellation: the notification's
+	Tenant  string         // of a suppression
+	Address string         // of a suppression: as notify.Message has it
+
+	At        time.Time // when it was said
+	ExpiresAt time.Time // of a cancellation
+	By, Note  string    // for people: who said it, and why
+}
+
+// Pause keeps the jobs of a channel, or of one of its lanes, from being started.
+func Pause(channel notify.Channel, lane notify.Lane) Entry {
+	return Entry{Kind: KindPause, Channel: channel, Lane: lane}
+}
+
+// PauseGateway keeps everything from a gateway.
+func PauseGateway(name string) Entry { return Entry{Kind: KindPause, Gateway: name} }
+
+// Cancel keeps a notification from being sent. id is as [notify.ParseID] gives it.
+func Cancel(id string, at time.Time) Entry {
+	return Entry{Kind: KindCancel, ID: id, At: at, ExpiresAt: at.Add(Longest)}
+}
+
+// Suppress keeps everything from a recipient. address is as validation gives it, in notify.Message.
+func Suppress(tenant string, channel notify.Channel, address string) Entry {
+	return Entry{Kind: KindSuppress, Tenant: tenant, Channel: channel, Address: address}
+}
+
+// Name is the entry without its kind, as its key spells it: "email/bulk", "gateway/mail".
+func (e Entry) Name() string {
+	switch {
+	case e.Kind == KindCancel:
+		return e.ID
+	case e.Kind == KindSuppress:
+		return e.Tenant + "/" + string(e.Channel) + "/" + e.Address
+	case e.Gateway != "":
+		return gatewayPrefix + e.Gateway
+	case e.Lane != "":
+		return string(e.Channel) + "/" + string(e.Lane)
+	default:
+		return string(e.Channel)
+	}
+}
+
+const gatewayPrefix = "gateway/"

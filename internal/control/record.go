@@ -1,0 +1,120 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// Record is what goes on the topic. A nil Value is a tombstone.
+type Record struct{ Key, Value []byte }
+
+// value is a record's JSON. Its kind and id are those of the key.
+type value struct {
+	Kind      Kind       `json:"kind"`
+	ID        string     `json:"id"`
+	At        time.Time  `json:"at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Note      string     `json:"note,omitempty"`
+	By        string     `json:"by,omitempty"`
+}
+
+// Record says e. A cancellation that would last longer than [Longest] is cut to that.
+func (e Entry) Record() Record {
+	v := value{
+		Kind: e.Kind, ID: e.Name(), At: e.At.UTC(), Note: notify.Clip(e.Note, noteBytes), By: notify.Clip(e.By, noteBytes),
+	}
+	if e.Kind == KindCancel {
+		expires := earlier(e.ExpiresAt, e.At.Add(Longest)).UTC()
+		v.ExpiresAt = &expires
+	}
+	encoded, _ := json.Marshal(v) // fails only for a time outside the years 0 to 9999, and At is now
+	return Record{Key: e.key(), Value: encoded}
+}
+
+// Tombstone takes e back.
+func (e Entry) Tombstone() Record { return Record{Key: e.key()} }
+
+func (e Entry) key() []byte { return []byte(string(e.Kind) + ":" + e.Name()) }
+
+var (
+	// ErrUnknownKind: a record of something that this build knows nothing of.
+	ErrUnknownKind = errors.New("a record of a kind that is not known")
+	// ErrMalformed: a record that does not say what its kind has to.
+	ErrMalformed = errors.New("a malformed record")
+)
+
+// Decode reads a record of the topic; at is the record's own time, from which an expiry counts at most. set is false for a
+// tombstone, which has no more than what is in the key. Its errors are [ErrUnknownKind] and [ErrMalformed]; they never
+// hold what was in the record.
+func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
+	kind, name, _ := strings.Cut(string(key), ":")
+	if e, err = named(Kind(kind), name); err != nil || content == nil {
+		return e, false, err
+	}
+	var v value
+	if json.Unmarshal(content, &v) != nil {
+		return Entry{}, false, fmt.Errorf("%w: its value is not the JSON of an entry", ErrMalformed)
+	}
+	if v.Kind != e.Kind || v.ID != name {
+		return Entry{}, false, fmt.Errorf("%w: its value is about something else than its key", ErrMalformed)
+	}
+	e.At, e.Note, e.By = v.At, notify.Clip(v.Note, noteBytes), notify.Clip(v.By, noteBytes)
+	if e.Kind == KindCancel {
+		e.ExpiresAt = at.Add(Longest)
+		if v.ExpiresAt != nil {
+			e.ExpiresAt = earlier(*v.ExpiresAt, e.ExpiresAt)
+		}
+	}
+	return e, true, nil
+}
+
+// named reads what is in a key.
+func named(kind Kind, name string) (Entry, error) {
+	e := Entry{Kind: kind}
+	var ok bool
+	switch kind {
+	case KindPause:
+		e, ok = namedPause(name)
+	case KindCancel:
+		e.ID, ok = notify.ParseID(name)
+		ok = ok && e.ID == name // another spelling would be another key
+	case KindSuppress:
+		e, ok = namedSuppression(name)
+	default:
+		return Entry{}, ErrUnknownKind
+	}
+	if !ok {
+		return Entry{}, fmt.Errorf("%w: its key names no %s", ErrMalformed, kind)
+	}
+	return e, nil
+}
+
+func namedPause(name string) (Entry, bool) {
+	if gateway, ok := strings.CutPrefix(name, gatewayPrefix); ok {
+		return PauseGateway(gateway), gateway != ""
+	}
+	channel, lane, hasLane := strings.Cut(name, "/")
+	e := Pause(notify.Channel(channel), notify.Lane(lane))
+	return e, e.Channel.Known() && (!hasLane || e.Lane.Known())
+}
+
+func namedSuppression(name string) (Entry, bool) {
+	parts := strings.SplitN(name, "/", 3)
+	if len(parts) < 3 {
+		return Entry{}, false
+	}
+	e := Suppress(parts[0], notify.Channel(parts[1]), parts[2])
+	return e, e.Tenant != "" && e.Channel.Known() && e.Address != ""
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,107 @@
+package control
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+var (
+	noon = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+	ids  = []string{"0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966c26f8ad92", "ffffffff-ffff-8fff-bfff-ffffffffffff"}
+)
+
+// What is on the topic is a contract: these are its records, byte by byte.
+func TestRecords(t *testing.T) {
+	for key, c := range map[string]struct {
+		entry Entry
+		value string
+	}{
+		"pause:email":        {Pause(notify.ChannelEmail, ""), `{"kind":"pause","id":"email","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`},
+		"pause:email/bulk":   {Pause(notify.ChannelEmail, notify.LaneBulk), `{"kind":"pause","id":"email/bulk","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`},
+		"pause:gateway/mail": {PauseGateway("mail"), `{"kind":"pause","id":"gateway/mail","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`},
+		"cancel:" + ids[0]: {
+			Cancel(ids[0], noon),
+			`{"kind":"cancel","id":"` + ids[0] + `","at":"2030-01-02T12:00:00Z","expires_at":"2030-02-02T12:00:00Z","note":"provider down","by":"ada"}`,
+		},
+		"suppress:default/email/a/b@example.com": {
+			Suppress("default", notify.ChannelEmail, "a/b@example.com"),
+			`{"kind":"suppress","id":"default/email/a/b@example.com","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`,
+		},
+	} {
+		c.entry.At, c.entry.Note, c.entry.By = noon, "provider down", "ada"
+		r := c.entry.Record()
+		require.Equal(t, key, string(r.Key))
+		require.Equal(t, c.value, string(r.Value))
+		back, set, err := Decode(r.Key, r.Value, noon)
+		require.NoError(t, err)
+		require.True(t, set)
+		require.Equal(t, c.entry, back)
+
+		gone := c.entry.Tombstone()
+		require.Equal(t, key, string(gone.Key))
+		require.Nil(t, gone.Value)
+		back, set, err = Decode(gone.Key, gone.Value, noon)
+		require.NoError(t, err)
+		require.False(t, set)
+		require.Equal(t, c.entry.Name(), back.Name())
+	}
+}
+
+func TestACancellationIsNotRememberedForLongerThanAJobLives(t *testing.T) {
+	e := Cancel(ids[0], noon)
+	e.ExpiresAt = noon.Add(1000 * time.Hour)
+	r := e.Record()
+	back, _, err := Decode(r.Key, r.Value, noon)
+	require.NoError(t, err)
+	require.Equal(t, noon.Add(Longest), back.ExpiresAt, "cut by the writer")
+	back, _, err = Decode(r.Key, r.Value, noon.Add(-time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, noon.Add(Longest-time.Hour), back.ExpiresAt, "cut by the reader")
+	back, _, err = Decode(r.Key, []byte(`{"kind":"cancel","id":"`+ids[0]+`"}`), noon)
+	require.NoError(t, err)
+	require.Equal(t, noon.Add(Longest), back.ExpiresAt, "a writer that gives none")
+}
+
+// faulty are records that are not understood.
+var faulty = []struct {
+	key, value string
+	err        error
+}{
+	{"", "", ErrUnknownKind},
+	{"email", `{}`, ErrUnknownKind},
+	{"template:welcome", `{"kind":"template","id":"welcome"}`, ErrUnknownKind},
+	{"Pause:email", `{"kind":"pause","id":"email"}`, ErrUnknownKind},
+	{"pause:", `{"kind":"pause","id":""}`, ErrMalformed},
+	{"pause:fax", `{"kind":"pause","id":"fax"}`, ErrMalformed},
+	{"pause:email/", `{"kind":"pause","id":"email/"}`, ErrMalformed},
+	{"pause:email/slow", `{"kind":"pause","id":"email/slow"}`, ErrMalformed},
+	{"pause:gateway/", `{"kind":"pause","id":"gateway/"}`, ErrMalformed},
+	{"pause:email", ``, ErrMalformed},
+	{"pause:email", `null`, ErrMalformed},
+	{"pause:email", `[]`, ErrMalformed},
+	{"pause:email", `{"kind":"pause","id":"email","at":"yesterday"}`, ErrMalformed},
+	{"pause:email", `{"kind":"pause","id":"sms"}`, ErrMalformed},
+	{"pause:email", `{"kind":"cancel","id":"email"}`, ErrMalformed},
+	{"cancel:1", `{"kind":"cancel","id":"1"}`, ErrMalformed},
+	{"cancel:" + strings.ToUpper(ids[0]), `{"kind":"cancel","id":"` + strings.ToUpper(ids[0]) + `"}`, ErrMalformed},
+	{"suppress:default/email", `{"kind":"suppress","id":"default/email"}`, ErrMalformed},
+	{"suppress:default/email/", `{"kind":"suppress","id":"default/email/"}`, ErrMalformed},
+	{"suppress:/email/eve@test.example", `{"kind":"suppress","id":"/email/eve@test.example"}`, ErrMalformed},
+	{"suppress:default/fax/eve@test.example", `{"kind":"suppress","id":"default/fax/eve@test.example"}`, ErrMalformed},
+}
+
+func TestWhatIsNotUnderstoodIsSaidWithoutRepeatingIt(t *testing.T) {
+	for _, f := range faulty {
+		_, set, err := Decode([]byte(f.key), []byte(f.value), noon)
+		require.ErrorIs(t, err, f.err, f.key+" "+f.value)
+		require.False(t, set)
+		require.NotContains(t, err.Error(), "eve@")
+	}
+	_, _, err := Decode(nil, nil, noon)
+	require.ErrorIs(t, err, ErrUnknownKind)
+}
