@@ -47,11 +47,11 @@ func TestAFullBusTakesNothing(t *testing.T) {
 
 func TestSeveralFoldersAreOneOutbox(t *testing.T) {
 	g := config.Gateway{Type: "capture"}
-	p := &process{outlets: map[notify.Channel]config.Outlet{}}
+	p := &process{routes: map[notify.Channel]config.Route{}}
 	ids := map[notify.Channel]string{}
 	for _, channel := range []notify.Channel{notify.ChannelSMS, notify.ChannelPush} {
 		g.Capture = &config.Capture{Dir: t.TempDir(), Keep: 10}
-		p.outlets[channel] = config.Outlet{Name: string(channel), Gateway: g}
+		p.routes[channel] = config.Route{{Name: string(channel), Gateway: g}}
 		sender, err := capture.New("c", *g.Capture)
 		require.NoError(t, err)
 		m := &notify.Message{Notification: notify.Notification{ID: notify.NewID(), Channel: channel, Recipient: "+14155550100"}, SMS: &notify.SMS{Body: "hi"}}

@@ -55,9 +55,14 @@ func (s *Server) accept(x *exchange) error {
 	s.cfg.Metrics.accepted(job.Channel)
 	x.log(zap.String("id", job.ID), zap.String("channel", string(job.Channel)))
 	x.w.Header().Set("Location", "/v1/notifications/"+job.ID)
+	now := time.Now().UTC()
+	state := notify.StateQueued
+	if job.SendAt != nil && job.SendAt.After(now) {
+		state = notify.StateScheduled
+	}
 	return x.json(http.StatusAccepted, accepted{
-		ID: job.ID, Channel: job.Channel, State: notify.StateQueued, Lane: job.Lane, Reference: job.Reference,
-		AcceptedAt: time.Now().UTC().Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
+		ID: job.ID, Channel: job.Channel, State: state, Lane: job.Lane, Reference: job.Reference,
+		AcceptedAt: now.Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
 	})
 }
 

@@ -27,12 +27,13 @@ var notes = map[string]map[string]note{
 		"channel":        {doc: "How it is delivered.", words: []any{"email", "sms", "push"}},
 		"recipient":      {doc: "One address, E.164 number, registration token, topic or condition."},
 		"recipient_type": {doc: "What recipient is; channel push only.", words: []any{"fcm", "topic", "condition"}},
-		"lane":           {doc: "How urgent it is.", words: []any{"normal"}},
+		"lane":           {doc: "How urgent it is: urgent (one-time passwords, security), normal, or bulk (campaigns).", words: []any{"urgent", "normal", "bulk"}},
 		"ordering_key":   {doc: "Notifications of one key are delivered in order; the bare recipient when it is absent.", most: 255},
-		"expires_at":     {doc: "No attempt starts later; 24 hours from now when it is absent."},
+		"expires_at":     {doc: "No attempt starts later. When it is absent: an hour (urgent), a day (normal) or three days (bulk) from when it is to be sent."},
 		"reference":      {doc: "The caller's own word for it; it need not be unique.", most: 255},
 		"metadata":       {doc: "The caller's own data, at most 4 KiB."},
-		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it.", words: []any{"resend"}},
+		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it: send it again, or hold it for a person to decide.", words: []any{"resend", "hold"}},
+		"send_at":        {doc: "It is not sent earlier; at most 30 days ahead."},
 	},
 	"Email": {
 		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
@@ -133,7 +134,7 @@ func (n note) put(s *huma.Schema) {
 
 // describeNotification says which payload belongs to which channel, and hides what is not supported yet.
 func describeNotification(s *huma.Schema) {
-	for _, later := range []string{"template", "send_at", "sensitive"} {
+	for _, later := range []string{"template", "sensitive"} {
 		delete(s.Properties, later)
 	}
 	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
