@@ -47,7 +47,7 @@ func table(b *strings.Builder, section string, list []leaf) {
 		if l.secret() {
 			text += fmt.Sprintf(" Secret: also `%s_file`.", key)
 		}
-		if value == `""` || value == "[]" {
+		if value == `""` || value == "[]" || value == "{}" {
 			value = ""
 		} else {
 			value = "`" + value + "`"
