@@ -11,11 +11,14 @@ import (
 	"text/template"
 )
 
+// hidden is the function that the guard puts behind every value.
+const hidden = "_text"
+
 // functions are what templates have besides Go's own (https://pkg.go.dev/text/template#hdr-Functions).
 func functions(secret string) template.FuncMap {
 	return template.FuncMap{
 		"json": asJSON, "query": asQuery, "path": asPath, "base64": asBase64, "default": orElse,
-		"mail_address": mailAddress, "mail_name": mailName, "text": text,
+		"mail_address": mailAddress, "mail_name": mailName, hidden: text,
 		"secret": func() string { return secret },
 	}
 }

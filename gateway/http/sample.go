@@ -41,7 +41,7 @@ func (s *Sender) samples() []*notify.Message {
 	}
 	names := map[string]string{}
 	for _, match := range askedFor.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
-		names[match[1]] = "a"
+		names[match[1]] = "a@example.com"
 	}
 	message := func(c notify.Channel, address, kind string) *notify.Message {
 		expires := time.Unix(2_000_000_000, 0)

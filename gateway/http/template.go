@@ -76,7 +76,8 @@ func unreadable(err error) string {
 		line = "line " + at[1] + ": "
 	}
 	if f := noFunction.FindStringSubmatch(err.Error()); f != nil {
-		return line + "there is no function " + f[1] + "; besides Go's own there are " + strings.Join(slices.Sorted(maps.Keys(functions(""))), ", ")
+		known := slices.Sorted(maps.Keys(functions("")))
+		return line + "there is no function " + f[1] + "; besides Go's own there are " + strings.Join(known[1:], ", ") // without the hidden one
 	}
 	return line + "it is no template that can be read: check the braces and quotes inside {{…}}; docs/gateway-http.md has examples"
 }
@@ -129,7 +130,7 @@ func isJSON(contentType string) bool {
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
-// guard walks a template, holds its values against needs, and makes each go through the function text in the end, which
+// guard walks a template, holds its values against needs, and makes each go through text in the end, which
 // refuses what would print as "<no value>" or in Go's own spelling.
 type guard struct {
 	tree  *parse.Tree
@@ -171,7 +172,7 @@ func (g *guard) action(n *parse.ActionNode) {
 	if need := g.need(n.Pos); need != "" && through != need && g.fault == "" {
 		g.fault = fmt.Sprintf("line %d: a value here must go through %s, as in {{%s .id}} or {{.id | %s}}", n.Line, need, need, need)
 	}
-	call := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{parse.NewIdentifier("text").SetTree(g.tree).SetPos(n.Pos)}}
+	call := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{parse.NewIdentifier(hidden).SetTree(g.tree).SetPos(n.Pos)}}
 	n.Pipe.Cmds = append(n.Pipe.Cmds, call)
 }
 
