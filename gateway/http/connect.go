@@ -15,6 +15,8 @@ func (s *Sender) connect(ctx context.Context) error {
 	if s.closed.Load() {
 		return (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
 	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	to, err := s.nearest()
 	if err != nil {
 		return (&gateway.Exchange{Err: err}).Lost()
@@ -50,5 +52,5 @@ func hostPort(u *url.URL) string {
 	if u.Port() != "" {
 		return u.Host
 	}
-	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme])
 }

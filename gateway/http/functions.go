@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
-	"strconv"
 	"text/template"
 )
 
@@ -94,10 +93,8 @@ func text(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case int, bool:
+	case int, float64, bool, json.Number:
 		return fmt.Sprint(v), nil
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	case nil:
 		return "", valueError("a value is missing")
 	}

@@ -62,10 +62,7 @@ func push(p *notify.Push) map[string]any {
 
 // block gives a platform's JSON with its names, so that templates can look into it.
 func block(raw json.RawMessage) map[string]any {
-	var m map[string]any
-	if json.Unmarshal(raw, &m) != nil {
-		return nil
-	}
+	m, _ := read(raw).value.(map[string]any)
 	return m
 }
 

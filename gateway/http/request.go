@@ -3,14 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"hash"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,7 +12,6 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -112,11 +104,8 @@ func (s *Sender) do(ctx context.Context, c call) gateway.Exchange {
 	if s.closed.Load() {
 		return gateway.Exchange{Err: gateway.ErrClosed}
 	}
-	if s.cfg.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.cfg.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	req := c.request(ctx)
 	s.authorise(req, c.body, time.Now())
 	return gateway.Do(s.http, req)
@@ -136,34 +125,10 @@ func (c call) request(ctx context.Context) *http.Request {
 	return req.WithContext(ctx)
 }
 
-func (s *Sender) authorise(req *http.Request, body []byte, now time.Time) {
-	switch {
-	case s.cfg.Token != "":
-		req.Header.Set("Authorization", "Bearer "+string(s.cfg.Token))
-	case s.cfg.Username != "":
-		req.SetBasicAuth(s.cfg.Username, string(s.cfg.Password))
+// bounded keeps an attempt within the configured time.
+func (s *Sender) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.cfg.Timeout > 0 {
+		return context.WithTimeout(ctx, s.cfg.Timeout)
 	}
-	sg := s.cfg.Signing
-	if sg.Secret == "" {
-		return
-	}
-	at := ""
-	if sg.TimestampHeader != "" {
-		at = strconv.FormatInt(now.Unix(), 10)
-		req.Header.Set(sg.TimestampHeader, at)
-	}
-	req.Header.Set(sg.Header, sg.Prefix+signature(sg, at, body))
-}
-
-// signature is the HMAC of body, or of at, a dot and body.
-func signature(sg config.HTTPSigning, at string, body []byte) string {
-	h := hmac.New(map[string]func() hash.Hash{"sha256": sha256.New, "sha1": sha1.New, "sha512": sha512.New}[sg.Algorithm], []byte(sg.Secret))
-	if at != "" {
-		h.Write([]byte(at + "."))
-	}
-	h.Write(body)
-	if sg.Encoding == "base64" {
-		return base64.StdEncoding.EncodeToString(h.Sum(nil))
-	}
-	return hex.EncodeToString(h.Sum(nil))
+	return context.WithCancel(ctx)
 }

@@ -85,6 +85,7 @@ func TestConformance(t *testing.T) {
 			{Name: "400", Reply: fails(400, "other"), Want: notify.Permanent, WantCode: "other"},
 			{Name: "a code that quotes the token", Reply: fails(400, apitest.Token), Want: notify.Permanent, WantCode: "HTTP 400"},
 			{Name: "a code that quotes the request", Reply: fails(400, gatewaytest.Request), Want: notify.Permanent, WantCode: "HTTP 400"},
+			{Name: "a code that quotes the message", Reply: fails(400, "gwsecretbody is refused"), Want: notify.Permanent, WantCode: "HTTP 400"},
 			{Name: "410 without a code", Reply: plain(410, "", ""), Want: notify.Permanent, WantCode: "HTTP 410"},
 			{Name: "no success", Reply: plain(200, "", `{"messages": [{"id": "a", "status": 4}]}`), Want: notify.Permanent, WantReason: "does not say"},
 			{Name: "success nowhere", Reply: plain(200, "", `{"messages": []}`), Want: notify.Permanent, WantReason: "does not say"},

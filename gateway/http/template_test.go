@@ -59,9 +59,9 @@ func TestEmailAndPushData(t *testing.T) {
 		"files": [{"n": "a.txt", "t": "application/octet-stream", "c": "aGk=", "d": "aGk="}]}`, string(c.body))
 
 	p := gatewaytest.Push(1)
-	p.Push.Android = []byte(`{"ttl": "5s", "n": 1234567}`)
-	c = rendered(t, p, body(`{"t": {{json .push.title}}, "d": {{json .push.data}}, {{with .push.android}}"ttl": {{json .ttl}}, "n": {{json .n}}, {{end}}"apns": {{json .push.apns}}}`))
-	require.JSONEq(t, `{"t": "`+p.Push.Title+`", "d": {"k": "gwsecretdata"}, "ttl": "5s", "n": 1234567, "apns": null}`, string(c.body))
+	p.Push.Android = []byte(`{"ttl": "5s", "n": 12345678901234567890}`)
+	c = rendered(t, p, body(`{"t": {{json .push.title}}, "d": {{json .push.data}}, {{with .push.android}}"ttl": {{json .ttl}}, "n": {{json .n}}, "s": {{printf "%s" .n | json}}, {{end}}"apns": {{json .push.apns}}}`))
+	require.JSONEq(t, `{"t": "`+p.Push.Title+`", "d": {"k": "gwsecretdata"}, "ttl": "5s", "n": 12345678901234567890, "s": "12345678901234567890", "apns": null}`, string(c.body))
 }
 
 func TestSenderOfThePayloadWins(t *testing.T) {
