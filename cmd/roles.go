@@ -11,6 +11,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/gateway/capture"
 	"github.com/laudspeaker/laudspeaker/gateway/fcm"
+	"github.com/laudspeaker/laudspeaker/gateway/http"
 	"github.com/laudspeaker/laudspeaker/gateway/sim"
 	"github.com/laudspeaker/laudspeaker/gateway/smtp"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
@@ -28,6 +29,8 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 		return twilio.New(name, *g.Twilio)
 	case "fcm":
 		return fcm.New(name, *g.FCM)
+	case "http":
+		return http.New(name, *g.HTTP)
 	case "capture":
 		return capture.New(name, *g.Capture)
 	case "sim":

@@ -95,9 +95,9 @@ func TestChannelsOfOneGatewayShareIt(t *testing.T) {
 }
 
 func TestEveryTypeOfGatewayHasAConstructor(t *testing.T) {
-	for name, key := range map[string]string{"smtp": "host=a.example", "twilio": "account_sid=", "fcm": "", "capture": "", "sim": ""} {
+	for name, key := range map[string]string{"smtp": "host=a.example", "twilio": "account_sid=", "fcm": "", "http": "", "capture": "", "sim": ""} {
 		_, err := newSender("g", config.Gateway{
-			Type: name, SMTP: &config.SMTP{}, Twilio: &config.Twilio{}, FCM: &config.FCM{}, Capture: &config.Capture{}, Sim: &config.Sim{},
+			Type: name, SMTP: &config.SMTP{}, Twilio: &config.Twilio{}, FCM: &config.FCM{}, Capture: &config.Capture{}, Sim: &config.Sim{}, HTTP: &config.HTTP{},
 		}, zap.NewNop())
 		if err != nil {
 			require.NotContains(t, err.Error(), "has no gateway in this build", key)

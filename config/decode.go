@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"gopkg.in/yaml.v3"
 )
 
 // assign puts raw, a value as YAML or the environment gives it, into a field. What it answers goes behind the key, in a
@@ -22,8 +20,14 @@ func assign(v reflect.Value, raw any) (problem string) {
 		return assignRate(v, raw)
 	case []string:
 		return assignList(v, raw)
+	case Statuses:
+		return assignStatuses(v, raw)
+	case map[string]string:
+		return assignTexts(v, raw)
 	case []APIKey:
-		return assignKeys(v, raw)
+		return assignEntries(v, raw, "must be a list of {id, name, sha256, scopes}, as laudspeaker keys generate NAME prints it")
+	case []HTTPRule:
+		return assignEntries(v, raw, "must be a list of {status, code, verdict, reason}, see docs/gateway-http.md")
 	}
 	text, isText := raw.(string)
 	switch v.Kind() {
@@ -90,48 +94,4 @@ func assignList(v reflect.Value, raw any) string {
 	}
 	v.Set(reflect.ValueOf(list))
 	return ""
-}
-
-// assignKeys takes the list of API keys, or YAML that holds it.
-func assignKeys(v reflect.Value, raw any) string {
-	const form = "must be a list of {id, name, sha256, scopes}, as laudspeaker keys generate NAME prints it"
-	if text, ok := raw.(string); ok {
-		var parsed any
-		if yaml.Unmarshal([]byte(text), &parsed) != nil {
-			return form
-		}
-		raw = parsed
-	}
-	items, ok := raw.([]any)
-	if !ok {
-		return form
-	}
-	keys := make([]APIKey, len(items))
-	for i, item := range items {
-		m, ok := item.(map[string]any)
-		if !ok {
-			return form
-		}
-		known := leaves("", &keys[i])
-		for name, value := range m {
-			at := indexLeaf(known, name)
-			if at < 0 {
-				return fmt.Sprintf("has a field that is not known, in entry %d: it %s", i+1, form)
-			}
-			if problem := assign(known[at].field, value); problem != "" {
-				return fmt.Sprintf("has a wrong %s in entry %d: it %s", known[at].key, i+1, problem)
-			}
-		}
-	}
-	v.Set(reflect.ValueOf(keys))
-	return ""
-}
-
-func indexLeaf(list []leaf, key string) int {
-	for i, l := range list {
-		if l.key == key {
-			return i
-		}
-	}
-	return -1
 }

@@ -47,7 +47,7 @@ func table(b *strings.Builder, section string, list []leaf) {
 		if l.secret() {
 			text += fmt.Sprintf(" Secret: also `%s_file`.", key)
 		}
-		if value == `""` || value == "[]" {
+		if value == `""` || value == "[]" || value == "{}" {
 			value = ""
 		} else {
 			value = "`" + value + "`"
@@ -66,7 +66,7 @@ Settings come from, later ones winning: the defaults below, the YAML file of ` +
 
 - **File.** [` + "`configs/laudspeaker.yaml`" + `](../configs/laudspeaker.yaml) has every key; ` + "`development.yaml` and `production.yaml`" + ` beside it are short ones to start from.
 - **Environment.** A key's variable is ` + "`LAUDSPEAKER_`" + ` and the key in capitals, dots as underscores: ` + "`kafka.brokers`" + ` is ` + "`LAUDSPEAKER_KAFKA_BROKERS`" + `. Lists are
-  separated by commas; an empty variable says nothing. A gateway needs no file: ` + "`LAUDSPEAKER_GATEWAYS_MAIL_TYPE=smtp`" + ` defines ` + "`mail`" + `, ` + "`LAUDSPEAKER_GATEWAYS_MAIL_HOST`" + ` is its host,
+  separated by commas, values with names or parts of their own (` + "`headers`, `rules`, `keys`" + `) are YAML; an empty variable says nothing. A gateway needs no file: ` + "`LAUDSPEAKER_GATEWAYS_MAIL_TYPE=smtp`" + ` defines ` + "`mail`" + `, ` + "`LAUDSPEAKER_GATEWAYS_MAIL_HOST`" + ` is its host,
   ` + "`LAUDSPEAKER_CHANNELS_EMAIL_GATEWAYS=mail`" + ` uses it.
 - **Flags.** ` + "`--set kafka.prefix=staging.`" + ` for any key, repeated as needed; the commonest have flags of their own, see ` + "`laudspeaker all --help`" + `.
 - **Secrets.** Each secret ` + "`K`" + ` may be given as ` + "`K_file`" + ` (` + "`…_FILE`" + ` in the environment): the path of a file that holds it, as Docker and Kubernetes mount them. Not both.

@@ -67,6 +67,7 @@ type Gateway struct {
 	SMTP    *SMTP    `type:"smtp" channels:"email" doc:"A mail relay, by SMTP."`
 	Twilio  *Twilio  `type:"twilio" channels:"sms" doc:"Twilio's Messages API, or what speaks like it."`
 	FCM     *FCM     `type:"fcm" channels:"push" doc:"Firebase Cloud Messaging, HTTP v1."`
+	HTTP    *HTTP    `type:"http" channels:"email,sms,push" doc:"Any provider's HTTP API, or an endpoint of your own, taught by this section; docs/gateway-http.md says how."`
 	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
 	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }
@@ -90,6 +91,8 @@ func (g Gateway) Timeout() time.Duration {
 		return g.Twilio.Timeout
 	case g.FCM != nil:
 		return g.FCM.Timeout
+	case g.HTTP != nil:
+		return g.HTTP.Timeout
 	case g.Sim != nil:
 		return g.Sim.Timeout
 	default:
@@ -104,6 +107,8 @@ func (g Gateway) HasSender() bool {
 		return g.SMTP.From != ""
 	case g.Twilio != nil:
 		return g.Twilio.From != "" || g.Twilio.MessagingServiceSID != ""
+	case g.HTTP != nil:
+		return g.HTTP.hasSender()
 	default:
 		return true
 	}

@@ -93,6 +93,11 @@ func (l *loader) typeOf(name string, inTree map[string]any) {
 
 // layer puts the sources over each other. The environment is the one of Source, so viper does not read it by itself.
 func (l *loader) layer() {
+	for _, leaf := range l.keys {
+		if value, ok := lookup(l.tree, leaf.key); ok && leaf.composite() {
+			put(l.tree, leaf.key, asIs{value})
+		}
+	}
 	if err := l.layers.MergeConfigMap(l.tree); err != nil {
 		l.faults.add("the file cannot be read as settings")
 	}

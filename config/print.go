@@ -48,10 +48,12 @@ func (p *printer) section(indent string, ptr any) {
 		case reflect.Struct:
 			p.line(indent, name+":")
 			p.section(indent+"  ", v.Addr().Interface())
-		case reflect.Map:
-			p.gateways(name, v.Interface().(map[string]Gateway))
 		default:
-			p.line(indent, name+": "+scalar(v))
+			if gateways, ok := v.Interface().(map[string]Gateway); ok {
+				p.gateways(name, gateways)
+			} else {
+				p.line(indent, name+": "+scalar(v))
+			}
 		}
 	})
 }
@@ -88,7 +90,7 @@ func (p *printer) examples() {
 	}
 }
 
-var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "capture": "kept", "sim": "drill"}
+var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "http": "api", "capture": "kept", "sim": "drill"}
 
 func (p *printer) line(indent, text string) { p.WriteString(indent + text + "\n") }
 
@@ -134,9 +136,12 @@ func scalar(v reflect.Value) string {
 		return `""`
 	}
 	node.Style = yaml.FlowStyle
+	if v.Kind() == reflect.String && strings.ContainsAny(v.String(), "\r\n") {
+		node.Style = yaml.DoubleQuotedStyle
+	}
 	text, err := yaml.Marshal(&node)
 	if err != nil {
 		return `""`
 	}
-	return strings.Join(strings.Fields(string(text)), " ")
+	return strings.TrimSpace(string(text))
 }

@@ -21,12 +21,18 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 func TestShippedFilesLoad(t *testing.T) {
 	files, err := filepath.Glob("../configs/*.yaml")
 	require.NoError(t, err)
-	require.Len(t, files, 3)
+	require.Len(t, files, 6)
 	secret := writeFile(t, "hunter2")
+	secrets := map[string][]string{
+		"production.yaml": {"KAFKA_SASL_PASSWORD", "GATEWAYS_MAIL_PASSWORD", "GATEWAYS_TEXTS_AUTH_TOKEN"},
+		"http-sms.yaml":   {"GATEWAYS_TEXTS_TOKEN"},
+		"http-email.yaml": {"GATEWAYS_MAIL_SECRET"},
+		"http-own.yaml":   {"GATEWAYS_OWN_SIGNING_SECRET"},
+	}
 	for _, file := range files {
 		src := Source{File: file}
-		if strings.HasSuffix(file, "production.yaml") {
-			src.Env = []string{"LAUDSPEAKER_KAFKA_SASL_PASSWORD_FILE=" + secret, "LAUDSPEAKER_GATEWAYS_MAIL_PASSWORD_FILE=" + secret, "LAUDSPEAKER_GATEWAYS_TEXTS_AUTH_TOKEN_FILE=" + secret}
+		for _, key := range secrets[filepath.Base(file)] {
+			src.Env = append(src.Env, "LAUDSPEAKER_"+key+"_FILE="+secret)
 		}
 		_, err := Load(src)
 		require.NoError(t, err, file)

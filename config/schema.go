@@ -25,9 +25,10 @@ func leaves(prefix string, ptr any) []leaf {
 		switch key := join(prefix, name); v.Kind() {
 		case reflect.Struct:
 			list = append(list, leaves(key, v.Addr().Interface())...)
-		case reflect.Map:
 		default:
-			list = append(list, leaf{key, v, tag})
+			if _, gateways := v.Interface().(map[string]Gateway); !gateways {
+				list = append(list, leaf{key, v, tag})
+			}
 		}
 	})
 	return list

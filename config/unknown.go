@@ -52,7 +52,7 @@ func (l *loader) refuseInTree(prefix string, tree map[string]any, known []string
 		case isSection && isMap && !l.untyped(envName(key)+"_"):
 			l.refuseInTree(key, child, known)
 			continue
-		case isSection && isMap || isKey && !isMap:
+		case isSection && isMap || isKey && (!isMap || l.composite(key)):
 			continue
 		case isSection:
 			l.faults.add("%s is a section: write its keys below it", key)
@@ -63,6 +63,12 @@ func (l *loader) refuseInTree(prefix string, tree map[string]any, known []string
 		}
 		delete(tree, name)
 	}
+}
+
+// composite reports whether the value of key has parts, of which assign knows more.
+func (l *loader) composite(key string) bool {
+	at := indexLeaf(l.keys, key)
+	return at >= 0 && l.keys[at].composite()
 }
 
 // untyped reports whether the variable belongs to a gateway whose type is not known: that is one fault already, and what
@@ -92,12 +98,7 @@ func (l *loader) hintEnv(name string, known []string) string {
 
 // hint ends the sentence about an unknown key: the nearest known one, or what is known beside it.
 func hint(key string, known []string) string {
-	best, distance := "", 1+max(2, len(key)/6)
-	for _, k := range known {
-		if d := editDistance(key, k); d < distance {
-			best, distance = k, d
-		}
-	}
+	best := nearest(key, append(sections(known), known...))
 	if best == "" {
 		best = sameName(key, known)
 	}
@@ -108,6 +109,29 @@ func hint(key string, known []string) string {
 		return ": known here are " + beside
 	}
 	return "; docs/configuration.md lists all"
+}
+
+// sections lists what the keys stand below.
+func sections(keys []string) []string {
+	var all []string
+	for _, key := range keys {
+		if dot := strings.LastIndexByte(key, '.'); dot >= 0 {
+			all = append(all, key[:dot])
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// nearest gives the known key that is spelt most like key; "": none is near.
+func nearest(key string, known []string) string {
+	best, distance := "", 1+max(2, len(key)/6)
+	for _, k := range known {
+		if d := editDistance(key, k); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
 }
 
 // sameName finds a key that ends alike: "brokers" for kafka.brokers.

@@ -1,0 +1,129 @@
+// Package apitest plays a provider's HTTP API in tests: one that takes JSON with a bearer token, a signature over time and
+// body, or neither. It keeps what it has accepted and fails on cue.
+package apitest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
+)
+
+// What the fake knows its caller by, and where it is asked.
+const (
+	Token         = "gwapitoken0123456789"
+	SigningSecret = "gwapisigning0123456789"
+	Messages      = "/v1/messages"
+	Account       = "/v1/account"
+)
+
+// Taken is one request that was accepted.
+type Taken struct {
+	Method, Path, Query string // the path as it came over the wire
+	Header              http.Header
+	Body                string
+}
+
+// Server is an API with one account. Its faults come before everything else.
+type Server struct {
+	gatewaytest.Faults
+	URL   string
+	Roots *x509.CertPool // trusts the server, when it speaks TLS
+
+	mu       sync.Mutex
+	locked   bool
+	accepted []Taken
+}
+
+// New starts a server on loopback, over plain HTTP or over TLS. It ends with the test.
+func New(t testing.TB, secure bool) *Server {
+	s := &Server{}
+	h := s.Serve(t, http.HandlerFunc(s.serve), secure)
+	s.URL = h.URL
+	if secure {
+		s.Roots = x509.NewCertPool()
+		s.Roots.AddCert(h.Certificate())
+	}
+	return s
+}
+
+// Accepted gives every request that was accepted, in their order.
+func (s *Server) Accepted() []Taken {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.accepted)
+}
+
+// Refuse makes the credentials wrong; Accept makes them right again.
+func (s *Server) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked = true
+}
+
+// Accept makes the server well again.
+func (s *Server) Accept() {
+	s.Faults.Accept()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked = false
+}
+
+// Fail makes the API answer with this error, and with the whole request in its text, as providers like to.
+func (s *Server) Fail(status int, code string, header http.Header) {
+	s.Reply(status, header, problem(code, gatewaytest.Request))
+}
+
+func problem(code, text string) string {
+	return fmt.Sprintf(`{"error": {"code": %q, "text": "%s"}}`, code, text)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case !s.knows(r, body):
+		fail(w, http.StatusUnauthorized, "unauthorized")
+	case r.URL.Path == Account && r.Method == http.MethodGet:
+		fmt.Fprint(w, `{"account": "acme"}`)
+	case r.Header.Get("Content-Type") == "application/json" && !json.Valid(body):
+		fail(w, http.StatusBadRequest, "no_json")
+	default:
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Fprintf(w, `{"messages": [{"id": "%s", "status": 0}]}`, s.keep(r, body))
+	}
+}
+
+// knows asks for the token, and holds a signature against the time and the body where there is one.
+func (s *Server) knows(r *http.Request, body []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.locked || r.Header.Get("Authorization") != "Bearer "+Token {
+		return false
+	}
+	got := r.Header.Get("X-Signature")
+	h := hmac.New(sha256.New, []byte(SigningSecret))
+	h.Write([]byte(r.Header.Get("X-Timestamp") + "." + string(body)))
+	return got == "" || hmac.Equal([]byte(got), []byte("v1="+hex.EncodeToString(h.Sum(nil))))
+}
+
+func (s *Server) keep(r *http.Request, body []byte) (id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = append(s.accepted, Taken{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, string(body)})
+	return fmt.Sprintf("msg_%06d", len(s.accepted))
+}
+
+func fail(w http.ResponseWriter, status int, code string) {
+	w.WriteHeader(status)
+	fmt.Fprint(w, problem(code, "refused"))
+}

@@ -1,0 +1,49 @@
+package http
+
+import (
+	"crypto/hmac"
+	"crypto/sha1" // as an HMAC it is still sound, and some endpoints know no other
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"hash"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/config"
+)
+
+// authorise says who we are, in every way that is configured.
+func (s *Sender) authorise(req *http.Request, body []byte, now time.Time) {
+	switch {
+	case s.cfg.Token != "":
+		req.Header.Set("Authorization", "Bearer "+string(s.cfg.Token))
+	case s.cfg.Username != "":
+		req.SetBasicAuth(s.cfg.Username, string(s.cfg.Password))
+	}
+	sg := s.cfg.Signing
+	if sg.Secret == "" {
+		return
+	}
+	at := ""
+	if sg.TimestampHeader != "" {
+		at = strconv.FormatInt(now.Unix(), 10)
+		req.Header.Set(sg.TimestampHeader, at)
+	}
+	req.Header.Set(sg.Header, sg.Prefix+signature(sg, at, body))
+}
+
+// signature is the HMAC of body, or of at, a dot and body.
+func signature(sg config.HTTPSigning, at string, body []byte) string {
+	h := hmac.New(map[string]func() hash.Hash{"sha256": sha256.New, "sha1": sha1.New, "sha512": sha512.New}[sg.Algorithm], []byte(sg.Secret))
+	if at != "" {
+		h.Write([]byte(at + "."))
+	}
+	h.Write(body)
+	if sg.Encoding == "base64" {
+		return base64.StdEncoding.EncodeToString(h.Sum(nil))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
