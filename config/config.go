@@ -62,7 +62,7 @@ type ExpiresAfter struct {
 type Channels struct {
 	Email Channel `yaml:"email" defaults:"topic=email_topic" doc:"E-mail, by a gateway of type smtp, capture or sim."`
 	SMS   Channel `yaml:"sms" defaults:"topic=sms_topic" doc:"Text messages, by a gateway of type twilio, capture or sim."`
-	Push  Channel `yaml:"push" defaults:"topic=push_topic" doc:"Push messages, by a gateway of type fcm, capture or sim."`
+	Push  Channel `yaml:"push" defaults:"topic=push_topic" doc:"Push messages, by a gateway of type fcm, apns, capture or sim."`
 }
 
 // Channel is the section of one channel.

@@ -59,6 +59,7 @@ type Gateway struct {
 	SMTP    *SMTP    `type:"smtp" channels:"email" doc:"A mail relay, by SMTP."`
 	Twilio  *Twilio  `type:"twilio" channels:"sms" doc:"Twilio's Messages API, or what speaks like it."`
 	FCM     *FCM     `type:"fcm" channels:"push" doc:"Firebase Cloud Messaging, HTTP v1."`
+	APNs    *APNs    `type:"apns" channels:"push" doc:"Apple's Push Notification service, by provider token, without Firebase between."`
 	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
 	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }
@@ -72,6 +73,8 @@ func (g Gateway) Timeout() time.Duration {
 		return g.Twilio.Timeout
 	case g.FCM != nil:
 		return g.FCM.Timeout
+	case g.APNs != nil:
+		return g.APNs.Timeout
 	case g.Sim != nil:
 		return g.Sim.Timeout
 	default:

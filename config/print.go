@@ -88,7 +88,7 @@ func (p *printer) examples() {
 	}
 }
 
-var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "capture": "kept", "sim": "drill"}
+var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "apns": "apples", "capture": "kept", "sim": "drill"}
 
 func (p *printer) line(indent, text string) { p.WriteString(indent + text + "\n") }
 
