@@ -55,6 +55,7 @@ var fences = map[string]edges{
 	"github.com/IBM/sarama":       {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded"}},
 	"github.com/twmb/franz-go":    {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
 	"github.com/wneessen/go-mail": {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
+	"github.com/golang-jwt/jwt":   {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/spf13/cobra":      {code: []string{"cmd"}},
 	"github.com/spf13/viper":      {code: []string{"config"}},
 }
