@@ -165,5 +165,5 @@ func (p *process) rules() validate.Rules {
 	for channel, outlet := range p.outlets {
 		from[channel] = outlet.Gateway.HasSender()
 	}
-	return validate.Rules{DefaultFrom: from}
+	return validate.Rules{DefaultFrom: from, RecipientTypes: p.outlets[notify.ChannelPush].Gateway.RecipientTypes()}
 }

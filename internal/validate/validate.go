@@ -15,6 +15,8 @@ import (
 type Rules struct {
 	// DefaultFrom names the channels whose gateway has a sender of its own; elsewhere the payload must name one.
 	DefaultFrom map[notify.Channel]bool
+	// RecipientTypes names the recipient types that the gateways of channel push take. None: fcm, topic and condition.
+	RecipientTypes []string
 }
 
 // Check finds every fault of n and gives the message that a gateway sends. It fills in what is absent (tenant, lane,
@@ -32,7 +34,7 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 	case notify.ChannelSMS:
 		m.Address = c.phone("#/recipient", n.Recipient)
 	case notify.ChannelPush:
-		m.Address = c.target(n)
+		m.Address = c.target(n, r.RecipientTypes)
 	default:
 		c.channel(n.Channel)
 		return nil, c.faults
