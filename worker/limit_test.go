@@ -286,6 +286,22 @@ func TestAPlaceThatIsNoLongerKeptGoesToWhoWaits(t *testing.T) {
 	})
 }
 
+func TestTheEndOfALongCallIsUseAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterConfig{Concurrency: 10})
+		normal := ask(l, notify.LaneNormal)
+		time.Sleep(50 * time.Second)
+		normal.release()
+		time.Sleep(20 * time.Second)
+		bulk := askMany(l, notify.LaneBulk, 10-1)
+		require.Equal(t, 10-1-2, inside(bulk))
+		time.Sleep(20 * time.Second)
+		for _, c := range bulk {
+			c.release()
+		}
+	})
+}
+
 func TestFirstComeFirstServedWithinALane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(LimiterConfig{Concurrency: 1})

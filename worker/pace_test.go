@@ -226,6 +226,26 @@ func TestTheRateIsNeverCutBelowItsFloor(t *testing.T) {
 	require.Equal(t, 5.0, p.rate)
 }
 
+func TestWhatTheClimbBringsIsCountedAndWaitedFor(t *testing.T) {
+	p := newPace(1)
+	p.take(0)
+	p.throttled(0)
+	p.upTo(time.Second)
+	require.InDelta(t, (0.5+0.55)/2, p.tokens, 1e-9)
+
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterConfig{Rate: 0.1})
+		began := time.Now()
+		ask(l, notify.LaneNormal).release()
+		l.Throttled(began)
+		next := ask(l, notify.LaneNormal)
+		time.Sleep(20 * time.Second)
+		require.True(t, next.in())
+		require.InDelta(t, 12.5, next.at.Sub(began).Seconds(), 1, "it would be 20 s at the rate at which the wait began")
+		next.release()
+	})
+}
+
 func TestAThrottledBacklogGetsWhatIsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(LimiterConfig{Rate: 100})
