@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,12 +24,12 @@ type caller struct {
 	cancel  context.CancelFunc
 	release func()
 	err     error
-	ended   bool
-	at      time.Time // of leave or refusal
+	at      time.Time   // of leave or refusal
+	ended   atomic.Bool // the others are there to be read
 }
 
 // in reports whether leave has been given.
-func (c *caller) in() bool { return c.ended && c.err == nil }
+func (c *caller) in() bool { return c.ended.Load() && c.err == nil }
 
 // ask asks for leave and returns once the caller has it or waits. In a synctest bubble only.
 func ask(l *Limiter, lane notify.Lane) *caller {
@@ -37,10 +38,17 @@ func ask(l *Limiter, lane notify.Lane) *caller {
 	c.cancel = cancel
 	go func() {
 		c.release, c.err = l.Acquire(ctx, lane)
-		c.at, c.ended = time.Now(), true
+		c.at = time.Now()
+		c.ended.Store(true)
 	}()
 	synctest.Wait()
 	return c
+}
+
+// later lets time pass, and callers do what it brought them.
+func later(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func askMany(l *Limiter, lane notify.Lane, n int) []*caller {
@@ -255,8 +263,7 @@ func TestPlacesComeBackSlowlyAfterAnOutage(t *testing.T) {
 		bulk := askMany(l, notify.LaneBulk, 64)
 		for _, places := range []int{4, 8, 16, 32, 64} {
 			require.Equal(t, places-1, inside(bulk), "calls that do not end, yet the waiting go on")
-			time.Sleep(slowStep)
-			synctest.Wait()
+			later(slowStep)
 		}
 		for _, c := range bulk[:63] {
 			c.release()
@@ -276,7 +283,7 @@ func TestAPlaceThatIsNoLongerKeptGoesToWhoWaits(t *testing.T) {
 		began := time.Now()
 		bulk := askMany(l, notify.LaneBulk, 9)
 		require.Equal(t, 10-1-4, inside(bulk))
-		time.Sleep(40 * time.Second)
+		later(40 * time.Second)
 		require.Equal(t, 9, inside(bulk))
 		require.InDelta(t, 30.5, bulk[8].at.Sub(began).Seconds(), 0.5, "without any release")
 		require.Zero(t, l.wake)
@@ -290,12 +297,12 @@ func TestTheEndOfALongCallIsUseAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(LimiterConfig{Concurrency: 10})
 		normal := ask(l, notify.LaneNormal)
-		time.Sleep(50 * time.Second)
+		later(50 * time.Second)
 		normal.release()
-		time.Sleep(20 * time.Second)
+		later(20 * time.Second)
 		bulk := askMany(l, notify.LaneBulk, 10-1)
 		require.Equal(t, 10-1-2, inside(bulk))
-		time.Sleep(20 * time.Second)
+		later(20 * time.Second)
 		for _, c := range bulk {
 			c.release()
 		}
@@ -372,8 +379,7 @@ func TestLeaveThatComesTooLateGoesToTheNext(t *testing.T) {
 		q := l.places.queue(notify.LaneNormal)
 		late := l.ask(q)
 		require.NotNil(t, late)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		later(2 * time.Second)
 		<-late.ready
 		require.Equal(t, 2, l.InFlight())
 		next := ask(l, notify.LaneNormal)
@@ -447,7 +453,7 @@ func (c *crowd) end(n int) {
 func (c *crowd) admitted() int {
 	n := 0
 	for _, one := range c.all {
-		if one.ended && !errors.Is(one.err, ErrPaced) {
+		if one.ended.Load() && !errors.Is(one.err, ErrPaced) {
 			n++
 		}
 	}
@@ -458,12 +464,11 @@ func (c *crowd) admitted() int {
 func (c *crowd) drain() string {
 	for range 300 {
 		c.end(len(c.all))
-		time.Sleep(time.Second)
-		synctest.Wait()
+		later(time.Second)
 	}
 	for _, one := range c.all {
 		one.cancel()
-		if !one.ended {
+		if !one.ended.Load() {
 			return "somebody waits for ever"
 		}
 	}
