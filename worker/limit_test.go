@@ -33,7 +33,7 @@ func ask(l *Limiter, lane notify.Lane) *caller {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	go func() {
-		c.release, c.err = l.Acquire(ctx, lane)
+		c.release, c.err = l.Acquire(ctx, lane, time.Hour)
 		c.at = time.Now()
 		c.ended.Store(true)
 	}()
@@ -69,7 +69,7 @@ func TestANilLimiterLimitsNothing(t *testing.T) {
 	var l *Limiter
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	release, err := l.Acquire(ctx, notify.LaneBulk)
+	release, err := l.Acquire(ctx, notify.LaneBulk, time.Hour)
 	require.NoError(t, err)
 	release()
 	l.Throttled(time.Now())
@@ -83,14 +83,14 @@ func TestUnlimitedAdmitsEverybodyAndCounts(t *testing.T) {
 	l := NewLimiter(LimiterConfig{})
 	var all []func()
 	for i := range 1_000 {
-		release, err := l.Acquire(t.Context(), lanes[i%3])
+		release, err := l.Acquire(t.Context(), lanes[i%3], time.Hour)
 		require.NoError(t, err)
 		all = append(all, release)
 	}
 	require.Equal(t, 1_000, l.InFlight())
 	l.Recovered(time.Now())
 	l.SetShare("email", 0)
-	_, err := l.Acquire(t.Context(), notify.LaneBulk)
+	_, err := l.Acquire(t.Context(), notify.LaneBulk, time.Hour)
 	require.NoError(t, err, "there is nothing to start slowly with and no rate to have no part of")
 	for _, release := range all {
 		release()
@@ -221,7 +221,7 @@ func TestReleasingTwiceGivesOnePlace(t *testing.T) {
 	})
 
 	l := NewLimiter(LimiterConfig{})
-	release, err := l.Acquire(t.Context(), notify.LaneBulk)
+	release, err := l.Acquire(t.Context(), notify.LaneBulk, time.Hour)
 	require.NoError(t, err)
 	release()
 	release()
@@ -244,7 +244,7 @@ func TestWhoGivesUpLeavesHisPlaceInTheQueue(t *testing.T) {
 
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := l.Acquire(gone, notify.LaneNormal)
+		_, err := l.Acquire(gone, notify.LaneNormal, time.Hour)
 		require.ErrorIs(t, err, ErrPaced, "even with places free")
 		require.Zero(t, l.InFlight())
 	})
