@@ -80,9 +80,9 @@ type told struct {
 	suppressed map[string]bool // addresses
 }
 
-func (c *told) Paused(notify.Channel, notify.Lane) bool            { return c.paused }
-func (c *told) PausedGateway(name string) bool                     { return c.gateways[name] }
-func (c *told) Cancelled(id string) bool                           { return c.cancelled[id] }
+func (c *told) Paused(notify.Channel, notify.Lane) bool              { return c.paused }
+func (c *told) PausedGateway(name string) bool                       { return c.gateways[name] }
+func (c *told) Cancelled(id string) bool                             { return c.cancelled[id] }
 func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 
 func desk() dispatcher.Desk {
