@@ -12,7 +12,7 @@ func BenchmarkLimiter(b *testing.B) {
 		"unlimited": {}, "limited": {Concurrency: 64}, "paced": {Concurrency: 64, Rate: 1e12},
 	} {
 		once := func(b *testing.B, l *Limiter) {
-			release, err := l.Acquire(context.Background(), notify.LaneNormal, time.Hour)
+			release, err := l.Acquire(context.Background(), notify.LaneNormal, long)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -41,7 +41,7 @@ func BenchmarkLimiter(b *testing.B) {
 		b.SetParallelism(8)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				release, err := l.Acquire(context.Background(), notify.LaneNormal, time.Hour)
+				release, err := l.Acquire(context.Background(), notify.LaneNormal, long)
 				if err != nil {
 					b.Error(err)
 					return

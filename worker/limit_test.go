@@ -14,6 +14,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
+// long is more patience than a test has.
+const long = 1000 * time.Hour
+
 // caller is one who asked for leave.
 type caller struct {
 	lane    notify.Lane
@@ -33,7 +36,7 @@ func ask(l *Limiter, lane notify.Lane) *caller {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	go func() {
-		c.release, c.err = l.Acquire(ctx, lane, time.Hour)
+		c.release, c.err = l.Acquire(ctx, lane, long)
 		c.at = time.Now()
 		c.ended.Store(true)
 	}()
@@ -69,7 +72,7 @@ func TestANilLimiterLimitsNothing(t *testing.T) {
 	var l *Limiter
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	release, err := l.Acquire(ctx, notify.LaneBulk, time.Hour)
+	release, err := l.Acquire(ctx, notify.LaneBulk, long)
 	require.NoError(t, err)
 	release()
 	l.Throttled(time.Now())
@@ -83,14 +86,14 @@ func TestUnlimitedAdmitsEverybodyAndCounts(t *testing.T) {
 	l := NewLimiter(LimiterConfig{})
 	var all []func()
 	for i := range 1_000 {
-		release, err := l.Acquire(t.Context(), lanes[i%3], time.Hour)
+		release, err := l.Acquire(t.Context(), lanes[i%3], long)
 		require.NoError(t, err)
 		all = append(all, release)
 	}
 	require.Equal(t, 1_000, l.InFlight())
 	l.Recovered(time.Now())
 	l.SetShare("email", 0)
-	_, err := l.Acquire(t.Context(), notify.LaneBulk, time.Hour)
+	_, err := l.Acquire(t.Context(), notify.LaneBulk, long)
 	require.NoError(t, err, "there is nothing to start slowly with and no rate to have no part of")
 	for _, release := range all {
 		release()
@@ -221,7 +224,7 @@ func TestReleasingTwiceGivesOnePlace(t *testing.T) {
 	})
 
 	l := NewLimiter(LimiterConfig{})
-	release, err := l.Acquire(t.Context(), notify.LaneBulk, time.Hour)
+	release, err := l.Acquire(t.Context(), notify.LaneBulk, long)
 	require.NoError(t, err)
 	release()
 	release()
@@ -244,8 +247,21 @@ func TestWhoGivesUpLeavesHisPlaceInTheQueue(t *testing.T) {
 
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := l.Acquire(gone, notify.LaneNormal, time.Hour)
+		_, err := l.Acquire(gone, notify.LaneNormal, long)
 		require.ErrorIs(t, err, ErrPaced, "even with places free")
+		require.Zero(t, l.InFlight())
+	})
+}
+
+func TestWhoHasWaitedLongEnoughLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterConfig{Concurrency: 1})
+		first, began := ask(l, notify.LaneNormal), time.Now()
+		_, err := l.Acquire(t.Context(), notify.LaneNormal, patience)
+		require.ErrorIs(t, err, ErrPaced)
+		require.Equal(t, patience, time.Since(began))
+		require.Zero(t, l.places.waiting)
+		first.release()
 		require.Zero(t, l.InFlight())
 	})
 }

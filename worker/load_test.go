@@ -21,7 +21,7 @@ func flood(ctx context.Context, all *sync.WaitGroup, l *Limiter, lane notify.Lan
 	for range callers {
 		all.Go(func() {
 			for {
-				release, err := l.Acquire(ctx, lane, time.Hour)
+				release, err := l.Acquire(ctx, lane, long)
 				if err != nil {
 					return
 				}
@@ -68,7 +68,7 @@ func TestACampaignDoesNotDelayUrgent(t *testing.T) {
 				time.Sleep(time.Duration(chance.ExpFloat64() * float64(100*time.Millisecond)))
 				urgent.Go(func() {
 					asked := time.Now()
-					release, err := l.Acquire(ctx, notify.LaneUrgent, time.Hour)
+					release, err := l.Acquire(ctx, notify.LaneUrgent, long)
 					require.NoError(t, err)
 					time.Sleep(200 * time.Millisecond)
 					release()

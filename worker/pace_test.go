@@ -28,7 +28,7 @@ func (c *calls) from(ctx context.Context, all *sync.WaitGroup, l *Limiter, lane 
 	for range 10 {
 		all.Go(func() {
 			for {
-				release, err := l.Acquire(ctx, lane, time.Hour)
+				release, err := l.Acquire(ctx, lane, long)
 				if err != nil {
 					return
 				}
@@ -135,7 +135,7 @@ func TestWithoutAPartNobodyIsAdmittedAndNobodyHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		began := time.Now()
-		_, err := l.Acquire(ctx, notify.LaneUrgent, time.Hour)
+		_, err := l.Acquire(ctx, notify.LaneUrgent, long)
 		require.ErrorIs(t, err, ErrPaced)
 		require.Equal(t, time.Hour, time.Since(began))
 		require.False(t, waiting.in())
@@ -168,7 +168,7 @@ func TestTokensGoToUrgentFirstThenByWeight(t *testing.T) {
 				for range 100 {
 					time.Sleep(500 * time.Millisecond)
 					asked := time.Now()
-					release, err := l.Acquire(ctx, notify.LaneUrgent, time.Hour)
+					release, err := l.Acquire(ctx, notify.LaneUrgent, long)
 					require.NoError(t, err)
 					late = max(late, time.Since(asked))
 					release()

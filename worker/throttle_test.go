@@ -95,7 +95,7 @@ func TestWithoutARateAThrottleHalvesWhatWasMeasured(t *testing.T) {
 		began := time.Now()
 		offer := func(until time.Duration, gap time.Duration) { // jobs that come evenly and wait for nobody
 			for time.Since(began) < until {
-				release, err := l.Acquire(t.Context(), notify.LaneNormal, time.Hour)
+				release, err := l.Acquire(t.Context(), notify.LaneNormal, long)
 				require.NoError(t, err)
 				release()
 				time.Sleep(gap)
