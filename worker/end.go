@@ -149,7 +149,7 @@ func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
 	if !j.intent {
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.Claimed(), waitFor)
+	ctx, cancel := context.WithTimeout(context.Background(), waitFor) // also while the partition is being given up
 	defer cancel()
 	if err := a.Withdraw(ctx, stepHeaders(j)...); err != nil {
 		w.log.Debug("an intent stands", zap.String("id", j.id), zap.Error(err)) // whoever finds it asks a person
