@@ -50,7 +50,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
 		"client":  {newSend(), newOutbox()},
-		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
+		"operate": {newConfig(), newDLQ(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -14,6 +14,7 @@ const (
 	HeaderHome       = "ls-home"
 	HeaderAcceptedAt = "ls-accepted-at" // RFC 3339
 	HeaderNotBefore  = "ls-not-before"  // RFC 3339
+	HeaderExpiresAt  = "ls-expires-at"  // RFC 3339; a redrive's, and stronger than the value's expires_at
 
 	HeaderDeadReason      = "ls-dead-reason"
 	HeaderDeadCode        = "ls-dead-code"
