@@ -15,7 +15,9 @@ import (
 const clocksApart = time.Hour
 
 // letterSet holds letters by their places, a bit each, within the bounds that it was made for.
-type letterSet struct{ parts map[string]map[int32]*letterBits }
+type letterSet struct {
+	parts map[string]map[int32]*letterBits
+}
 
 type letterBits struct {
 	kafka.Bounds

@@ -74,7 +74,9 @@ func runMove(ctx context.Context, cfg *config.Config, from string, dry bool, out
 		defer end()
 		m.publish = target.publishAll
 	}
-	if err := m.run(ctx); err != nil {
+	if err := m.run(ctx); err != nil && m.jobs+m.waiting+m.letters == 0 {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("stopped: %s; %w; run it again, it goes on from there", m.summary(), err)
 	}
 	fmt.Fprintln(out, m.summary())
