@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 func newDLQ() *cobra.Command {
@@ -96,11 +98,19 @@ func (d *deadLetters) bounds(f *letterFilter) (map[string][]kafka.Bounds, error)
 		}
 		there[topic] = bounds
 	}
-	if len(there) == 0 {
-		return nil, fmt.Errorf("Kafka has no topic of dead letters, such as %s: they are made when a role starts; check kafka.prefix", //nolint:staticcheck // a name
+	if len(there) == 0 && !d.anywhere() {
+		return nil, fmt.Errorf("there is no topic of dead letters, such as %s: a role makes them when it starts; check kafka.prefix",
 			d.topics.DeadLetters(f.channels[0]))
 	}
 	return there, nil
+}
+
+// anywhere reports whether any channel has dead letters: a channel that is off has no topic for them.
+func (d *deadLetters) anywhere() bool {
+	return slices.ContainsFunc(d.topics.Channels(), func(ch notify.Channel) bool {
+		_, err := d.reader.Bounds(d.topics.DeadLetters(ch))
+		return err == nil
+	})
 }
 
 // redriven reads which of the letters within bounds were redriven.

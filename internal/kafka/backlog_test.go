@@ -115,7 +115,7 @@ func (f *field) resetTo(offset int64) {
 	defer m.Close()
 	p, err := m.ManagePartition(f.topic, 0)
 	require.NoError(f.t, err)
-	p.MarkOffset(offset, "")
+	p.ResetOffset(offset, "")
 	m.Commit()
 	p.AsyncClose()
 }
