@@ -76,7 +76,7 @@ func (w *letterFilter) readRecipient(given string) error {
 	}
 	w.recipients = map[notify.Channel]string{}
 	for _, ch := range w.channels {
-		if address, ok := validate.Recipient(ch, given); ok {
+		if address, ok := bare(ch, given); ok {
 			w.recipients[ch] = address
 		}
 	}
@@ -103,8 +103,18 @@ func (w *letterFilter) wants(l *dispatcher.Letter) bool {
 
 func (w *letterFilter) isFor(ch notify.Channel, recipient string) bool {
 	wanted, ok := w.recipients[ch]
-	address, valid := validate.Recipient(ch, recipient)
+	address, valid := bare(ch, recipient)
 	return ok && valid && address == wanted
+}
+
+// bare is a recipient in the spelling by which recipients are compared; ok is false for what cannot be one of the channel.
+// What is for push may be a token, a topic or a condition, and is compared as it is.
+func bare(ch notify.Channel, recipient string) (address string, ok bool) {
+	if ch == notify.ChannelPush {
+		return recipient, recipient != ""
+	}
+	address, faults := validate.Recipient(&notify.Notification{Channel: ch, Recipient: recipient})
+	return address, len(faults) == 0
 }
 
 func knownChannels(names []string) ([]notify.Channel, error) {

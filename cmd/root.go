@@ -46,11 +46,13 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	}
 	root.AddGroup(&cobra.Group{ID: "roles", Title: "Roles (they run until a signal comes):"})
 	root.AddGroup(&cobra.Group{ID: "client", Title: "Speaking to a running server:"})
+	root.AddGroup(&cobra.Group{ID: "bus", Title: "Operating what runs, over Kafka:"})
 	root.AddGroup(&cobra.Group{ID: "operate", Title: "Setting up:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
 		"client":  {newSend(), newOutbox()},
-		"operate": {newConfig(), newDLQ(), newGateways(), newKeys(), newTopics(), newVersion()},
+		"bus":     {newDLQ()},
+		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

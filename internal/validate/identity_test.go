@@ -32,21 +32,3 @@ func TestIdentity(t *testing.T) {
 	require.Equal(t, "428982cd-d4bd-872f-acf2-1c7f7ae75621", Identity(nil, with("ls-id", "nobody", "ls-idempotency", "key")))
 	require.Equal(t, "dc759dc7-92f6-8baf-a2c6-33ac2e558feb", Identity(nil, with("ls-idempotency", "")))
 }
-
-func TestRecipientsAreComparedInOneSpelling(t *testing.T) {
-	for given, want := range map[string]string{
-		"Ada <ada@Bücher.Example>": "ada@xn--bcher-kva.example", "ada@example.com": "ada@example.com", "ada": "", "": "",
-	} {
-		address, ok := Recipient(notify.ChannelEmail, given)
-		require.Equal(t, want, address, given)
-		require.Equal(t, want != "", ok, given)
-	}
-	_, ok := Recipient(notify.ChannelSMS, "0800 REVERSE")
-	require.False(t, ok)
-	address, ok := Recipient(notify.ChannelSMS, "+14155550100")
-	require.True(t, ok)
-	require.Equal(t, "+14155550100", address)
-	address, ok = Recipient(notify.ChannelPush, "'a' in topics")
-	require.True(t, ok)
-	require.Equal(t, "'a' in topics", address)
-}

@@ -26,17 +26,11 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 	c := &checker{}
 	c.options(n)
 	m := &notify.Message{Notification: *n}
-	switch n.Channel {
-	case notify.ChannelEmail:
-		m.Recipient, m.Address = c.mailbox("#/recipient", n.Recipient)
-	case notify.ChannelSMS:
-		m.Address = c.phone("#/recipient", n.Recipient)
-	case notify.ChannelPush:
-		m.Address = c.target(n)
-	default:
+	if !n.Channel.Known() {
 		c.channel(n.Channel)
 		return nil, c.faults
 	}
+	m.Recipient, m.Address = c.recipient(n)
 	if c.payload(m); m.Email != nil {
 		c.email(m.Email, r.DefaultFrom[n.Channel])
 	} else if m.SMS != nil {
@@ -48,6 +42,31 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 		return nil, c.faults
 	}
 	return m, nil
+}
+
+// Recipient checks only whom n is for: channel, recipient and tenant. It fills in what is absent of them, and gives the bare
+// address as messages have it, for what is compared with theirs.
+func Recipient(n *notify.Notification) (address string, faults notify.Faults) {
+	c := &checker{}
+	c.options(n)
+	if !n.Channel.Known() {
+		c.channel(n.Channel)
+		return "", c.faults
+	}
+	_, address = c.recipient(n)
+	return address, c.faults
+}
+
+// recipient checks the recipient by its channel, and gives it in one spelling and bare.
+func (c *checker) recipient(n *notify.Notification) (recipient, address string) {
+	switch n.Channel {
+	case notify.ChannelEmail:
+		return c.mailbox("#/recipient", n.Recipient)
+	case notify.ChannelSMS:
+		return n.Recipient, c.phone("#/recipient", n.Recipient)
+	default:
+		return n.Recipient, c.target(n)
+	}
 }
 
 // Expiry is the fault of a notification that ends before it begins; nil for any other. Workers have a state for it.
