@@ -60,13 +60,9 @@ func (g *graveyard) listed(args ...string) (ids []string) {
 
 // runs are the jobs of a notification on the topic, by their run.
 func (g *graveyard) runs(id string) (runs []string) {
-	for _, r := range kafkatest.All(g.t, g.brokers, g.prefix+"email_topic") {
-		hs := map[string]string{}
-		for _, h := range r.Headers {
-			hs[string(h.Key)] = string(h.Value)
-		}
-		if hs["ls-id"] == id && hs["ls-run"] != "" {
-			runs = append(runs, hs["ls-run"]+"/"+hs["ls-step"])
+	for _, r := range g.all("email_topic") {
+		if h := headersOf(r); h["ls-id"] == id && h["ls-run"] != "" {
+			runs = append(runs, h["ls-run"]+"/"+h["ls-step"])
 		}
 	}
 	return runs
@@ -248,7 +244,7 @@ func TestRedrivingWhoseEventIsLostIsTheSameRun(t *testing.T) {
 		require.Empty(t, g.listed())
 		require.Equal(t, []string{"1/0", "1/0"}, g.runs(id))
 		at := map[int32]bool{}
-		for _, r := range kafkatest.All(t, b.brokers, job.Topic) {
+		for _, r := range g.all("email_topic") {
 			at[r.Partition] = true
 		}
 		require.Len(t, at, 1, "where a worker sees both")

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/config"
@@ -78,15 +77,11 @@ func (h *house) move(more ...string) (code int, out, said string) {
 }
 
 // moved reads what has come to a topic of the new Kafka: its headers by id.
-func (h *house) moved(topic string) (headers map[string]map[string]string, records []*sarama.ConsumerMessage) {
+func (h *house) moved(topic string) (headers map[string]map[string]string, records []*kafka.Record) {
 	headers = map[string]map[string]string{}
-	records = kafkatest.All(h.t, h.brokers, h.prefix+topic)
+	records = h.all(topic)
 	for _, r := range records {
-		hs := map[string]string{}
-		for _, header := range r.Headers {
-			hs[string(header.Key)] = string(header.Value)
-		}
-		headers[hs["ls-id"]] = hs
+		headers[headersOf(r)["ls-id"]] = headersOf(r)
 	}
 	return headers, records
 }
