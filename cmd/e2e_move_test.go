@@ -93,8 +93,11 @@ func TestWhatAnEmbeddedBrokerHoldsMovesToAnotherKafka(t *testing.T) {
 		h.live(3)
 		waitsUntil := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 		h.old.publish(kafka.Message{Topic: h.prefix + "email_topic.delay.20m", Partition: 1, Key: []byte("w"), Value: plainMail("waits"), Headers: []kafka.Header{
-			{Key: "ls-id", Value: []byte(directID)}, {Key: "ls-not-before", Value: []byte(waitsUntil)}, {Key: "ls-home", Value: []byte("1")},
-			{Key: "ls-step", Value: []byte("3")}, {Key: "ls-accepted-at", Value: []byte("2026-01-01T00:00:00Z")},
+			{Key: "ls-id", Value: []byte(directID)},
+			{Key: "ls-not-before", Value: []byte(waitsUntil)},
+			{Key: "ls-home", Value: []byte("1")},
+			{Key: "ls-step", Value: []byte("3")},
+			{Key: "ls-accepted-at", Value: []byte("2026-01-01T00:00:00Z")},
 		}})
 		h.old.publish(kafka.Message{Topic: h.prefix + "email_topic.urgent", Partition: kafka.Hashed, Key: []byte("u"), Value: plainMail("urgent")})
 
