@@ -109,11 +109,11 @@ func (m *move) shelf(ctx context.Context, s shelf) error {
 		}
 	}
 	for _, b := range bounds {
-		backlog, err := m.source.Backlog(ctx, s.group, s.topic, b, s.ledger)
+		rest, err := m.source.Remainder(ctx, s.group, s.topic, b, s.ledger)
 		if err != nil {
 			return err
 		}
-		if err := m.part(ctx, s, b, backlog); err != nil {
+		if err := m.part(ctx, s, b, rest); err != nil {
 			return err
 		}
 	}
@@ -121,11 +121,11 @@ func (m *move) shelf(ctx context.Context, s shelf) error {
 }
 
 // part moves what is left of one partition, batch by batch, and commits each once it is acknowledged.
-func (m *move) part(ctx context.Context, s shelf, b kafka.Bounds, backlog *kafka.Backlog) error {
-	p := &movedPart{move: m, shelf: s, backlog: backlog}
+func (m *move) part(ctx context.Context, s shelf, b kafka.Bounds, rest *kafka.Remainder) error {
+	p := &movedPart{move: m, shelf: s, rest: rest}
 	err := m.source.Scan(ctx, s.topic, []kafka.Bounds{b}, func(r *kafka.Record) error {
 		r.Cluster = m.cluster
-		if !backlog.Left(r, func() string { return m.desk.Identify(r) }) {
+		if !rest.Left(r, func() string { return m.desk.Identify(r) }) {
 			return nil
 		}
 		return p.add(ctx, r)

@@ -12,7 +12,7 @@ import (
 type movedPart struct {
 	*move
 	shelf
-	backlog  *kafka.Backlog
+	rest  *kafka.Remainder
 	messages []kafka.Message
 	offsets  []int64 // of the messages, and of the letters among them that stay
 	bytes    int
@@ -62,7 +62,7 @@ func (p *movedPart) deliver(ctx context.Context) error {
 		}
 	}
 	for _, offset := range p.offsets {
-		p.backlog.Done(offset)
+		p.rest.Done(offset)
 	}
-	return p.backlog.Commit()
+	return p.rest.Commit()
 }

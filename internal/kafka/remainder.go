@@ -8,10 +8,10 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// Backlog is what a group has left to do of one partition, as its next member would find it: its last commit, and what
-// the ledger adds. It is for whoever does the group's work in its stead, while it has no members; [Backlog.Commit] then
+// Remainder is what a group has left to do of one partition, as its next member would find it: its last commit, and what
+// the ledger adds. It is for whoever does the group's work in its stead, while it has no members; [Remainder.Commit] then
 // says so for good. One goroutine at a time uses it.
-type Backlog struct {
+type Remainder struct {
 	at        topicPartition
 	offsets   func() (*offsets, error)
 	progress  progress
@@ -19,10 +19,10 @@ type Backlog struct {
 	count     int32 // of the ledger's partitions
 }
 
-// Backlog reads the group's last commit of the partition that bounds bounds and, where ledger names a topic, the outcomes
+// Remainder reads the group's last commit of the partition that bounds bounds and, where ledger names a topic, the outcomes
 // on it. A group that has never committed has everything left but what the ledger says is done.
-func (r *Reader) Backlog(ctx context.Context, group, topic string, bounds Bounds, ledger string) (*Backlog, error) {
-	b := &Backlog{
+func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Bounds, ledger string) (*Remainder, error) {
+	b := &Remainder{
 		at: topicPartition{topic, bounds.Partition}, count: 1,
 		offsets: func() (*offsets, error) { return r.offsets(group) },
 	}
@@ -57,15 +57,15 @@ func (r *Reader) Backlog(ctx context.Context, group, topic string, bounds Bounds
 
 // Left reports whether the record, the next of its partition, is still to be done. identify is what the group's handler
 // says of it, and is asked only where the ledger speaks of its offset.
-func (b *Backlog) Left(r *Record, identify func() string) bool {
+func (b *Remainder) Left(r *Record, identify func() string) bool {
 	return b.progress.arrive(r.Offset, identify) != skip
 }
 
 // Done takes note that the record at that offset has been done.
-func (b *Backlog) Done(offset int64) { b.progress.finish(offset) }
+func (b *Remainder) Done(offset int64) { b.progress.finish(offset) }
 
 // Commit commits what is done in the group's name. It is refused while the group has members.
-func (b *Backlog) Commit() error {
+func (b *Remainder) Commit() error {
 	o, err := b.offsets()
 	if err != nil {
 		return err

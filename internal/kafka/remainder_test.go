@@ -11,12 +11,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
 
-// backlog opens the one partition of the field's topic as the group's next member would.
-func (f *field) backlog(r *kafka.Reader) (*kafka.Backlog, []kafka.Bounds) {
+// remainder opens the one partition of the field's topic as the group's next member would.
+func (f *field) remainder(r *kafka.Reader) (*kafka.Remainder, []kafka.Bounds) {
 	f.t.Helper()
 	bounds, err := r.Bounds(f.topic)
 	require.NoError(f.t, err)
-	b, err := r.Backlog(context.Background(), f.group, f.topic, bounds[0], f.ledger)
+	b, err := r.Remainder(context.Background(), f.group, f.topic, bounds[0], f.ledger)
 	require.NoError(f.t, err)
 	return b, bounds
 }
@@ -24,7 +24,7 @@ func (f *field) backlog(r *kafka.Reader) (*kafka.Backlog, []kafka.Bounds) {
 // left lists what the group has still to do; one of them does, at most, is done.
 func (f *field) left(r *kafka.Reader, do int) (values []string) {
 	f.t.Helper()
-	b, bounds := f.backlog(r)
+	b, bounds := f.remainder(r)
 	require.NoError(f.t, r.Scan(f.t.Context(), f.topic, bounds, func(rec *kafka.Record) error {
 		if b.Left(rec, func() string { return string(rec.Value) }) {
 			if values = append(values, string(rec.Value)); len(values) <= do {
@@ -37,7 +37,7 @@ func (f *field) left(r *kafka.Reader, do int) (values []string) {
 	return values
 }
 
-func TestABacklogIsWhatIsDoneInTheGroupsStead(t *testing.T) {
+func TestARemainderIsWhatIsDoneInTheGroupsStead(t *testing.T) {
 	f := newField(t, 1, 0)
 	f.fill(4, 4) // k0/1 k1/1 k2/1 k3/1
 	r, err := kafka.NewReader(kafka.Config{Brokers: f.brokers})
@@ -61,14 +61,14 @@ func TestABacklogIsWhatIsDoneInTheGroupsStead(t *testing.T) {
 	f.fill(1, 4)
 	eventually(t, func() bool { return len(h.called()) == 2 }, "the rest, and what is new")
 	require.ElementsMatch(t, []string{"k3/1", "k0/2"}, h.called())
-	b, _ := f.backlog(r)
+	b, _ := f.remainder(r)
 	require.Error(t, b.Commit(), "the group has members")
 	stop()
 	require.Empty(t, f.left(r, 0))
 }
 
 // An operator who has set a group's offset wants those jobs to run, whatever the ledger says of them.
-func TestABacklogHonoursAnOperatorsReset(t *testing.T) {
+func TestARemainderHonoursAnOperatorsReset(t *testing.T) {
 	f := newField(t, 1, 0)
 	f.fill(3, 3)
 	for offset, value := range []string{"k0/1", "k1/1", "k2/1"} {
