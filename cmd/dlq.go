@@ -34,6 +34,7 @@ type deadLetters struct {
 	desk       dispatcher.Desk
 	cluster    string
 	recipients string // how they are shown: log.recipients
+	lifetimes  map[notify.Lane]time.Duration
 	said       io.Writer
 }
 
@@ -43,7 +44,10 @@ func openDeadLetters(ctx context.Context, cfg *config.Config, said io.Writer) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &deadLetters{openedBus: bus, desk: dispatcher.Desk{Topics: bus.topics}, recipients: cfg.Log.Recipients, said: said}
+	d := &deadLetters{
+		openedBus: bus, desk: dispatcher.Desk{Topics: bus.topics}, recipients: cfg.Log.Recipients, said: said,
+		lifetimes: map[notify.Lane]time.Duration{notify.LaneNormal: cfg.ExpiresAfter.Normal},
+	}
 	if d.cluster, err = bus.reader.ClusterID(); err != nil {
 		end()
 		return nil, nil, err

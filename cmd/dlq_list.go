@@ -87,7 +87,7 @@ func (d *deadLetters) describe(l *dispatcher.Letter) letterJSON {
 		Reason: l.Reason, Code: l.Code, Gateway: l.Gateway, DiedAt: l.Died.UTC(), Recipient: d.recipient(l), Bytes: len(l.Value),
 		Letter: notify.Origin{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset}, Origin: l.Origin,
 	}
-	if at, ok := l.Expires(); ok {
+	if at, ok := l.Expires(d.lifetimes); ok {
 		at = at.UTC()
 		j.ExpiresAt = &at
 	}

@@ -127,7 +127,7 @@ func (r *redrive) letter(ctx context.Context, l *dispatcher.Letter, redriven boo
 			return err
 		}
 	}
-	if at, ok := l.Expires(); ok && r.expires.IsZero() && !r.now.Before(at) {
+	if at, ok := l.Expires(r.lifetimes); ok && r.expires.IsZero() && !r.now.Before(at) {
 		r.expired++
 		return nil
 	}

@@ -112,7 +112,7 @@ func (d *deadLetters) printWhole(w io.Writer, l *dispatcher.Letter, redriven boo
 	line := func(name, text string) { fmt.Fprintf(&b, "  %-9s %s\n", name, text) }
 	line("why", why(l))
 	line("ended", fmt.Sprintf("%s, %s, attempts %d", l.State(), readable(l.Died), l.Attempt))
-	if at, ok := l.Expires(); ok {
+	if at, ok := l.Expires(d.lifetimes); ok {
 		line("expires", readable(at))
 	}
 	line("is at", fmt.Sprintf("%s, partition %d, offset %d", l.Topic, l.Partition, l.Offset))

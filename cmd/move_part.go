@@ -12,7 +12,7 @@ import (
 type movedPart struct {
 	*move
 	shelf
-	rest  *kafka.Remainder
+	rest     *kafka.Remainder
 	messages []kafka.Message
 	offsets  []int64 // of the messages, and of the letters among them that stay
 	bytes    int

@@ -21,8 +21,8 @@ func newTopicsMove() *cobra.Command {
 		Short: "Move what an embedded broker still holds to another Kafka",
 		Long: `Publishes what is unfinished, waiting or dead in the log of an embedded broker to kafka.brokers: for a host that had its own
 broker and is given a Kafka. DIR is a data_dir, or its folder kafka; no process may be using it. What has been published is
-noted in the log, so that a second run moves only what the first one did not. What waits begins its step of waiting anew: it
-may be sent later than it was to be, never earlier. Names of topics (kafka.prefix, channels.*.topic) have to be what they were.`,
+noted in the log, so that a second run moves only what the first one did not. What waits is
+never sent earlier than it was to be, and may be later where much waits with it. Names of topics (kafka.prefix, channels.*.topic) have to be what they were.`,
 		Example: `  laudspeaker topics move --from ./data --brokers kafka-1:9092 --dry-run
   laudspeaker topics move --from ./data --config configs/production.yaml`,
 		Args: cobra.NoArgs,

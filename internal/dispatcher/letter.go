@@ -79,16 +79,24 @@ func (l *Letter) Whole(at *kafka.Record) (whole *kafka.Record, ok bool) {
 	return &r, true
 }
 
-// Expires is when the job ends undelivered, the header of an earlier redrive before the value; ok is false when neither
-// says.
-func (l *Letter) Expires() (at time.Time, ok bool) {
+// Expires is when the job ends undelivered: what an earlier redrive says, else the value, else the lane's lifetime from
+// when it was accepted, or from when it was to be sent. ok is false when nothing says so: then it lives anew from its redrive.
+func (l *Letter) Expires(lifetimes map[notify.Lane]time.Duration) (at time.Time, ok bool) {
 	if at, ok := moment(l.Record, notify.HeaderExpiresAt); ok {
 		return at, true
 	}
-	if l.Notification != nil && l.Notification.ExpiresAt != nil {
-		return *l.Notification.ExpiresAt, true
+	n := l.Notification
+	if n != nil && n.ExpiresAt != nil {
+		return *n.ExpiresAt, true
 	}
-	return time.Time{}, false
+	from, ok := moment(l.Record, notify.HeaderAcceptedAt)
+	if !ok || lifetimes[l.Lane] == 0 {
+		return time.Time{}, false
+	}
+	if n != nil && n.SendAt != nil && n.SendAt.After(from) {
+		from = *n.SendAt
+	}
+	return from.Add(lifetimes[l.Lane]), true
 }
 
 // State is what the job ended in. Of one whose reason gave way to too_large nothing more is known than that it is dead.

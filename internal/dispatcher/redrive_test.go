@@ -18,7 +18,7 @@ var redrivenAt = time.Date(2030, 1, 3, 0, 0, 0, 0, time.UTC)
 func buried(reason string, job *kafka.Record) *kafka.Record {
 	e := event()
 	e.State, e.Code, e.Gateway, e.Lane = notify.StateDead, "451 4.3.0", "mail", notify.LaneBulk
-	m := Desk{topics()}.Bury(job, e, reason).Follow[0]
+	m := Desk{Topics: topics()}.Bury(job, e, reason).Follow[0]
 	return &kafka.Record{Topic: m.Topic, Partition: 2, Offset: 17, Timestamp: e.At, Key: m.Key, Value: m.Value, Headers: m.Headers}
 }
 
@@ -29,7 +29,7 @@ func TestRedrive(t *testing.T) {
 	)
 	job.Value = []byte(`{"tenant":"shop","reference":"order 7","recipient":"ada@example.com","expires_at":"2030-01-01T00:00:00Z","odd":1}`)
 	letter := buried(notify.ReasonAttemptsUsedUp, job)
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	again, event, err := d.Redrive(letter, redrivenAt, time.Time{})
 	require.NoError(t, err)
 
@@ -74,7 +74,7 @@ func eventID(t *testing.T, m kafka.Message) string {
 
 // Somebody else may have written a letter, or it has moved here: what it lacks follows from what it is.
 func TestRedriveOfABareLetter(t *testing.T) {
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	bare := &kafka.Record{Cluster: "c", Topic: "acme.push_topic.dlq", Partition: 1, Offset: 4, Value: []byte("{"), Headers: []kafka.Header{
 		header("ls-lane", "express"), header("ls-run", "many"), header("ls-dead-at", "never"),
 	}}
@@ -100,7 +100,7 @@ func TestRedriveOfABareLetter(t *testing.T) {
 }
 
 func TestALetterWithoutItsValueTakesThatOfItsOrigin(t *testing.T) {
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	job := record(header("ls-id", id))
 	job.Value = []byte(`{"recipient":"ada@example.com","expires_at":"2030-01-01T00:00:00Z"}`)
 	letter := buried(notify.ReasonInvalid, job)
@@ -125,7 +125,7 @@ func TestALetterWithoutItsValueTakesThatOfItsOrigin(t *testing.T) {
 }
 
 func TestLetter(t *testing.T) {
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	read := func(reason, value string) *Letter {
 		r := record()
 		r.Value = []byte(value)
@@ -137,11 +137,24 @@ func TestLetter(t *testing.T) {
 	require.Equal(t, []any{id, notify.ChannelEmail, notify.LaneBulk, 1, 2, 3, "451 4.3.0", "mail", notify.StateDead, true},
 		[]any{l.ID, l.Channel, l.Lane, l.Run, l.Step, l.Attempt, l.Code, l.Gateway, l.State(), l.Legible})
 	require.Equal(t, event().At, l.Died)
-	_, ok := l.Expires()
-	require.False(t, ok)
-	at, ok := read("x", `{"expires_at":"2030-01-01T00:00:00Z"}`).Expires()
-	require.True(t, ok)
-	require.Equal(t, "2030-01-01T00:00:00Z", stamp(at))
+	day := map[notify.Lane]time.Duration{notify.LaneBulk: 24 * time.Hour}
+	_, ok := l.Expires(day)
+	require.False(t, ok, "it lives anew")
+	for value, want := range map[string]string{
+		`{}`: "2030-01-03T00:00:00Z", `{"send_at":"2030-01-05T00:00:00Z"}`: "2030-01-06T00:00:00Z", `{"send_at":"2020-01-05T00:00:00Z"}`: "2030-01-03T00:00:00Z",
+		`{"expires_at":"2030-01-01T00:00:00Z","send_at":"2030-01-05T00:00:00Z"}`: "2030-01-01T00:00:00Z",
+	} {
+		r := record(header("ls-accepted-at", "2030-01-02T00:00:00Z"))
+		r.Value = []byte(value)
+		l, err := d.Letter(buried("x", r))
+		require.NoError(t, err)
+		at, ok := l.Expires(day)
+		require.True(t, ok, value)
+		require.Equal(t, want, stamp(at), value)
+		l.Headers = append(l.Headers, header("ls-expires-at", "2040-01-01T00:00:00Z"))
+		at, _ = l.Expires(day)
+		require.Equal(t, "2040-01-01T00:00:00Z", stamp(at), "a redrive's is stronger")
+	}
 	require.Equal(t, notify.StateHeld, read("ambiguous", "{}").State())
 	require.Equal(t, notify.StateDead, read("order", "{}").State())
 	require.Equal(t, notify.StateRejected, read("550 go away", "{}").State())
@@ -153,7 +166,7 @@ func TestLetter(t *testing.T) {
 }
 
 func TestMove(t *testing.T) {
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	r := record(header("traceparent", "00-1"), header("ls-home", "7"), header("ls-run", "1"), header("ls-not-before", "2030-01-01T00:00:00Z"), header("x", "1"), header("x", "2"))
 	r.Cluster, r.Timestamp = "old", time.UnixMilli(1_700_000_000_123)
 	m := d.Move(r, "acme.email_topic")
