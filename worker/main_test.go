@@ -95,6 +95,11 @@ func outlet(name string, s gateway.Sender) *Outlet {
 	return &Outlet{Name: name, Sender: s, Breaker: gateway.NewBreaker(gateway.BreakerConfig{})}
 }
 
+// patientBreaker stays closed for as long as a gateway does not refuse us.
+func patientBreaker() *gateway.Breaker {
+	return gateway.NewBreaker(gateway.BreakerConfig{Failures: 1 << 20})
+}
+
 // worker gives an e-mail worker on gateway "mail"; change may be nil.
 func worker(s gateway.Sender, change func(*Config)) *Worker {
 	c := Config{

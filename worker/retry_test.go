@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -74,7 +73,7 @@ func TestBudgets(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began, s := time.Now(), says(transient)
 				w := worker(s, func(cfg *Config) { cfg.Lane, cfg.ExpiresAfter = c.lane, c.expires })
-				w.cfg.Route.Outlets[0].Breaker = gateway.NewBreaker(gateway.BreakerConfig{Failures: 1 << 20})
+				w.cfg.Route.Outlets[0].Breaker = patientBreaker()
 				all, _ := live(t, w, record(mail))
 				e := all[len(all)-1]
 				require.LessOrEqual(t, time.Since(began), c.longest)
