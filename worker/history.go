@@ -66,8 +66,9 @@ func (s stage) after(was stage) bool {
 
 // opened is a record that a worker has in hand.
 type opened struct {
-	offset  int64
-	running bool // its handler is; otherwise it waits in place
+	offset    int64
+	run, step int
+	running   bool // its handler is; otherwise it waits in place
 }
 
 // arrivedAs is what a record is to those who have seen others of its id.
@@ -114,13 +115,17 @@ func (h *history) enter(at partition, offset int64, j *job) arrivedAs {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(at)
-	if s, known := p.last[id]; known && s.covers(j.run, j.step) {
+	s, known := p.last[id]
+	if known && s.covers(j.run, j.step) {
 		return duplicate
 	}
 	if o := p.open[id]; o != nil && o.offset != offset {
-		return twin
+		// One that waits although its step is over has outlived its claim, and another owner has ended it: it is not called again.
+		if o.running || !known || !s.covers(o.run, o.step) {
+			return twin
+		}
 	}
-	p.open[id] = &opened{offset, true}
+	p.open[id] = &opened{offset, j.run, j.step, true}
 	return fresh
 }
 

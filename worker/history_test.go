@@ -96,6 +96,20 @@ func TestATakeOverForgetsWhatWaited(t *testing.T) {
 	}
 }
 
+// An attempt may outlive its claim while another owner ends the job: then it waits for a call that never comes, and nobody
+// waits for it.
+func TestWhatAnotherOwnerHasEndedKeepsNobodyWaiting(t *testing.T) {
+	h := newHistory()
+	late, redriven := jobOf(1, 0, 2), jobOf(1, 1, 0)
+	require.Equal(t, fresh, h.enter(place, 1, late))
+	h.learn(place, late.id, stage{0, 2, true})
+	h.tookOver(place, false)
+	require.Equal(t, twin, h.enter(place, 9, redriven), "it is still at it")
+	h.rest(place, late)
+	require.Equal(t, fresh, h.enter(place, 9, redriven))
+	require.Equal(t, twin, h.enter(place, 10, redriven))
+}
+
 func TestTheLedgerFillsTheHistory(t *testing.T) {
 	w := worker(nil, nil)
 	r := record(mail)
