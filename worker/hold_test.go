@@ -112,17 +112,16 @@ func TestWithoutItsIntentNothingIsSent(t *testing.T) {
 	}
 }
 
-// The lease may run out while the intent is being recorded: it is looked at once more.
-func TestTheLeaseIsCheckedAfterTheIntent(t *testing.T) {
-	s, recorded := says(nil), false
+// The lease may run out while the intent is being recorded: then nothing is sent, and the next owner must not think so.
+func TestAnIntentThatComesTooLateIsTakenBack(t *testing.T) {
+	s, d := says(nil), &notes{}
 	a := attempt(record(held))
-	a.Played = &kafka.Played{
-		MayStart: func() bool { return !recorded },
-		Record:   func(string, []kafka.Header) error { recorded = true; return nil },
-	}
+	a.Played = d.played()
+	a.Played.MayStart = func() bool { return len(d.lines) == 0 }
 	res := worker(s, nil).Handle(t.Context(), a)
 	require.False(t, res.Again.IsZero())
 	require.Empty(t, s.got)
+	require.Equal(t, []string{"intent", "progress"}, d.lines)
 }
 
 func TestNobodyElseNeedsAnIntent(t *testing.T) {
@@ -133,21 +132,24 @@ func TestNobodyElseNeedsAnIntent(t *testing.T) {
 	require.Equal(t, []string{"call"}, d.lines)
 }
 
-// TestInDoubt: an earlier owner meant to send it. Its time is waited for, then its outcome counts, if it left one.
+// TestInDoubt: an earlier owner meant to send it. Its time is waited for, then what the ledger says by then counts.
 func TestInDoubt(t *testing.T) {
+	const unknown, concluded, withdrawn = kafka.FateUnknown, kafka.FateConcluded, kafka.FateWithdrawn
+	away := errors.New("away")
 	for _, c := range []struct {
-		name      string
-		value     string
-		concluded []any // what the ledger says, call by call: true, false or an error
-		state     notify.State
-		calls     int
-		took      time.Duration
+		name  string
+		value string
+		fates []any // what the ledger says, question by question
+		state notify.State
+		calls int
+		took  time.Duration
 	}{
-		{"nobody knows", held, []any{false}, notify.StateHeld, 0, 11 * time.Second},
-		{"it has ended", held, []any{true}, "", 0, 11 * time.Second},
-		{"the ledger is away", held, []any{errors.New("away"), errors.New("away"), true}, "", 0, 13 * time.Second},
+		{"nobody knows", held, []any{unknown}, notify.StateHeld, 0, 11 * time.Second},
+		{"it has ended", held, []any{concluded}, "", 0, 11 * time.Second},
+		{"it was taken back", held, []any{withdrawn}, notify.StateSent, 1, 11 * time.Second},
+		{"the ledger is away", held, []any{away, away, concluded}, "", 0, 13 * time.Second},
 		{"it may be sent twice", mail, nil, notify.StateSent, 1, 0},
-		{"it has expired meanwhile", with(`"on_ambiguous":"hold","expires_at":"2000-01-01T00:00:01Z"`), []any{false}, notify.StateHeld, 0, 11 * time.Second},
+		{"it has expired meanwhile", with(`"on_ambiguous":"hold","expires_at":"2000-01-01T00:00:01Z"`), []any{unknown}, notify.StateHeld, 0, 11 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -155,26 +157,24 @@ func TestInDoubt(t *testing.T) {
 				a := attempt(record(c.value))
 				a.Played = &kafka.Played{
 					InDoubt: func() (time.Time, bool) { return began.Add(11 * time.Second), true },
-					Concluded: func() (bool, error) {
-						said := c.concluded[asked]
+					Fate: func() (kafka.Fate, error) {
+						said := c.fates[asked]
 						asked++
 						if err, failed := said.(error); failed {
-							return false, err
+							return unknown, err
 						}
-						return said.(bool), nil
+						return said.(kafka.Fate), nil
 					},
 				}
-				w := worker(s, nil)
-				res := until(w, a)
+				res := until(worker(s, nil), a)
 				require.Equal(t, c.took, time.Since(began))
-				require.Equal(t, len(c.concluded), asked)
+				require.Equal(t, len(c.fates), asked)
 				require.Len(t, s.got, c.calls)
 				if c.state == "" {
 					require.Equal(t, kafka.Result{}, res, "done, and no event more")
 					return
 				}
-				e := eventOf(t, res)
-				require.Equal(t, c.state, e.State)
+				require.Equal(t, c.state, eventOf(t, res).State)
 				if c.state == notify.StateHeld {
 					require.Equal(t, notify.ReasonAmbiguous, deadReason(res))
 				}
@@ -201,9 +201,9 @@ func TestOurOwnIntentIsNoDoubt(t *testing.T) {
 		doubt := false
 		a := attempt(record(held))
 		a.Played = &kafka.Played{
-			Record:    func(string, []kafka.Header) error { doubt = true; return nil },
-			InDoubt:   func() (time.Time, bool) { return time.Time{}, doubt },
-			Concluded: func() (bool, error) { return false, nil },
+			Record:  func(string, []kafka.Header) error { doubt = true; return nil },
+			InDoubt: func() (time.Time, bool) { return time.Time{}, doubt },
+			Fate:    func() (kafka.Fate, error) { return kafka.FateUnknown, nil },
 		}
 		e, _ := finish(t, worker(says(unavailable, nil), nil), a)
 		require.Equal(t, notify.StateSent, e.State)
