@@ -68,7 +68,7 @@ func (s stage) after(was stage) bool {
 type opened struct {
 	offset    int64
 	run, step int
-	running   bool // its handler is; otherwise it waits in place
+	running   bool // its handler is, or what it left behind is on its way; otherwise it waits in place
 }
 
 // arrivedAs is what a record is to those who have seen others of its id.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
 
 var place = partition{"email_topic", 3}
@@ -257,4 +259,16 @@ func BenchmarkHistory(b *testing.B) {
 		}
 		h.leave(place, j, true)
 	}
+}
+
+// A copy is dropped only once what the first left behind is acknowledged: until then nothing else would bring the job back.
+func TestACopyWaitsForTheAcknowledgement(t *testing.T) {
+	s := says(nil)
+	w, copied := worker(s, nil), record(mail)
+	copied.Offset++
+	res := w.Handle(t.Context(), attempt(record(mail)))
+	require.False(t, w.Handle(t.Context(), attempt(copied)).Again.IsZero())
+	res.Ended()
+	require.Equal(t, kafka.Result{}, w.Handle(t.Context(), attempt(copied)))
+	require.Len(t, s.got, 1)
 }
