@@ -56,6 +56,8 @@ func (r *Runner) run(f *flight, it *item) {
 			r.log.Warn("an attempt ends with its outcome unpublished", zap.Stringer("claim", f.topicPartition),
 				zap.Int64("offset", f.offset), zap.Error(err))
 			res = Result{Again: time.Now()} // life is over: not done, whatever comes next
+		} else if res.Ended != nil {
+			res.Ended()
 		}
 	}
 	r.land(f, res)

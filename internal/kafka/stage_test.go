@@ -106,7 +106,7 @@ func (st *stage) Handle(_ context.Context, a *Attempt) Result {
 	st.mu.Lock()
 	key := string(a.Key)
 	for _, other := range st.calls {
-		if key != "" && string(other.a.Key) == key && other.a.Offset <= a.Offset { // a later one: a is a repetition
+		if key != "" && !st.cfg.Unordered && string(other.a.Key) == key && other.a.Offset <= a.Offset { // a later one: a is a repetition
 			st.trouble = append(st.trouble, fmt.Sprintf("%d began while %d of the same key was running", a.Offset, other.a.Offset))
 		}
 	}
