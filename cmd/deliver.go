@@ -94,7 +94,7 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 	w := worker.New(worker.Config{
 		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
-		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: d.lifetimes()[lane], Suppress: d.suppress(settings),
+		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
 		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{

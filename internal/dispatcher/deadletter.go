@@ -60,7 +60,8 @@ func keep(ours, brought []kafka.Header) []kafka.Header {
 // producers reports whether key is a header that came with the job and stays in force for the next run.
 func producers(key string) bool {
 	switch key {
-	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore:
+	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore,
+		notify.HeaderExpiresAt:
 		return true
 	default:
 		return false
