@@ -61,6 +61,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 		part{"runners", func(ctx context.Context) error { return together(ctx, runners...) }},
 		part{"publisher", d.publisher.Run},
 		part{"ledger", d.ledger.Run},
+		part{"upkeep", d.upkeep},
 		part{"control", d.told.Run},
 	)
 }
@@ -170,6 +171,25 @@ func (d *delivery) heed(ctx context.Context, channel notify.Channel, lane notify
 		case <-ctx.Done():
 			return
 		case <-changed:
+		}
+	}
+}
+
+// upkeep takes cancellations that have run out off the control topic. Every process does so: once is enough, and more is
+// harmless.
+func (d *delivery) upkeep(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, r := range d.control.Expired(time.Now()) {
+			if _, _, err := d.publisher.Publish(ctx, onControl(d.topics.Control(), r)); err != nil {
+				break // at the next turn
+			}
 		}
 	}
 }

@@ -40,7 +40,11 @@ func (r *Runner) start(c *claim, it *item) {
 	of[f.offset] = f
 	r.busy++
 	c.running++
-	r.attempts.Go(func() { r.run(f, it) })
+	r.attempts.Add(1)
+	r.hands.give(func() {
+		defer r.attempts.Done()
+		r.run(f, it)
+	})
 }
 
 // run is one attempt: provider → follow-ons acknowledged → outcome acknowledged → done.

@@ -66,6 +66,9 @@ func newStage(t require.TestingT, more func(*RunnerConfig)) *stage {
 
 // boot begins a process.
 func (st *stage) boot() {
+	if st.r != nil {
+		st.r.hands.dismiss()
+	}
 	st.cfg.Ledger = &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{}}
 	st.r = &Runner{
 		cfg: st.cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
@@ -148,6 +151,7 @@ func play(t *testing.T, more func(*RunnerConfig), f func(*stage)) {
 		defer func() {
 			st.leave()
 			close(st.quit)
+			st.r.hands.dismiss()
 		}()
 		f(st)
 	})

@@ -66,4 +66,4 @@ func (e *Event) Seal() {
 }
 
 // Encode gives the JSON that goes on the bus.
-func (e *Event) Encode() ([]byte, error) { return encode(e) }
+func (e *Event) Encode() ([]byte, error) { return appendEvent(make([]byte, 0, 640), e) }
