@@ -117,6 +117,19 @@ func TestSuppressionOfWhoIsGone(t *testing.T) {
 	}
 }
 
+// A bad device token may be one of another app: it proves nothing about its device.
+func TestABadTokenIsNotSuppressed(t *testing.T) {
+	for reason, suppressed := range map[string]bool{notify.ReasonRecipientGone: true, notify.ReasonBadRecipient: false} {
+		w := worker(says(&notify.Failure{Verdict: notify.Permanent, Reason: reason, Gone: true}), func(c *Config) {
+			c.Channel = notify.ChannelPush
+			c.Suppress = func(*notify.Message) kafka.Message { return kafka.Message{Topic: "control_topic"} }
+		})
+		res := w.Handle(t.Context(), attempt(record(push)))
+		require.Equal(t, notify.StateRejected, eventOf(t, res).State)
+		require.Equal(t, suppressed, len(res.Follow) == 1, reason)
+	}
+}
+
 func TestTheGatewayGetsWhatItNeeds(t *testing.T) {
 	s := says(nil)
 	r := record(strings.Replace(mail, `"id":"`+someID+`",`, "", 1), "ls-run", "2", "ls-step", "1", "ls-attempt", "3")

@@ -154,12 +154,12 @@ func (x *world) write(i int) {
 
 // redrive sends a dead letter again.
 func (x *world) redrive(r *kafka.Record) {
-	id, _ := r.Header(notify.HeaderID)
-	run := strconv.Itoa(number(r, notify.HeaderRun) + 1)
-	x.land(kafka.Message{Topic: "email_topic", Key: r.Key, Value: r.Value, Headers: []kafka.Header{
-		{Key: notify.HeaderID, Value: []byte(id)}, {Key: notify.HeaderRun, Value: []byte(run)},
-		{Key: notify.HeaderExpiresAt, Value: []byte(time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339))},
-	}})
+	job, _, err := desk().Redrive(r, time.Now(), time.Now().Add(24*time.Hour))
+	if err != nil {
+		x.wrong("redrive: %v", err)
+		return
+	}
+	x.land(job)
 }
 
 // start calls the worker for e, if a runner would.

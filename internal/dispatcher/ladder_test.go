@@ -22,6 +22,7 @@ func TestLaterWritesTheNextStep(t *testing.T) {
 			header("ls-id", "somebody else's"), header("ls-lane", "urgent"), header("ls-run", "x"), header("ls-home", "7"),
 			header("ls-accepted-at", "1999-12-31T00:00:00Z"), header("ls-not-before", "1999-12-31T23:00:00Z"), header("ls-future", "?"),
 			header("ls-schema", "1"), header("ls-idempotency", "k"), header("traceparent", "00-x"), header("b3", "foreign"),
+			header("ls-expires-at", "2000-01-02T00:00:00Z"),
 		)
 		at := time.Now().Add(40 * time.Minute).In(time.FixedZone("", 3600))
 		res := Desk{Topics: topics()}.Later(r, e, at)
@@ -35,6 +36,7 @@ func TestLaterWritesTheNextStep(t *testing.T) {
 			"ls-id": id, "ls-lane": "bulk", "ls-run": "1", "ls-step": "3", "ls-attempt": "3", "ls-home": "7",
 			"ls-accepted-at": "1999-12-31T00:00:00Z", "ls-not-before": "2000-01-01T00:40:00Z",
 			"ls-schema": "1", "ls-idempotency": "k", "traceparent": "00-x", "b3": "foreign",
+			"ls-expires-at": "2000-01-02T00:00:00Z",
 		}, headers(t, m.Headers))
 		require.True(t, NotBefore(&kafka.Record{Headers: m.Headers}).Equal(at))
 	})
