@@ -38,10 +38,16 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 		e.Reason = ""
 		res = w.bury(a, e, reason)
 	}
-	if t.failure.Gone && w.cfg.Suppress != nil {
+	if w.cfg.Suppress != nil && w.provesGone(t.failure) {
 		res.Follow = append(res.Follow, w.cfg.Suppress(j.message))
 	}
 	return w.left(a, j, e.State, res)
+}
+
+// provesGone reports whether nothing should be sent to the recipient any more. A device token that is said to be bad may be one
+// of another app, sent to by a gateway that is not configured for it: that proves nothing about the token.
+func (w *Worker) provesGone(f *notify.Failure) bool {
+	return f.Gone && (w.cfg.Channel != notify.ChannelPush || f.Reason == notify.ReasonRecipientGone)
 }
 
 func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
@@ -156,13 +162,14 @@ func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
 	}
 }
 
-// left says that the job leaves its place in that state.
+// left says that the job leaves its place in that state. Copies of it are dropped only once that is acknowledged: else
+// nothing would be left to bring it back, were this process to end first.
 func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) kafka.Result {
 	w.counts.end(s)
-	w.seen.leave(at(a.Record), j, s.Final())
 	if j.waited {
 		w.gate.left(at(a.Record))
 	}
+	r.Ended = func() { w.seen.leave(at(a.Record), j, s.Final()) }
 	return r
 }
 

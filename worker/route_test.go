@@ -129,14 +129,17 @@ func TestRecipientTypesChooseTheGateways(t *testing.T) {
 }
 
 func TestWhatDoesNotFitIsNotDrawn(t *testing.T) {
-	r := &Route{Weights: []int{1, 100}, Outlets: []*Outlet{
-		{Name: "a", RecipientTypes: []string{"fcm"}}, {Name: "b", RecipientTypes: []string{"apns"}},
+	r := &Route{Weights: []int{100, 1, 1}, Outlets: []*Outlet{
+		{Name: "a", RecipientTypes: []string{"apns"}}, {Name: "b", RecipientTypes: []string{"fcm"}}, {Name: "c"},
 	}}
-	for step := range 40 {
+	first := map[string]int{}
+	for step := range 400 {
 		order := r.order(&job{id: someID, step: step, message: &notify.Message{Notification: notify.Notification{RecipientType: "fcm"}}})
-		require.Len(t, order, 1)
-		require.Equal(t, "a", order[0].Name)
+		require.Len(t, order, 2)
+		first[order[0].Name]++
 	}
+	require.InDelta(t, 200, first["b"], 60)
+	require.InDelta(t, 200, first["c"], 60)
 }
 
 // One deadline covers an attempt, failover included.
