@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"encoding/hex"
-	"strings"
 	"sync"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
@@ -188,7 +186,22 @@ func (h *history) learn(at partition, id string, s stage) {
 
 // compact is the UUID in 16 bytes; every job's id is one. Anything else gets zeros, which is an id like another.
 func compact(id string) (b [16]byte) {
-	_, _ = hex.Decode(b[:], []byte(strings.ReplaceAll(id, "-", "")))
+	n := 0
+	for i := 0; i < len(id) && n < 32; i++ {
+		c := id[i]
+		switch {
+		case c == '-':
+			continue
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return [16]byte{}
+		}
+		b[n/2] = b[n/2]<<4 | c
+		n++
+	}
 	return b
 }
 

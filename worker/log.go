@@ -45,6 +45,9 @@ func (w *Worker) logEnd(a *kafka.Attempt, j *job, s notify.State, reason, code s
 
 // tell says once what a gateway's breaker did, and what an operator does about it.
 func (w *Worker) tell(o *Outlet, t try, change gateway.BreakerChange) {
+	if change == gateway.BreakerUnchanged {
+		return
+	}
 	log := w.log.With(zap.String("gateway", o.Name))
 	switch change {
 	case gateway.BreakerReclosed:
@@ -58,7 +61,7 @@ func (w *Worker) tell(o *Outlet, t try, change gateway.BreakerChange) {
 			log.Error("the gateway fails: it is left alone but for a probe now and then; without another one the backlog waits, and nothing is lost",
 				zap.String("code", notify.Clip(t.code(), 64)), zap.String("reason", notify.Clip(t.reason(), 500)))
 		}
-	case gateway.BreakerUnchanged:
+	case gateway.BreakerUnchanged: // most calls: they came no further than the first line
 	}
 }
 

@@ -156,7 +156,9 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-func TestAScheduleBeyondAllMeaningDelaysNothing(t *testing.T) {
-	e := eventOf(t, worker(says(nil), nil).Handle(t.Context(), attempt(record(with(`"send_at":"2999-01-01T00:00:00Z"`)))))
-	require.Equal(t, notify.StateSent, e.State)
+func TestAScheduleBeyondAllMeaningIsRefused(t *testing.T) {
+	s := says(nil)
+	res := worker(s, nil).Handle(t.Context(), attempt(record(with(`"send_at":"2999-01-01T00:00:00Z"`))))
+	require.Equal(t, notify.StateRejected, eventOf(t, res).State)
+	require.Empty(t, s.got, "neither sent at once nor kept for a thousand years")
 }
