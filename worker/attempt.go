@@ -45,7 +45,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 			return w.conclude(ctx, a, j, t)
 		}
 		// The next gateway may do better. What fails at one that is out of order says nothing about the message.
-		if t.verdict == notify.Transient && o.Breaker.State() == gateway.BreakerClosed {
+		if t.verdict == notify.Transient && (t.failure.Works || o.Breaker.State() == gateway.BreakerClosed) {
 			failed = &t
 		}
 		if ctx.Err() != nil {
@@ -97,8 +97,12 @@ func (e *entered) nothing() {
 // with ends the leave with what the gateway said.
 func (e *entered) with(t try) gateway.BreakerChange {
 	now := time.Now()
-	change := e.outlet.Breaker.Record(e.pass, t.verdict, now)
-	if t.verdict == notify.Throttled {
+	shown := t.verdict
+	if t.failure != nil && t.failure.Works { // a relay that answers for one recipient is as good as one that accepts
+		shown = notify.Accepted
+	}
+	change := e.outlet.Breaker.Record(e.pass, shown, now)
+	if t.verdict == notify.Throttled && !t.failure.Works {
 		e.outlet.Limiter.Throttled(now)
 	}
 	if change == gateway.BreakerReclosed {

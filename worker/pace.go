@@ -7,7 +7,10 @@ import (
 
 const (
 	burst    = 0.1         // seconds' worth of calls that may be saved up, one call at least
-	cutBy    = 0.5         // what is left of the rate after a throttle
+	cutBy    = 0.5         // what is left of the rate when every call is throttled
+	tolerate = 0.05        // the part of calls that may be throttled without a cut: that is about messages, not about the pace
+	without  = 0.2         // the same without a configured rate: what was measured may be far below what is allowed
+	fade     = 1.0 / 64    // how fast the calls are forgotten of which that is a part
 	cutEvery = time.Second // how often it is cut at most: one overrun is answered by a throttle for each call in flight
 	slowest  = 0.05        // the part of the configured rate that it is never cut below
 	climb    = 0.05        // the part of the rate that comes back each second
@@ -16,17 +19,22 @@ const (
 	nearly = 1 - 1e-6 // a whole token, give or take what the arithmetic loses
 )
 
-// pace is a token bucket: this process's part of a gateway's rate. A throttle halves the rate, and it climbs back. Without a
-// configured rate there is no bucket until a throttle comes: what was measured last takes its place until it is doubled.
+// pace is a token bucket: this process's part of a gateway's rate. Throttles cut the rate, by a half when every call is
+// throttled and by less when few are, and it climbs back: a provider that throttles now and then whatever the rate must not
+// bring it to a stand. Without a configured rate there is no bucket until a throttle comes: what was measured then takes its
+// place until it is doubled.
 // Times are counted from the limiter's beginning.
 type pace struct {
 	full     float64            // as configured, for the whole cluster; 0 = unlimited
 	shares   map[string]float64 // this process's parts of it
 	fraction float64            // their sum
 
-	slowed bool          // since the last cut, and not climbed back yet
-	scale  float64       // what the climb is a part of: full, or what was measured
-	base   float64       // the rate after the last cut, for the whole cluster
+	slowed bool    // since the last cut, and not climbed back yet
+	scale  float64 // what the climb is a part of: full, or what was measured when it slowed
+	calls  float64 // of late, and how many of them were throttled; both fade
+	thrown float64
+	from   float64       // the rate before the last cut, for the whole cluster
+	base   float64       // and after it
 	cut    time.Duration // when that was; negative = never
 
 	rate   float64 // of this process, at the time at; +Inf = unlimited
@@ -99,6 +107,7 @@ func (p *pace) ready() bool { return math.IsInf(p.rate, 1) || p.tokens >= nearly
 
 // take is for a call that begins.
 func (p *pace) take(now time.Duration) {
+	p.calls, p.thrown = p.calls*(1-fade)+1, p.thrown*(1-fade)
 	if p.full == 0 {
 		p.recent.add(now)
 	}
@@ -140,16 +149,34 @@ func (p *pace) setShare(key string, fraction float64) {
 	p.refit()
 }
 
+// throttled takes in one throttle. Those of one second are one overrun: they deepen the cut as their part of the calls grows.
 func (p *pace) throttled(now time.Duration) {
-	if now-p.cut < cutEvery {
+	p.thrown++
+	share := min(1, p.thrown/max(1, p.calls))
+	bearable := tolerate
+	if p.full == 0 {
+		bearable = without
+	}
+	left := 1 - (1-cutBy)*(share-bearable)/(1-bearable)
+	if left >= 1 {
 		return
 	}
-	if p.full > 0 {
-		p.scale, p.base = p.full, max(slowest*p.full, cutBy*p.allowed())
-	} else {
-		p.scale = max(1, min(p.recent.rate(now), p.allowed()))
-		p.base = cutBy * p.scale
+	if now-p.cut >= cutEvery {
+		p.from = p.before(now)
+		p.base, p.slowed, p.cut = p.from, true, now
 	}
-	p.slowed, p.cut = true, now
+	p.base = min(p.base, max(slowest*p.scale, left*p.from))
 	p.refit()
+}
+
+// before is the rate that a cut begins at.
+func (p *pace) before(now time.Duration) float64 {
+	switch {
+	case p.full > 0:
+		p.scale = p.full
+	case !p.slowed:
+		p.scale = max(1, p.recent.rate(now))
+		return p.scale
+	}
+	return p.allowed()
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -80,7 +81,7 @@ func TestAThrottledBacklogGetsWhatIsAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter(LimiterConfig{Rate: 100})
 		l.SetShare("email", 0.5)
-		time.AfterFunc(10*time.Second, func() { l.Throttled(time.Now()) })
+		time.AfterFunc(10*time.Second, func() { overrun(l) })
 		c := paced(t, 30*time.Second, l)
 		require.InDelta(t, 500, c.within(0, 10*time.Second), 6)
 		require.InDelta(t, 26, c.within(10*time.Second, 11*time.Second), 4)
@@ -103,7 +104,7 @@ func TestWithoutARateAThrottleHalvesWhatWasMeasured(t *testing.T) {
 		}
 		offer(20*time.Second, 10*time.Millisecond)
 		require.Equal(t, math.Inf(1), l.Rate(time.Now()))
-		l.Throttled(time.Now())
+		overrun(l)
 		require.InDelta(t, 50, l.Rate(time.Now()), 2)
 
 		c := &calls{}
@@ -139,15 +140,52 @@ func TestWithoutARateTheWaitingGoOnWhenTheLimitIsDropped(t *testing.T) {
 	})
 }
 
+// overrun is a provider that throttles everything that is in flight.
+func overrun(l *Limiter) {
+	for range 100 {
+		l.Throttled(time.Now())
+	}
+}
+
+// A provider that throttles a tenth of what it gets whatever the rate is not brought to a stand, and one that throttles
+// what is beyond its limit is brought near that.
+func TestThrottlesCutAsMuchAsThereAre(t *testing.T) {
+	run := func(p *pace, offered float64, throttled func(n int, rate float64) bool) float64 {
+		sum := 0.0
+		for n := range 60_000 { // ten minutes
+			p.upTo(time.Duration(n) * 10 * time.Millisecond)
+			rate := min(p.rate, offered)
+			if n >= 30_000 {
+				sum += rate / 30_000
+			}
+			if rand.Float64() < rate/100 { // of 100 chances a second
+				p.take(p.at)
+				if throttled(n, rate) {
+					p.throttled(p.at)
+				}
+			}
+		}
+		return sum
+	}
+	tenth := func(int, float64) bool { return rand.IntN(10) == 0 }
+	require.Greater(t, run(newPace(100), 100, tenth), 80.0)
+	require.Greater(t, run(newPace(0), 100, tenth), 80.0)
+	beyond := func(_ int, rate float64) bool { return rand.Float64() < max(0, 1-40/rate) }
+	require.InDelta(t, 45, run(newPace(100), 100, beyond), 12)
+	require.InDelta(t, 45, run(newPace(0), 100, beyond), 14)
+}
+
 func TestThrottlesInARowCutWhatIsAllowedAndNotWhatWasOnce(t *testing.T) {
 	p := newPace(0)
 	for i := range 1_000 {
 		p.upTo(time.Duration(i) * 10 * time.Millisecond)
 		p.take(p.at)
 	}
-	for i, want := range []float64{50, 27.5, 15.125} { // half of the one before and what a second brought back
+	for i, want := range []float64{50, 27.5, 16.25} { // half of the one before and what a second brought back
 		p.upTo(time.Duration(10+i) * time.Second)
-		p.throttled(p.at)
+		for range 100 { // whatever is in flight
+			p.throttled(p.at)
+		}
 		require.InDelta(t, want, p.rate, 0.01, i)
 		for range int(want) {
 			p.take(p.at) // a few calls: what was measured lags behind

@@ -180,11 +180,11 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 	case account(s.reply, code):
 		f.Verdict, f.Remedy = notify.Unavailable, "set gateways."+r.name+".username and .password to an account of the relay that may send, and .tls to what it asks for"
 	case code.is(2, 2) || s.reply.code == 552 && s.at == atRcpt && !code.known():
-		f.Verdict = notify.Transient // a full mailbox, which may be emptied, even as 552 5.2.2
+		f.Verdict, f.Works = notify.Transient, true // a full mailbox, which may be emptied, even as 552 5.2.2
 	case s.reply.code < 500 && slows(s.reply, code):
-		f.Verdict, f.After = notify.Throttled, after(s.reply.text)
+		f.Verdict, f.After, f.Works = notify.Throttled, after(s.reply.text), s.at == atRcpt
 	case s.reply.code < 500 || s.reply.code == 503: // 503: it and we have lost the thread
-		f.Verdict = notify.Transient
+		f.Verdict, f.Works = notify.Transient, s.at == atRcpt // such as a recipient who is greylisted
 	case code.is(3, 4) || code.is(2, 3) || s.reply.code == 552:
 		f.Reason = notify.ReasonTooLarge
 	case s.at == atMail && e.ownFrom:

@@ -92,6 +92,7 @@ func (st *stage) against(t *testing.T, refuse func(*kfake.Cluster)) {
 
 func TestARefusedCommitIsNotRepeatedAtOnce(t *testing.T) {
 	st := newStage(t, nil)
+	t.Cleanup(func() { st.r.hands.dismiss() })
 	st.against(t, func(c *kfake.Cluster) {
 		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
 	})
@@ -116,6 +117,7 @@ func TestARefusedCommitIsNotRepeatedAtOnce(t *testing.T) {
 
 func TestAfterACommitWithoutAnAnswerAnEndingSessionTriesNoMore(t *testing.T) {
 	st := newStage(t, nil)
+	t.Cleanup(func() { st.r.hands.dismiss() })
 	o, err := newOffsets(Config{Brokers: []string{"127.0.0.1:1"}}, "g")
 	require.NoError(t, err)
 	t.Cleanup(o.conn.close)

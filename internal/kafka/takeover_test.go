@@ -20,6 +20,7 @@ func TestNothingStartsBeforeTheFirstCommitOfItsClaim(t *testing.T) {
 	t.Cleanup(c.Close)
 	cfg := Config{Brokers: c.ListenAddrs()}
 	st := newStage(t, func(rc *RunnerConfig) { rc.Topics = []string{"jobs"} })
+	t.Cleanup(func() { st.r.hands.dismiss() })
 	st.r.cfg.Ledger, err = NewLedger(cfg, "ledger", zap.NewNop())
 	require.NoError(t, err)
 	t.Cleanup(st.r.cfg.Ledger.conn.close)

@@ -44,6 +44,7 @@ type Failure struct {
 	Code    string        // the provider's code, e.g. "550 5.1.1", "21211", "UNREGISTERED"
 	Reason  string        // a Reason constant or a plain sentence; never a secret, a recipient or a payload
 	Gone    bool          // permanent: about the recipient, not about the message; it makes no dead letter
+	Works   bool          // transient, throttled: the gateway itself works, it is this recipient who has to wait
 	After   time.Duration // throttled: how long the provider asks to wait; 0 = it did not say
 	Remedy  string        // unavailable: what an operator does about it
 	Err     error         // the cause, for errors.As; may be nil
