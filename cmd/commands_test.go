@@ -111,11 +111,12 @@ func TestKeysGenerate(t *testing.T) {
 func TestTopics(t *testing.T) {
 	code, out, errs := run(t, "topics", "--set", "kafka.prefix=a.")
 	require.Zero(t, code, errs)
-	for _, name := range []string{"a.email_topic", "a.email_topic.dlq", "a.sms_topic", "a.push_topic.dlq", "a.status_topic"} {
+	for _, name := range []string{"a.email_topic", "a.email_topic.dlq", "a.sms_topic", "a.push_topic.dlq", "a.sms_topic.urgent", "a.push_topic.bulk", "a.email_topic.delay.12h", "a.status_topic", "a.control_topic"} {
 		require.Regexp(t, `(?m)^`+regexp.QuoteMeta(name)+` `, out)
 	}
 	_, out, _ = run(t, "topics", "--format", "kafka-topics", "--set", "gateways.g.type=sim", "--set", "channels.sms.gateways=g", "--set", "channels.sms.topic=texts")
-	require.Equal(t, 3, strings.Count(out, "--create"), "only the topics of channels that are on")
+	require.Equal(t, 3+6+1+2, strings.Count(out, "--create"), "lanes, tiers and dead letters of channels that are on, and the two that all share")
+	require.NotContains(t, out, "email_topic")
 	require.Contains(t, out, "--topic texts.dlq")
 	_, _, errs = run(t, "topics", "--format", "xml")
 	require.Equal(t, "laudspeaker: --format knows text, kafka-topics, terraform\n", errs)

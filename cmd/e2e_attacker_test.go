@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,10 +20,11 @@ import (
 type attacker struct {
 	*rand.Rand
 	good, bad []string
+	weeks     string // a time that a notification may wait for
 }
 
 func newAttacker(t *testing.T, seed uint64) *attacker {
-	a := &attacker{Rand: rand.New(rand.NewPCG(seed, 7))}
+	a := &attacker{Rand: rand.New(rand.NewPCG(seed, 7)), weeks: time.Now().Add(14 * 24 * time.Hour).UTC().Format(time.RFC3339)}
 	files, err := filepath.Glob("../internal/validate/testdata/*/*.json")
 	require.NoError(t, err)
 	for _, file := range files {
@@ -66,7 +68,7 @@ func (a *attacker) body() string {
 		case 2:
 			s = s[:i] + a.one("\x00", "\xff", `\u0000`, `\ud800`, "\r\n", `"`, "{", "}", "[", "null", "1e999", "🚀", "\u2028") + s[j:]
 		case 3:
-			s = strings.Replace(s, "{", `{"`+a.one("id", "lane", "send_at", "template", "x"+planted, "recipient", "sensitive", "channel")+`":`+a.one(`"`+planted+`"`, "1", "null", "{}", "true", "[]")+",", 1)
+			s = strings.Replace(s, "{", `{"`+a.one("id", "lane", "send_at", "template", "x"+planted, "recipient", "sensitive", "channel")+`":`+a.one(`"`+planted+`"`, `"`+a.weeks+`"`, "1", "null", "{}", "true", "[]")+",", 1)
 		case 4:
 			s = strings.Replace(s, "@", "+"+planted+"@", 1)
 		default:
@@ -102,7 +104,7 @@ func (a *attacker) wire(key, body string) string {
 	return line + "\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n" + body
 }
 
-// record is a record for one of the channels, with headers of any kind.
+// record is a record for one of the channels, on a lane or where jobs wait, with headers of any kind.
 func (a *attacker) record(prefix string) kafka.Message {
 	m := kafka.Message{Topic: prefix + a.one("email_topic", "sms_topic", "push_topic"), Partition: kafka.Hashed, Value: []byte(a.body())}
 	switch {
@@ -110,6 +112,9 @@ func (a *attacker) record(prefix string) kafka.Message {
 		m.Topic = prefix + "sms_topic"
 	case strings.Contains(string(m.Value), `"channel":"email"`) && a.IntN(4) > 0:
 		m.Topic = prefix + "email_topic"
+	}
+	if a.IntN(4) == 0 {
+		m.Topic += a.one(".urgent", ".bulk", ".delay.5s")
 	}
 	if a.IntN(2) == 0 {
 		m.Key = []byte(a.one("", "k", planted, "\xff\x00", strings.Repeat("k", 3000)))
@@ -120,7 +125,7 @@ func (a *attacker) record(prefix string) kafka.Message {
 	for range a.IntN(3) {
 		m.Headers = append(m.Headers, kafka.Header{
 			Key:   a.one("ls-schema", "ls-id", "ls-run", "ls-step", "ls-attempt", "ls-home", "ls-lane", "ls-accepted-at", "ls-not-before", "ls-idempotency", "ls-kind", "ls-dead-reason", "traceparent", "", "x"+planted, "\xff"),
-			Value: []byte(a.one("", "1", "2", "-1", "99999999999999999999", planted, "\xff\xfe\x00", "2040-01-01T00:00:00Z", directID, strings.Repeat("h", 6000))),
+			Value: []byte(a.one("", "1", "2", "-1", "99999999999999999999", planted, "\xff\xfe\x00", "2040-01-01T00:00:00Z", a.weeks, "urgent", directID, strings.Repeat("h", 6000))),
 		})
 	}
 	return m

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +153,21 @@ func (p *program) get(path string, answer any) int {
 	defer response.Body.Close()
 	require.NoError(p.t, json.NewDecoder(response.Body).Decode(answer))
 	return response.StatusCode
+}
+
+// sum adds up a figure of the metrics page over all its labels that match.
+func (p *program) sum(name string, labels ...string) (total float64) {
+	p.t.Helper()
+	for line := range strings.Lines(bodyOf(p.t, p.Admin+"/metrics")) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if of, _, _ := strings.Cut(series, "{"); of != name || slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(series, l) }) {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		require.NoError(p.t, err)
+		total += n
+	}
+	return total
 }
 
 func statusOf(url string) int {

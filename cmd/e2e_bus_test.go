@@ -30,7 +30,7 @@ type bus struct {
 	send    func(kafka.Message, func(error)) error
 
 	mu   sync.Mutex
-	logs map[string]*kafkatest.Log
+	logs map[string]*topicLog
 }
 
 // onEachBus is [onEachKafka] for tests that look at the topics.
@@ -38,7 +38,7 @@ func onEachBus(t *testing.T, f func(t *testing.T, b *bus)) {
 	onEachKafka(t, func(t *testing.T, section string) {
 		cfg, err := config.Load(config.Source{File: write(t, section)})
 		require.NoError(t, err)
-		b := &bus{t: t, section: section, brokers: cfg.Kafka.Brokers, prefix: cfg.Kafka.Prefix, logs: map[string]*kafkatest.Log{}}
+		b := &bus{t: t, section: section, brokers: cfg.Kafka.Brokers, prefix: cfg.Kafka.Prefix, logs: map[string]*topicLog{}}
 		t.Cleanup(func() { kafkatest.Forget(t, b.brokers, b.prefix) })
 		b.connect()
 		f(t, b)
@@ -72,21 +72,43 @@ func (b *bus) connect() {
 func (b *bus) records(topic string) []*kafka.Record {
 	b.t.Helper()
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	log := b.logs[topic]
 	if log == nil {
-		log = kafkatest.Follow(b.t, b.brokers, b.prefix+topic)
+		log = &topicLog{Log: kafkatest.Follow(b.t, b.brokers, b.prefix+topic)}
 		b.logs[topic] = log
 	}
-	b.mu.Unlock()
-	var all []*kafka.Record
-	for _, m := range log.Records() {
+	for _, m := range log.Records()[len(log.read):] {
 		r := &kafka.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp, Key: m.Key, Value: m.Value}
 		for _, h := range m.Headers {
 			r.Headers = append(r.Headers, kafka.Header{Key: string(h.Key), Value: h.Value})
 		}
-		all = append(all, r)
+		log.read = append(log.read, r)
 	}
-	return all
+	return slices.Clone(log.read)
+}
+
+// all gives what a topic holds, by what Kafka says is its end: whoever reads a topic may be behind.
+func (b *bus) all(topic string) (rs []*kafka.Record) {
+	b.t.Helper()
+	reader, err := kafka.NewReader(kafka.Config{Brokers: b.brokers})
+	require.NoError(b.t, err)
+	defer reader.Close()
+	bounds, err := reader.Bounds(b.prefix + topic)
+	require.NoError(b.t, err)
+	n := 0
+	for _, p := range bounds {
+		n += int(p.Newest - p.Oldest)
+	}
+	b.records(topic)
+	require.Eventually(b.t, func() bool { rs = b.records(topic); return len(rs) >= n }, time.Minute, 10*time.Millisecond)
+	return rs
+}
+
+// topicLog is what has come to a topic, and as much of it as has been looked at.
+type topicLog struct {
+	*kafkatest.Log
+	read []*kafka.Record
 }
 
 // all asks Kafka itself what a topic holds now: whoever follows it may be behind.
@@ -124,12 +146,34 @@ type outcome struct {
 	*kafka.Record
 }
 
-// outcome waits for the event that ends a notification.
+// outcome waits for the event that ends a notification, or holds it for a person.
 func (b *bus) outcome(id string) outcome {
 	b.t.Helper()
-	r := b.await("status_topic", func(r *kafka.Record) bool { return string(r.Key) == id })
+	return b.event(id, func(e notify.Event) bool { return e.Final || e.State == notify.StateHeld })
+}
+
+// event waits for an event of a notification that is the wanted one.
+func (b *bus) event(id string, wanted func(notify.Event) bool) outcome {
+	b.t.Helper()
+	r := b.await("status_topic", func(r *kafka.Record) bool {
+		return string(r.Key) == id && isEvent(r) && wanted(eventOf(b.t, r))
+	})
 	return outcome{eventOf(b.t, r), r}
 }
+
+// events are all that have come of a notification, by their steps. Ask when it has ended.
+func (b *bus) events(id string) (all []outcome) {
+	for _, r := range b.records("status_topic") {
+		if string(r.Key) == id && isEvent(r) {
+			all = append(all, outcome{eventOf(b.t, r), r})
+		}
+	}
+	slices.SortStableFunc(all, func(x, y outcome) int { return x.Step - y.Step })
+	return all
+}
+
+// isEvent: an intent, or its withdrawal, has no value and is on the ledger alone.
+func isEvent(r *kafka.Record) bool { return len(r.Value) > 0 }
 
 // eventOf reads an event, and refuses fields that the contract does not have.
 func eventOf(t *testing.T, r *kafka.Record) (e notify.Event) {
@@ -144,6 +188,15 @@ func eventOf(t *testing.T, r *kafka.Record) (e notify.Event) {
 func (b *bus) job(topic, id string) *kafka.Record {
 	b.t.Helper()
 	return b.await(topic, func(r *kafka.Record) bool { return headersOf(r)[notify.HeaderID] == id })
+}
+
+// step waits for the record that a later step of a notification is, on the topic of its lane.
+func (b *bus) step(topic, id string, n int) *kafka.Record {
+	b.t.Helper()
+	return b.await(topic, func(r *kafka.Record) bool {
+		h := headersOf(r)
+		return h[notify.HeaderID] == id && h[notify.HeaderStep] == strconv.Itoa(n)
+	})
 }
 
 // deadLetter waits for the dead letter of a notification.
@@ -172,15 +225,16 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 // ledger's record of the job at that place.
 func (b *bus) requireOutcome(o outcome, state notify.State, channel notify.Channel, job *kafka.Record) {
 	b.t.Helper()
+	lane, step := laneOf(job), stepOf(job)
 	require.Equal(b.t, state, o.State, "%s", o.Value)
-	require.True(b.t, o.Final)
-	require.Equal(b.t, []any{channel, notify.LaneNormal, 0, 0, ""}, []any{o.Channel, o.Lane, o.Run, o.Step, o.Note})
+	require.Equal(b.t, state.Final(), o.Final)
+	require.Equal(b.t, []any{channel, lane, 0, step, ""}, []any{o.Channel, o.Lane, o.Run, o.Step, o.Note})
 	require.Equal(b.t, o.NotificationID, string(o.Key))
 	require.WithinDuration(b.t, job.Timestamp, o.At, 2*time.Minute)
 	want := map[string]string{
-		"ls-kind": "outcome", "ls-group": b.prefix + "laudspeaker." + string(channel) + ".normal", "ls-job-topic": job.Topic,
+		"ls-kind": "outcome", "ls-group": b.prefix + "laudspeaker." + string(channel) + "." + string(lane), "ls-job-topic": job.Topic,
 		"ls-job-partition": number(int64(job.Partition)), "ls-job-offset": number(job.Offset),
-		"ls-id": o.NotificationID, "ls-run": "0", "ls-step": "0",
+		"ls-id": o.NotificationID, "ls-run": "0", "ls-step": strconv.Itoa(step),
 	}
 	require.Equal(b.t, want, headersOf(o.Record))
 	require.Equal(b.t, job.Partition, o.Partition, "the job's partition, modulo as many")
@@ -198,7 +252,7 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 	require.WithinDuration(b.t, o.At, at, time.Second)
 	delete(got, notify.HeaderDeadAt)
 	want := map[string]string{
-		notify.HeaderID: o.NotificationID, notify.HeaderLane: "normal", notify.HeaderRun: "0", notify.HeaderStep: "0",
+		notify.HeaderID: o.NotificationID, notify.HeaderLane: string(laneOf(job)), notify.HeaderRun: "0", notify.HeaderStep: strconv.Itoa(stepOf(job)),
 		notify.HeaderAttempt: strconv.Itoa(o.Attempt), notify.HeaderHome: number(int64(job.Partition)), notify.HeaderDeadReason: reason,
 		notify.HeaderDeadCode: o.Code, notify.HeaderDeadGateway: o.Gateway, notify.HeaderOriginTopic: job.Topic,
 		notify.HeaderOriginPartition: number(int64(job.Partition)), notify.HeaderOriginOffset: number(job.Offset),
@@ -212,6 +266,21 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 	require.Equal(b.t, want, got)
 }
 
+// laneOf and stepOf are what the topic and the headers of a job say of it.
+func laneOf(job *kafka.Record) notify.Lane {
+	for _, lane := range []notify.Lane{notify.LaneUrgent, notify.LaneBulk} {
+		if strings.HasSuffix(job.Topic, "."+string(lane)) {
+			return lane
+		}
+	}
+	return notify.LaneNormal
+}
+
+func stepOf(job *kafka.Record) int {
+	n, _ := strconv.Atoi(headersOf(job)[notify.HeaderStep])
+	return max(n, 0)
+}
+
 // verdicts are those of an event's tries.
 func verdicts(e notify.Event) (all []notify.Verdict) {
 	for _, try := range e.Tries {
@@ -219,6 +288,13 @@ func verdicts(e notify.Event) (all []notify.Verdict) {
 	}
 	return all
 }
+
+// impatient makes the waits of a configuration short: of the delay ladder, and between the attempts of a channel.
+func (b *bus) impatient() {
+	b.section = strings.Replace(b.section, "partitions: 3", "partitions: 3, delay_tiers: [200ms, 1s, 5s]", 1)
+}
+
+const soonAgain = "retries: {urgent: {first: 300ms}, normal: {attempts: 4, first: 300ms}, bulk: {attempts: 4, first: 300ms}}"
 
 // yaml joins sections of a configuration.
 func yaml(b *bus, gateways, channels map[string]string) string {

@@ -145,7 +145,12 @@ func TestOperatorsCommands(t *testing.T) {
 		require.NotContains(t, out+errs, secret)
 	}
 
-	names := []string{"acme.email_topic", "acme.email_topic.dlq", "acme.push_topic", "acme.push_topic.dlq", "acme.status_topic", "acme.texts", "acme.texts.dlq"}
+	names := []string{"acme.status_topic", "acme.control_topic"}
+	for _, topic := range []string{"acme.email_topic", "acme.push_topic", "acme.texts"} {
+		for _, of := range []string{"", ".urgent", ".bulk", ".delay.5s", ".delay.30s", ".delay.3m", ".delay.20m", ".delay.2h", ".delay.12h", ".dlq"} {
+			names = append(names, topic+of)
+		}
+	}
 	code, out, errs = run(t, "topics", "--config", file)
 	require.Zero(t, code, errs)
 	var listed []string
@@ -160,7 +165,7 @@ func TestOperatorsCommands(t *testing.T) {
 	require.Equal(t, len(names), strings.Count(out, "created acme."), out)
 	code, out, errs = run(t, "topics", "--create", "--config", file)
 	require.Zero(t, code, errs)
-	require.Equal(t, "7 topics are there\n", out)
+	require.Equal(t, "32 topics are there\n", out)
 }
 
 // The README's way to the first real message: one variable.

@@ -52,12 +52,13 @@ var directs = []direct{
 	{name: "a tombstone", key: "k", value: "null", state: notify.StateRejected, dead: notify.ReasonUndecodable},
 	{name: "a later schema", value: with(`"recipients":"?"`), headers: []string{"ls-schema", "2"}, state: notify.StateRejected, dead: notify.ReasonSchemaUnknown, says: "upgrade"},
 	{name: "a later schema that is no JSON", value: "\x00", headers: []string{"ls-schema", "18446744073709551616"}, state: notify.StateRejected, dead: notify.ReasonSchemaUnknown},
-	{name: "later", value: with(`"send_at":"2040-01-01T00:00:00Z"`), state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "#/send_at"},
 	{name: "template", value: `{"recipient":%s,"template":{"id":"welcome"}}`, state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "#/template"},
-	{name: "hold", value: with(`"on_ambiguous":"hold"`), state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "#/on_ambiguous"},
 	{name: "sensitive", value: with(`"sensitive":true`), state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "#/sensitive"},
-	{name: "idempotency", value: plain, headers: []string{"ls-idempotency", "a"}, state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "ls-idempotency"},
-	{name: "not before", value: plain, headers: []string{"ls-not-before", "2040-01-01T00:00:00Z"}, state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "ls-not-before"},
+	{name: "years ahead", value: with(`"send_at":"2040-01-01T00:00:00Z"`), state: notify.StateRejected, dead: notify.ReasonInvalid, says: "#/send_at"},
+	{name: "long due", value: with(`"send_at":"2020-01-01T00:00:00Z"`), state: notify.StateSent},
+	{name: "hold", value: with(`"on_ambiguous":"hold"`), state: notify.StateSent},
+	{name: "idempotency", value: plain, headers: []string{"ls-idempotency", "a"}, state: notify.StateSent},
+	{name: "not before is not theirs to say", value: plain, headers: []string{"ls-not-before", "2040-01-01T00:00:00Z"}, state: notify.StateSent},
 }
 
 func (d direct) recipient() string { return strings.ReplaceAll(d.name, " ", "-") + "@example.com" }
@@ -87,7 +88,7 @@ func (b *bus) endOf(job *kafka.Record) outcome {
 	b.t.Helper()
 	r := b.await("status_topic", func(r *kafka.Record) bool {
 		h := headersOf(r)
-		return h["ls-job-topic"] == job.Topic && h["ls-job-partition"] == number(int64(job.Partition)) && h["ls-job-offset"] == number(job.Offset)
+		return isEvent(r) && h["ls-job-topic"] == job.Topic && h["ls-job-partition"] == number(int64(job.Partition)) && h["ls-job-offset"] == number(job.Offset)
 	})
 	return outcome{eventOf(b.t, r), r}
 }

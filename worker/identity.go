@@ -48,18 +48,21 @@ func expiry(n *notify.Notification, r *kafka.Record, accepted time.Time, after t
 }
 
 // due is when a job may be sent first. Its first step is due as the notification says, a later one as the step before has
-// written; what is farther ahead than anybody may ask for delays nothing.
+// written; a header that is farther ahead than anybody may ask for delays nothing.
 func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
 	if s, ok := r.Header(notify.HeaderNotBefore); ok && step > 0 {
 		at, _ = time.Parse(time.RFC3339Nano, s) // a bad value is no time
 	} else if n.SendAt != nil && step == 0 {
 		at = *n.SendAt
 	}
-	if time.Until(at) > notify.MaxDelay+24*time.Hour {
+	if tooFar(at) {
 		return time.Time{}
 	}
 	return at
 }
+
+// tooFar reports whether at is farther ahead than the API lets anybody ask for, give or take a day of clocks.
+func tooFar(at time.Time) bool { return time.Until(at) > notify.MaxDelay+24*time.Hour }
 
 // number reads a counter; a bad one is 0.
 func number(r *kafka.Record, key string) int {

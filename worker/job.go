@@ -98,6 +98,9 @@ func (w *Worker) examine(r *kafka.Record, j *job, n *notify.Notification, faults
 	if j.message, faults = w.cfg.Rules.Check(n); len(faults) > 0 {
 		return refused(notify.ReasonInvalid, faults)
 	}
+	if n.SendAt != nil && j.step == 0 && tooFar(*n.SendAt) { // never early; and no ladder is as long as that
+		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/send_at: give a time within the next 30 days"}
+	}
 	if len(w.cfg.Route.order(j)) == 0 {
 		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/recipient_type: no gateway of this channel delivers to this type"}
 	}

@@ -72,7 +72,7 @@ func (c *checker) recipient(n *notify.Notification, types []string) (recipient, 
 }
 
 // Times are the faults of a notification that ends before it begins, or that begins too far ahead. Workers do not ask: they
-// have a state for the one and wait for the other.
+// have a state for the one, and allow for the clocks of others in judging the other.
 func Times(n *notify.Notification, now time.Time) (faults notify.Faults) {
 	invalid := func(pointer, detail string) {
 		faults = append(faults, notify.Fault{Pointer: pointer, Code: notify.FaultInvalid, Detail: detail})
