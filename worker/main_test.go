@@ -72,16 +72,17 @@ func (f sendFunc) Send(ctx context.Context, m *notify.Message) (notify.Receipt, 
 func (f sendFunc) Check(context.Context) error { return nil }
 func (f sendFunc) Close() error                { return nil }
 
-// told is what operators have said.
+// told is what operators have said. Pauses end at a time.
 type told struct {
-	paused     bool
-	gateways   map[string]bool // paused
+	paused     time.Time
+	gateways   map[string]time.Time
 	cancelled  map[string]bool
 	suppressed map[string]bool // addresses
 }
 
-func (c *told) Paused(notify.Channel, notify.Lane) bool              { return c.paused }
-func (c *told) PausedGateway(name string) bool                       { return c.gateways[name] }
+func (c *told) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
+
+func (c *told) PausedGateway(name string) bool                       { return time.Now().Before(c.gateways[name]) }
 func (c *told) Cancelled(id string) bool                             { return c.cancelled[id] }
 func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 

@@ -26,7 +26,7 @@ func TestWhatEndsAJobBeforeItsGatewayIsCalled(t *testing.T) {
 		"suppressed in another spelling":   {strings.Replace(mail, `"bob@customer.example"`, `"Bob <bob@CUSTOMER.example>"`, 1), told{suppressed: byAddress}, notify.StateSuppressed},
 		"expired":                          {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{}, notify.StateExpired},
 		"cancelled before it was to begin": {with(`"send_at":"2000-01-02T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
-		"cancelled while the lane rests":   {mail, told{paused: true, cancelled: byID}, notify.StateCancelled},
+		"cancelled while the lane rests":   {mail, told{paused: time.Now().Add(time.Hour), cancelled: byID}, notify.StateCancelled},
 		"cancelled before suppressed":      {mail, told{cancelled: byID, suppressed: byAddress}, notify.StateCancelled},
 		"cancelled before expired":         {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
 	} {
@@ -47,8 +47,8 @@ func TestWhatEndsAJobBeforeItsGatewayIsCalled(t *testing.T) {
 
 func TestAPausedLaneCallsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began, s, c := time.Now(), says(nil), &told{paused: true}
-		time.AfterFunc(10*time.Second+time.Millisecond, func() { c.paused = false })
+		began, s := time.Now(), says(nil)
+		c := &told{paused: began.Add(10*time.Second + time.Millisecond)}
 		e, _ := finish(t, worker(s, func(cfg *Config) { cfg.Control = c }), attempt(record(mail)))
 		require.Equal(t, notify.StateSent, e.State)
 		require.Equal(t, 1, e.Attempt)
@@ -58,15 +58,14 @@ func TestAPausedLaneCallsNobody(t *testing.T) {
 
 func TestAPausedGatewayIsPassedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &told{gateways: map[string]bool{"a": true}}
+		began := time.Now()
+		c := &told{gateways: map[string]time.Time{"a": began.Add(time.Minute + time.Millisecond)}}
 		w := through(func(cfg *Config) { cfg.Control = c }, says(nil), says(nil))
 		e := eventOf(t, w.Handle(t.Context(), attempt(record(mail))))
 		require.Equal(t, "b", asked(e))
 
-		c.gateways["b"] = true
+		c.gateways["b"] = began.Add(time.Hour)
 		l := newLane(backlog(20, 2))
-		began := time.Now()
-		time.AfterFunc(time.Minute+time.Millisecond, func() { delete(c.gateways, "a") })
 		require.True(t, l.run(w))
 		require.Equal(t, 2, l.most, "the others are not fetched")
 		require.Equal(t, 61*time.Second, time.Since(began))

@@ -55,8 +55,8 @@ func TestExpiry(t *testing.T) {
 func TestExpiryBoundsWaitingInPlace(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"no gateway serves us":   func(*Config) {},
-		"the gateway is paused":  func(c *Config) { c.Control = &told{gateways: map[string]bool{"mail": true}} },
-		"the lane is paused":     func(c *Config) { c.Control = &told{paused: true} },
+		"the gateway is paused":  func(c *Config) { c.Control = &told{gateways: map[string]time.Time{"mail": time.Now().Add(time.Hour)}} },
+		"the lane is paused":     func(c *Config) { c.Control = &told{paused: time.Now().Add(time.Hour)} },
 		"the order is strict":    func(c *Config) { c.Ordering = OrderStrict; c.Route.Outlets[0].Sender = says(throttled) },
 		"it waits for its place": func(c *Config) { c.Route.Outlets[0].Limiter = NewLimiter(LimiterConfig{Rate: 1e-9}) },
 	} {

@@ -188,7 +188,8 @@ func (x *world) start(e *entry) bool {
 
 func outcomeOf(e *entry, o *kafka.Outcome) kafka.Message {
 	return kafka.Message{Topic: "status_topic", Value: o.Value, Headers: append([]kafka.Header{
-		{Key: kafka.HeaderKind, Value: []byte(kafka.KindOutcome)}, {Key: kafka.HeaderJobID, Value: []byte(o.ID)},
+		{Key: kafka.HeaderKind, Value: []byte(kafka.KindOutcome)},
+		{Key: kafka.HeaderJobID, Value: []byte(o.ID)},
 		{Key: "offset", Value: []byte(strconv.FormatInt(e.Offset, 10))},
 	}, o.Headers...)}
 }

@@ -207,10 +207,7 @@ func (st *stage) commit() {
 
 // fetch hands the next n offsets to the claim, as its owner does, whether it is paused or not.
 func (st *stage) fetch(n int) {
-	for range n {
-		if st.at >= int64(len(st.log)) {
-			return
-		}
+	for ; n > 0 && st.at < int64(len(st.log)); n-- {
 		if rec := st.log[st.at]; rec != nil {
 			st.c.arrived(rec)
 		}

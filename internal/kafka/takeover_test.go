@@ -50,4 +50,5 @@ func TestNothingStartsBeforeTheFirstCommitOfItsClaim(t *testing.T) {
 	close(st.quit)
 	st.leave()
 	st.r.attempts.Wait()
+	st.r.hands.dismiss()
 }
