@@ -121,12 +121,15 @@ func (c *child) showLog() {
 	c.t.Logf("%s:\n%s", c.name, strings.Join(lines[max(0, len(lines)-10):], ""))
 }
 
-// work starts a worker of the channel.
-func (f *fleet) work(channel string) *child {
+// work starts a worker of the channel, with more arguments if there are any.
+func (f *fleet) work(channel string, args ...string) *child {
 	f.spawned++
 	name := fmt.Sprintf("w%d", f.spawned)
-	return launch(f.t, f.dir, name, "work", "--channel", channel, "--config", f.dir+"/laudspeaker.yaml",
-		"--set", "gateways.texts.auth_token="+name, "--set", "gateways.mail.helo="+name)
+	args = append([]string{"work", "--channel", channel, "--config", f.dir + "/laudspeaker.yaml", "--set", "gateways.texts.auth_token=" + name}, args...)
+	if channel == "email" {
+		args = append(args, "--set", "gateways.mail.helo="+name)
+	}
+	return launch(f.t, f.dir, name, args...)
 }
 
 func (f *fleet) workers(channel string, n int) (ws []*child) {

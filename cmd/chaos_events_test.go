@@ -1,0 +1,116 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// ending is a final state of a letter, or held.
+type ending struct {
+	state notify.State
+	event string    // event_id
+	at    time.Time // of the event
+	again int       // the same event once more
+}
+
+// events follows status_topic: how each letter ended.
+type events struct {
+	reader *kafka.Reader
+	topic  string
+
+	mu      sync.Mutex
+	endings map[int][]ending
+	tries   map[int]int    // the highest attempt that an event told
+	claims  map[int]string // topic and partition of a letter
+	states  map[notify.State]int
+	failure error
+}
+
+// follow reads what has been and what comes, until the function it gives is called; that reads to the end first.
+func follow(t testing.TB, brokers []string, topic string) (e *events, finish func()) {
+	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, tries: map[int]int{}, claims: map[int]string{}, states: map[notify.State]int{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); e.run(ctx) }()
+	finish = sync.OnceFunc(func() { cancel(); <-done; reader.Close() })
+	t.Cleanup(finish)
+	return e, finish
+}
+
+// run reads again and again what is new. The brokers may be away: then it tries again.
+func (e *events) run(ctx context.Context) {
+	at := map[int32]int64{}
+	for ctx.Err() == nil {
+		bounds, err := e.reader.Bounds(e.topic)
+		for i := range bounds {
+			bounds[i].Oldest = max(bounds[i].Oldest, at[bounds[i].Partition])
+		}
+		if err == nil {
+			err = e.reader.Scan(ctx, e.topic, bounds, func(r *kafka.Record) error {
+				e.take(r)
+				at[r.Partition] = r.Offset + 1
+				return nil
+			})
+		}
+		e.mu.Lock()
+		e.failure = err
+		e.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (e *events) take(r *kafka.Record) {
+	var event notify.Event
+	if len(r.Value) == 0 || json.Unmarshal(r.Value, &event) != nil { // an intent
+		return
+	}
+	number, err := strconv.Atoi(event.Reference)
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tries[number] = max(e.tries[number], event.Attempt)
+	e.states[event.State]++
+	topic, _ := r.Header(kafka.HeaderJobTopic)
+	partition, _ := r.Header(kafka.HeaderJobPartition)
+	e.claims[number] = topic + "/" + partition
+	if !event.Final && event.State != notify.StateHeld {
+		return
+	}
+	for i, known := range e.endings[number] {
+		if known.event == event.EventID {
+			e.endings[number][i].again++
+			return
+		}
+	}
+	e.endings[number] = append(e.endings[number], ending{state: event.State, event: event.EventID, at: event.At})
+}
+
+// ended is how many letters have.
+func (e *events) ended() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.endings)
+}
+
+// of gives how a letter ended, nothing while it has not.
+func (e *events) of(number int) []ending {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]ending(nil), e.endings[number]...)
+}
