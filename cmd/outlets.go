@@ -42,7 +42,7 @@ func (p *process) newOutlet(o config.Outlet, sender gateway.Sender) *worker.Outl
 		}
 	}
 	return &worker.Outlet{
-		Name: o.Name, Sender: sender, Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
+		Name: o.Name, Sender: sender, RecipientTypes: o.Gateway.RecipientTypes(), Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
 		Limiter: worker.NewLimiter(worker.LimiterConfig{
 			Concurrency: limits.Concurrency, Rate: float64(limits.Rate), Shares: p.percents(),
 		}),

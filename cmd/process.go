@@ -172,5 +172,18 @@ func (p *process) rules() validate.Rules {
 			from[channel] = from[channel] && o.Gateway.HasSender()
 		}
 	}
-	return validate.Rules{DefaultFrom: from}
+	return validate.Rules{DefaultFrom: from, RecipientTypes: p.recipientTypes()}
+}
+
+// recipientTypes are those that some gateway of channel push delivers to.
+func (p *process) recipientTypes() []string {
+	var types []string
+	for _, o := range p.routes[notify.ChannelPush] {
+		for _, t := range o.Gateway.RecipientTypes() {
+			if !slices.Contains(types, t) {
+				types = append(types, t)
+			}
+		}
+	}
+	return types
 }

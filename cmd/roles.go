@@ -9,6 +9,7 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/gateway/apns"
 	"github.com/laudspeaker/laudspeaker/gateway/capture"
 	"github.com/laudspeaker/laudspeaker/gateway/fcm"
 	"github.com/laudspeaker/laudspeaker/gateway/http"
@@ -31,6 +32,8 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 		return fcm.New(name, *g.FCM)
 	case "http":
 		return http.New(name, *g.HTTP)
+	case "apns":
+		return apns.New(name, *g.APNs)
 	case "capture":
 		return capture.New(name, *g.Capture)
 	case "sim":

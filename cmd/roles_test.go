@@ -88,16 +88,18 @@ func TestChannelsOfOneGatewayShareIt(t *testing.T) {
 	require.NoError(t, err)
 	p, err := newProcess(cfg, &bytes.Buffer{}, "work", false)
 	require.NoError(t, err)
-	all, err := p.senders(p.topics.Channels(), zap.NewNop())
+	all, err := p.newOutlets(p.topics.Channels(), zap.NewNop())
 	require.NoError(t, err)
-	defer all.close()
 	require.Len(t, all, 2)
+	for _, o := range all {
+		require.NoError(t, o.Sender.Close())
+	}
 }
 
 func TestEveryTypeOfGatewayHasAConstructor(t *testing.T) {
-	for name, key := range map[string]string{"smtp": "host=a.example", "twilio": "account_sid=", "fcm": "", "http": "", "capture": "", "sim": ""} {
+	for name, key := range map[string]string{"smtp": "host=a.example", "twilio": "account_sid=", "fcm": "", "apns": "", "http": "", "capture": "", "sim": ""} {
 		_, err := newSender("g", config.Gateway{
-			Type: name, SMTP: &config.SMTP{}, Twilio: &config.Twilio{}, FCM: &config.FCM{}, Capture: &config.Capture{}, Sim: &config.Sim{}, HTTP: &config.HTTP{},
+			Type: name, SMTP: &config.SMTP{}, Twilio: &config.Twilio{}, FCM: &config.FCM{}, Capture: &config.Capture{}, Sim: &config.Sim{}, HTTP: &config.HTTP{}, APNs: &config.APNs{},
 		}, zap.NewNop())
 		if err != nil {
 			require.NotContains(t, err.Error(), "has no gateway in this build", key)

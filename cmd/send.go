@@ -132,12 +132,13 @@ func newSendPush() *cobra.Command {
 		Use:   "push",
 		Short: "Submit a push message",
 		Example: `  laudspeaker send push --to DEVICE_TOKEN --title Hello --body 'It works.' --data order=42
-  laudspeaker send push --type topic --to news --title Hello --body 'It works.'`,
+  laudspeaker send push --type topic --to news --title Hello --body 'It works.'
+  laudspeaker send push --type apns --to HEX_DEVICE_TOKEN --title Hello --body 'It works.'`,
 	}
 	s := addSubmission(c, notify.ChannelPush, "device token, topic or condition")
 	var push notify.Push
 	f := c.Flags()
-	f.StringVar(&s.n.RecipientType, "type", "", "what the recipient is: fcm (a device token, the default), topic or condition")
+	f.StringVar(&s.n.RecipientType, "type", "", "what the recipient is: fcm (a registration token, the default), apns (a device token of Apple's), topic or condition")
 	f.StringVar(&push.Title, "title", "", "title")
 	f.StringVar(&push.Body, "body", "", "text")
 	f.StringVar(&push.Image, "image", "", "https URL of a picture")

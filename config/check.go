@@ -73,8 +73,10 @@ func (c *Config) checkChannels(fs *Faults) {
 		ch, key := sections[name], "channels."+name
 		fs.unless(topicName.MatchString(ch.Topic) && strings.Trim(ch.Topic, ".") != "", "%s.topic must be 1 to 200 letters, digits, dots, - and _", key)
 		for _, topic := range []string{ch.Topic, ch.Topic + ".urgent", ch.Topic + ".bulk"} {
-			other, taken := topics[topic]
-			fs.unless(!taken, "%s.topic is also that of channels.%s: give each channel a topic of its own", key, other)
+			if other, taken := topics[topic]; taken && other != name {
+				fs.add("%s.topic is also that of channels.%s: give each channel a topic of its own", key, other)
+				break
+			}
 			topics[topic] = name
 		}
 		fs.unless(ch.Concurrency >= 1 && ch.Concurrency <= 4096, "%s.concurrency must be between 1 and 4096", key)
@@ -86,7 +88,8 @@ func (c *Config) checkChannels(fs *Faults) {
 }
 
 func (r Retries) check(fs *Faults, key string) {
-	for lane, retry := range map[string]Retry{"urgent": r.Urgent, "normal": r.Normal, "bulk": r.Bulk} {
+	for i, retry := range []Retry{r.Urgent, r.Normal, r.Bulk} {
+		lane := []string{"urgent", "normal", "bulk"}[i]
 		fs.unless(retry.Attempts >= 0, "%s.%s.attempts must not be negative; 0 = until the message expires", key, lane)
 		fs.unless(retry.First > 0 && retry.Longest >= retry.First, "%s.%s.first must be longer than 0s, and longest not shorter than first", key, lane)
 	}

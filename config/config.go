@@ -72,7 +72,7 @@ type Lanes struct {
 type Channels struct {
 	Email Channel `yaml:"email" defaults:"topic=email_topic" doc:"E-mail, by a gateway of type smtp, http, capture or sim."`
 	SMS   Channel `yaml:"sms" defaults:"topic=sms_topic" doc:"Text messages, by a gateway of type twilio, http, capture or sim."`
-	Push  Channel `yaml:"push" defaults:"topic=push_topic" doc:"Push messages, by a gateway of type fcm, http, capture or sim."`
+	Push  Channel `yaml:"push" defaults:"topic=push_topic" doc:"Push messages, by a gateway of type fcm, apns, http, capture or sim."`
 }
 
 // Channel is the section of one channel.

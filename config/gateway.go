@@ -68,6 +68,7 @@ type Gateway struct {
 	Twilio  *Twilio  `type:"twilio" channels:"sms" doc:"Twilio's Messages API, or what speaks like it."`
 	FCM     *FCM     `type:"fcm" channels:"push" doc:"Firebase Cloud Messaging, HTTP v1."`
 	HTTP    *HTTP    `type:"http" channels:"email,sms,push" doc:"Any provider's HTTP API, or an endpoint of your own, taught by this section; docs/gateway-http.md says how."`
+	APNs    *APNs    `type:"apns" channels:"push" doc:"Apple's Push Notification service, by provider token, without Firebase between."`
 	Capture *Capture `type:"capture" channels:"email,sms,push" doc:"Keeps messages as files and sends nothing."`
 	Sim     *Sim     `type:"sim" channels:"email,sms,push" doc:"Plays a provider, for load tests and drills; sends nothing."`
 }
@@ -93,6 +94,8 @@ func (g Gateway) Timeout() time.Duration {
 		return g.FCM.Timeout
 	case g.HTTP != nil:
 		return g.HTTP.Timeout
+	case g.APNs != nil:
+		return g.APNs.Timeout
 	case g.Sim != nil:
 		return g.Sim.Timeout
 	default:

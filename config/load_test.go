@@ -180,3 +180,15 @@ func FuzzLoadNeverPanics(f *testing.F) {
 		_, _ = Load(Source{File: writeFile(t, string(content)), Env: env})
 	})
 }
+
+func TestRecipientTypes(t *testing.T) {
+	for typ, want := range map[string][]string{
+		"smtp": nil, "twilio": nil, "fcm": {"fcm", "topic", "condition"}, "apns": {"apns"},
+		"capture": {"fcm", "apns", "topic", "condition"}, "sim": {"fcm", "apns", "topic", "condition"},
+	} {
+		g, _, ok := newGateway(typ)
+		require.True(t, ok)
+		require.Equal(t, want, g.RecipientTypes(), typ)
+	}
+	require.Empty(t, Gateway{}.RecipientTypes())
+}

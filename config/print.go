@@ -90,7 +90,7 @@ func (p *printer) examples() {
 	}
 }
 
-var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "http": "api", "capture": "kept", "sim": "drill"}
+var exampleNames = map[string]string{"smtp": "mail", "twilio": "texts", "fcm": "pushes", "apns": "apples", "http": "api", "capture": "kept", "sim": "drill"}
 
 func (p *printer) line(indent, text string) { p.WriteString(indent + text + "\n") }
 

@@ -43,9 +43,11 @@ func Do(rt http.RoundTripper, req *http.Request) Exchange {
 		GetConn: func(string) { written.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { written.Store(true) },
 	}
-	res, err := rt.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+	watchRepeats(req, func() { written.Store(false) })
+	res, err := rt.RoundTrip(req)
 	if err != nil {
-		return Exchange{Err: err, Written: written.Load()}
+		return Exchange{Err: err, Written: written.Load() && !goneAway(err)}
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxBody)) // see Body
@@ -78,6 +80,8 @@ func (x *Exchange) Lost() *notify.Failure {
 		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the attempt was cancelled before the answer came", Err: x.Err}
 	case x.Written:
 		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the connection was lost before the answer came", Err: x.Err}
+	case errors.Is(x.Err, errUnprocessed):
+		return &notify.Failure{Verdict: notify.Transient, Reason: errUnprocessed.Error(), Err: x.Err}
 	case untrusted(x.Err):
 		return &notify.Failure{
 			Verdict: notify.Unavailable, Reason: "the provider's certificate cannot be trusted", Err: x.Err,

@@ -53,7 +53,7 @@ func (b *fakeBus) Dispatch(ctx context.Context, n *notify.Notification) (*notify
 	if _, faults := rules.Check(&job); len(faults) > 0 {
 		return nil, faults
 	}
-	if faults := validate.Expiry(n, time.Now()); len(faults) > 0 {
+	if faults := validate.Times(n, time.Now()); len(faults) > 0 {
 		return nil, faults
 	}
 	if b.block {

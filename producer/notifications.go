@@ -112,7 +112,7 @@ func read(raw []byte) (*notify.Notification, error) {
 	}
 	if n != nil { // so that the caller need not mend these to hear of the others
 		anyFrom := map[notify.Channel]bool{notify.ChannelEmail: true, notify.ChannelSMS: true}
-		_, more := validate.Rules{DefaultFrom: anyFrom}.Check(n)
+		_, more := validate.Rules{DefaultFrom: anyFrom, RecipientTypes: notify.RecipientTypes()}.Check(n)
 		for _, f := range append(more, validate.Times(n, time.Now())...) {
 			if !slices.ContainsFunc(faults, func(known notify.Fault) bool { return known.Pointer == f.Pointer }) {
 				faults = append(faults, f)

@@ -21,19 +21,22 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 	var end context.CancelFunc
 	for _, o := range w.cfg.Route.order(j) {
 		leave, ok := w.enter(a, o)
-		if leave == nil {
-			if ok {
-				return j.again(time.Now()) // not its turn, or not ours any more
-			}
+		if leave == nil && !ok {
 			continue
 		}
-		if end == nil {
+		if leave != nil && end == nil {
 			ctx, end = a.Timeout(ctx)
 			defer end()
 		}
-		if j.hold && !w.intend(ctx, a, j) {
+		if leave != nil && j.hold && !w.intend(ctx, a, j) {
 			leave.nothing()
-			return j.again(time.Now())
+			leave = nil
+		}
+		if leave == nil && failed == nil {
+			return j.again(time.Now()) // not its turn, or not ours any more
+		}
+		if leave == nil {
+			break // what it has been through is an attempt all the same
 		}
 		t := w.send(ctx, a, j, o)
 		change := leave.with(t)

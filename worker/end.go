@@ -129,7 +129,7 @@ func (w *Worker) stay(a *kafka.Attempt, j *job, t try, now time.Time, wait time.
 func (w *Worker) wait(a *kafka.Attempt, j *job) kafka.Result {
 	w.withdraw(a, j)
 	j.waited = true
-	w.gate.hold(at(a.Record), func() claim { return w.pause(a) })
+	w.gate.hold(at(a.Record), a.Pause())
 	return j.again(time.Now().Add(w.nextProbe(j)))
 }
 

@@ -24,9 +24,8 @@ type gate struct {
 	paused map[partition]claim
 }
 
-// hold pauses a partition because a job of it waits.
-func (g *gate) hold(at partition, pause func() claim) {
-	c := pause()
+// hold keeps a partition paused because a job of it waits.
+func (g *gate) hold(at partition, c claim) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.paused[at] = c

@@ -4,27 +4,24 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// lane plays a runner: records of several partitions, each started while its partition is not paused and a slot is free,
-// called again when they ask for it. One call at a time; time passes when there is nothing to do.
+// lane plays a runner: records of several partitions, each started while its partition is not paused, called again when
+// they ask for it. One call at a time; time passes when there is nothing to do.
 type lane struct {
-	slots  int
 	queued []*kafka.Record
 	called map[*kafka.Record]kafka.Result // waiting to be called again
 	held   map[int32]bool
@@ -32,42 +29,24 @@ type lane struct {
 	most   int // how many waited at once
 }
 
-type heldClaim struct {
-	l *lane
-	n int32
-}
-
-func (c heldClaim) Resume() { delete(c.l.held, c.n) }
-
 func newLane(records []*kafka.Record) *lane {
-	return &lane{slots: 8, queued: records, called: map[*kafka.Record]kafka.Result{}, held: map[int32]bool{}, ended: map[*kafka.Record]kafka.Result{}}
+	return &lane{queued: records, called: map[*kafka.Record]kafka.Result{}, held: map[int32]bool{}, ended: map[*kafka.Record]kafka.Result{}}
 }
 
-// run works until every record has ended; false when records are left that nobody would ever start.
+func (l *lane) attempt(r *kafka.Record) *kafka.Attempt {
+	return &kafka.Attempt{Record: r, Carry: l.called[r].Carry, Played: &kafka.Played{
+		Pause:  func() { l.held[r.Partition] = true },
+		Resume: func() { delete(l.held, r.Partition) },
+	}}
+}
+
+// run works until every record has left; false when records are left that nobody would ever start.
 func (l *lane) run(w *Worker) bool {
-	w.pause = func(a *kafka.Attempt) claim {
-		l.held[a.Partition] = true
-		return heldClaim{l, a.Partition}
-	}
 	for len(l.queued)+len(l.called) > 0 {
-		var due, soonest *kafka.Record
-		for r, res := range l.called {
-			if soonest == nil || res.Again.Before(l.called[soonest].Again) {
-				soonest = r
-			}
-		}
-		if soonest != nil && !l.called[soonest].Again.After(time.Now()) {
-			due = soonest
-		}
-		for i, r := range l.queued {
-			if due == nil && !l.held[r.Partition] {
-				due, l.queued = r, append(l.queued[:i:i], l.queued[i+1:]...)
-				break
-			}
-		}
+		due, soonest := l.next()
 		switch {
 		case due != nil:
-			res := w.Handle(context.Background(), &kafka.Attempt{Record: due, Carry: l.called[due].Carry})
+			res := w.Handle(context.Background(), l.attempt(due))
 			if delete(l.called, due); res.Again.IsZero() {
 				l.ended[due] = res
 			} else {
@@ -83,6 +62,25 @@ func (l *lane) run(w *Worker) bool {
 	return true
 }
 
+// next gives a record that may be started now, or the one that is the next to be called again.
+func (l *lane) next() (due, soonest *kafka.Record) {
+	for r, res := range l.called {
+		if soonest == nil || res.Again.Before(l.called[soonest].Again) {
+			soonest = r
+		}
+	}
+	if soonest != nil && !l.called[soonest].Again.After(time.Now()) {
+		return soonest, nil
+	}
+	for i, r := range l.queued {
+		if !l.held[r.Partition] {
+			l.queued = append(l.queued[:i:i], l.queued[i+1:]...)
+			return r, nil
+		}
+	}
+	return nil, soonest
+}
+
 // backlog gives n records spread over partitions.
 func backlog(n, partitions int) []*kafka.Record {
 	all := make([]*kafka.Record, n)
@@ -93,8 +91,9 @@ func backlog(n, partitions int) []*kafka.Record {
 	return all
 }
 
-// outage is a gateway that refuses us until a time, and counts.
+// outage is a gateway that says something until a time, and counts.
 type outage struct {
+	says           error
 	until          time.Time
 	refused, taken int
 }
@@ -102,7 +101,7 @@ type outage struct {
 func (o *outage) send(context.Context, *notify.Message) (notify.Receipt, error) {
 	if time.Now().Before(o.until) {
 		o.refused++
-		return notify.Receipt{}, unavailable
+		return notify.Receipt{}, o.says
 	}
 	o.taken++
 	return notify.Receipt{}, nil
@@ -111,145 +110,108 @@ func (o *outage) send(context.Context, *notify.Message) (notify.Receipt, error) 
 func TestAGatewayThatRefusesUsStopsFetching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, lines := observer.New(zapcore.DebugLevel)
-		reg := prometheus.NewRegistry()
-		o := &outage{until: time.Now().Add(5 * time.Minute)}
-		w := worker(sendFunc(o.send), func(c *Config) { c.Log, c.Metrics = zap.New(core), NewMetrics(reg) })
-		l := newLane(backlog(10_000, 12))
-		probed := make(chan float64, 1)
-		time.AfterFunc(time.Minute, func() { probed <- testutil.ToFloat64(w.counts.unavailable) })
+		began := time.Now()
+		o := &outage{says: unavailable, until: began.Add(5 * time.Minute)}
+		w := worker(sendFunc(o.send), func(c *Config) { c.Log = zap.New(core) })
+		l := newLane(backlog(2_000, 12))
 		require.True(t, l.run(w))
 
-		require.Equal(t, 10_000, o.taken)
-		require.Len(t, l.ended, 10_000)
+		require.Equal(t, 2_000, o.taken)
+		require.Len(t, l.ended, 2_000)
 		for _, res := range l.ended {
 			require.Empty(t, res.Follow)
 			require.Equal(t, 1, eventOf(t, res).Attempt)
 		}
-		require.Equal(t, 1+5*60/30-1, o.refused, "the first, and a probe every 30 s")
+		require.InDelta(t, 5*60/10, o.refused, 2, "the first, and a probe every 10 s")
 		require.Equal(t, 12, l.most, "one job of each partition meets the gate")
-		require.InDelta(t, 5*60, time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).Seconds(), 3)
+		require.InDelta(t, 5*60, time.Since(began).Seconds(), 11)
+		require.Empty(t, w.gate.paused)
 
-		require.Equal(t, float64(1), <-probed)
-		require.Zero(t, testutil.ToFloat64(w.counts.unavailable))
-		shut := lines.FilterMessageSnippet("fetching stops").All()
-		require.Len(t, shut, 1)
+		shut := lines.FilterMessageSnippet("refuses us").All()
+		require.Len(t, shut, 1, "said once")
 		require.Equal(t, zapcore.ErrorLevel, shut[0].Level)
 		require.Equal(t, "correct the password", shut[0].ContextMap()["remedy"])
 		require.Equal(t, "mail", shut[0].ContextMap()["gateway"])
-		require.Equal(t, 1, lines.FilterMessageSnippet("fetching goes on").Len())
+		require.Equal(t, 1, lines.FilterMessage("the gateway serves us again").Len())
 	})
 }
 
-// However long a gateway refuses us and whatever expires meanwhile, no job is left behind a paused partition.
+// Failures in a row say that the gateway is out of order, and then nothing about a message.
+func TestFifteenFailuresInARowOpenTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		o := &outage{says: transient, until: began.Add(2 * time.Minute)}
+		w := worker(sendFunc(o.send), nil)
+		l := newLane(backlog(200, 3))
+		require.True(t, l.run(w))
+
+		retrying := 0
+		for _, res := range l.ended {
+			e := eventOf(t, res)
+			if e.State == notify.StateRetrying {
+				retrying++
+				require.Equal(t, "transient", tries(e))
+				continue
+			}
+			require.Equal(t, notify.StateSent, e.State)
+			require.Equal(t, 1, e.Attempt, "what failed while the breaker was open counts nothing: %s", tries(e))
+		}
+		require.Equal(t, 14, retrying, "the fifteenth opened it")
+		require.Equal(t, 200-14, o.taken)
+		require.Less(t, o.refused, 15+2*60/10+5, "a probe now and then")
+		require.Equal(t, 3, l.most, "one job of each partition waits in place")
+		require.InDelta(t, 2*60, time.Since(began).Seconds(), 11)
+		require.Equal(t, gateway.BreakerClosed, w.cfg.Route.Outlets[0].Breaker.State())
+	})
+}
+
+func TestWithAnotherGatewayAnOpenBreakerKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, o := time.Now(), &outage{says: unavailable, until: time.Now().Add(time.Hour)}
+		b := says(nil)
+		w := worker(nil, func(c *Config) { c.Route = &Route{Outlets: []*Outlet{outlet("a", sendFunc(o.send)), outlet("b", b)}} })
+		l := newLane(backlog(500, 4))
+		require.True(t, l.run(w))
+		require.Len(t, b.got, 500)
+		require.Equal(t, 1, o.refused)
+		require.Zero(t, l.most)
+		require.Zero(t, time.Since(began))
+	})
+}
+
+// However long a gateway fails and whatever expires meanwhile, no job is left behind a paused partition.
 func TestNothingIsStrandedBehindTheGate(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		lasts := time.Duration(rapid.IntRange(0, 300).Draw(rt, "outage")) * time.Second
+		says := rapid.SampledFrom([]error{unavailable, transient}).Draw(rt, "says")
 		partitions := rapid.IntRange(1, 4).Draw(rt, "partitions")
 		lives := rapid.SliceOfN(rapid.IntRange(1, 400), 1, 40).Draw(rt, "lives")
 		var o *outage
 		var l *lane
+		var w *Worker
 		var done bool
 		synctest.Test(t, func(*testing.T) {
-			o = &outage{until: time.Now().Add(lasts)}
+			o = &outage{says: says, until: time.Now().Add(lasts)}
 			all := backlog(len(lives), partitions)
 			for i, r := range all {
 				r.Timestamp = time.Now().Add(time.Duration(lives[i])*time.Second - 24*time.Hour)
 			}
-			l = newLane(all)
-			done = l.run(worker(sendFunc(o.send), nil))
+			l, w = newLane(all), worker(sendFunc(o.send), nil)
+			done = l.run(w)
 		})
 		require.True(rt, done, "records are left that nobody would start")
-		require.LessOrEqual(rt, o.refused, 1+int(lasts/probeEvery))
+		require.Empty(rt, l.held)
+		require.Empty(rt, w.gate.paused)
+		require.LessOrEqual(rt, o.refused, 15+5+int(lasts/(10*time.Second)))
 		for r, res := range l.ended {
-			require.Empty(rt, res.Follow)
-			if life := r.Timestamp.Add(24 * time.Hour); life.After(o.until.Add(probeEvery + 2*waitFor)) {
-				require.Equal(rt, notify.StateSent, eventOf(rt, res).State)
+			e := eventOf(rt, res)
+			if e.State == notify.StateRetrying {
+				require.Equal(rt, transient, says)
+				continue
+			}
+			if life := r.Timestamp.Add(24 * time.Hour); life.After(o.until.Add(12 * time.Second)) {
+				require.Equal(rt, notify.StateSent, e.State)
 			}
 		}
-	})
-}
-
-func TestOnlyAProbeOpensTheGate(t *testing.T) {
-	now := time.Now()
-	g := worker(nil, nil).gate
-	early, _ := g.enter(now) // in flight before the trouble began
-	other, _ := g.enter(now)
-	require.True(t, g.refused(other, now))
-	require.False(t, g.refused(early, now), "logged once")
-	require.False(t, g.served(early), "a connection from better times proves nothing")
-	_, open := g.enter(now.Add(probeEvery - 1))
-	require.False(t, open)
-
-	probe, open := g.enter(now.Add(probeEvery))
-	require.True(t, open)
-	_, second := g.enter(now.Add(probeEvery))
-	require.False(t, second, "one probe at a time")
-	require.True(t, g.served(probe))
-	require.False(t, g.served(probe))
-	_, open = g.enter(now.Add(probeEvery))
-	require.True(t, open)
-	require.False(t, g.refused(other, now), "a refusal from before the opening is stale")
-}
-
-func TestATransientProbeLeavesTheGateShutAndCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		e, _ := finish(t, worker(&answers{script: []error{unavailable, transient, nil}}, nil), record(mail))
-		require.Equal(t, "unavailable transient accepted", verdicts(e))
-		require.Equal(t, 2, e.Attempt)
-		require.InDelta(t, 60, time.Since(began).Seconds(), 2, "the next try is the next probe")
-	})
-}
-
-// resumed counts.
-type resumed struct{ n int }
-
-func (r *resumed) Resume() { r.n++ }
-
-func TestAPartitionPausedTooLateIsResumedAtOnce(t *testing.T) {
-	now := time.Now()
-	g := worker(nil, nil).gate
-	p, _ := g.enter(now)
-	g.refused(p, now)
-	probe, _ := g.enter(now.Add(probeEvery))
-	c := &resumed{}
-	g.hold(partition{"t", 1}, func() claim {
-		g.served(probe) // between the pause and the gate's taking note of it
-		return c
-	})
-	require.Equal(t, 1, c.n)
-	require.Empty(t, g.paused)
-}
-
-func TestManyAttemptsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		o := &outage{until: time.Now().Add(3 * time.Minute)}
-		held := map[int32]int{}
-		w := worker(sendFunc(func(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
-			time.Sleep(50 * time.Millisecond)
-			mu.Lock()
-			defer mu.Unlock()
-			return o.send(ctx, m)
-		}), nil)
-		w.pause = func(a *kafka.Attempt) claim {
-			mu.Lock()
-			defer mu.Unlock()
-			held[a.Partition]++
-			return &resumed{}
-		}
-		var all sync.WaitGroup
-		for _, r := range backlog(64, 4) {
-			all.Go(func() {
-				e, res := finish(t, w, r)
-				require.Equal(t, notify.StateSent, e.State)
-				require.Empty(t, res.Follow)
-			})
-		}
-		all.Wait()
-		require.Equal(t, 64, o.taken)
-		require.Equal(t, 64+3*60/30-1, o.refused, "those in flight at first, then one every 30 s")
-		require.Len(t, held, 4)
-		require.Empty(t, w.gate.paused)
 	})
 }

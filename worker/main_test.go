@@ -28,13 +28,28 @@ const (
 	someID    = "018f4e9a-0000-7000-8000-00000000abcd"
 	recipient = "bob@customer.example"
 	mail      = `{"id":"` + someID + `","channel":"email","recipient":"` + recipient + `","payload":{"subject":"Hi","text":"secret words"}}`
+	push      = `{"id":"` + someID + `","channel":"push","recipient":"token","payload":{"title":"Hi"}}`
 )
+
+var (
+	transient   = &notify.Failure{Verdict: notify.Transient, Code: "451 4.3.0", Reason: "try again later"}
+	ambiguous   = &notify.Failure{Verdict: notify.Ambiguous, Reason: "no answer after the message was written"}
+	permanent   = &notify.Failure{Verdict: notify.Permanent, Code: "554 5.7.1", Reason: "policy"}
+	gone        = &notify.Failure{Verdict: notify.Permanent, Code: "550 5.1.1", Reason: notify.ReasonRecipientGone, Gone: true}
+	throttled   = &notify.Failure{Verdict: notify.Throttled, Code: "429", After: 20 * time.Second}
+	unavailable = &notify.Failure{Verdict: notify.Unavailable, Code: "535", Reason: "authentication refused", Remedy: "correct the password"}
+)
+
+// with gives the mail with more fields in front of it.
+func with(fields string) string { return strings.Replace(mail, "{", "{"+fields+",", 1) }
 
 // answers is a gateway that says what its script says, the last line for ever.
 type answers struct {
 	script []error // nil: accepted
 	got    []*notify.Message
 }
+
+func says(script ...error) *answers { return &answers{script: script} }
 
 func (s *answers) Send(_ context.Context, m *notify.Message) (notify.Receipt, error) {
 	said := s.script[min(len(s.got), len(s.script)-1)]
@@ -57,14 +72,33 @@ func (f sendFunc) Send(ctx context.Context, m *notify.Message) (notify.Receipt, 
 func (f sendFunc) Check(context.Context) error { return nil }
 func (f sendFunc) Close() error                { return nil }
 
+// told is what operators have said.
+type told struct {
+	paused     bool
+	gateways   map[string]bool // paused
+	cancelled  map[string]bool
+	suppressed map[string]bool // addresses
+}
+
+func (c *told) Paused(notify.Channel, notify.Lane) bool              { return c.paused }
+func (c *told) PausedGateway(name string) bool                       { return c.gateways[name] }
+func (c *told) Cancelled(id string) bool                             { return c.cancelled[id] }
+func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
+
 func desk() dispatcher.Desk {
-	return dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}}
+	return dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{
+		notify.ChannelEmail: "email_topic", notify.ChannelPush: "push_topic",
+	}}}
+}
+
+func outlet(name string, s gateway.Sender) *Outlet {
+	return &Outlet{Name: name, Sender: s, Breaker: gateway.NewBreaker(gateway.BreakerConfig{})}
 }
 
 // worker gives an e-mail worker on gateway "mail"; change may be nil.
 func worker(s gateway.Sender, change func(*Config)) *Worker {
 	c := Config{
-		Channel: notify.ChannelEmail, Gateway: "mail", Sender: s, Desk: desk(),
+		Channel: notify.ChannelEmail, Route: &Route{Outlets: []*Outlet{outlet("mail", s)}}, Desk: desk(),
 		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
 	}
 	if change != nil {
@@ -83,9 +117,10 @@ func record(value string, headers ...string) *kafka.Record {
 	return r
 }
 
-// finish calls w until r's job has ended, as a runner would. In a synctest bubble only.
-func finish(t require.TestingT, w *Worker, r *kafka.Record) (notify.Event, kafka.Result) {
-	a := &kafka.Attempt{Record: r}
+func attempt(r *kafka.Record) *kafka.Attempt { return &kafka.Attempt{Record: r} }
+
+// finish calls w until r has left its place, as a runner would. In a synctest bubble only.
+func finish(t require.TestingT, w *Worker, a *kafka.Attempt) (notify.Event, kafka.Result) {
 	for range 100_000 {
 		res := w.Handle(context.Background(), a)
 		if res.Again.IsZero() {
@@ -94,8 +129,33 @@ func finish(t require.TestingT, w *Worker, r *kafka.Record) (notify.Event, kafka
 		a.Carry = res.Carry
 		time.Sleep(time.Until(res.Again))
 	}
-	require.Fail(t, "the job does not end")
+	require.Fail(t, "the job does not leave its place")
 	return notify.Event{}, kafka.Result{}
+}
+
+// live plays the ladder too: it gives the events of all steps until the job has ended, and what it left behind at last.
+func live(t require.TestingT, w *Worker, r *kafka.Record) (all []notify.Event, last kafka.Result) {
+	for range 1000 {
+		e, res := finish(t, w, attempt(r))
+		all = append(all, e)
+		if e.State != notify.StateRetrying && e.State != notify.StateScheduled {
+			return all, res
+		}
+		r = next(t, r, res)
+		time.Sleep(time.Until(dispatcher.NotBefore(r)))
+	}
+	require.Fail(t, "the job does not end")
+	return nil, kafka.Result{}
+}
+
+// next is the record of a job's next step, back on its lane.
+func next(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
+	require.Len(t, res.Follow, 1)
+	m := res.Follow[0]
+	require.Contains(t, m.Topic, ".delay.")
+	return &kafka.Record{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset + 1, Timestamp: time.Now(), Key: m.Key, Value: m.Value, Headers: m.Headers,
+	}
 }
 
 func eventOf(t require.TestingT, res kafka.Result) notify.Event {
@@ -103,23 +163,32 @@ func eventOf(t require.TestingT, res kafka.Result) notify.Event {
 	var e notify.Event
 	require.NoError(t, json.Unmarshal(res.Outcome.Value, &e))
 	require.Equal(t, e.NotificationID, res.Outcome.ID)
-	require.True(t, e.Final)
+	require.Equal(t, e.State.Final(), e.Final)
 	return e
 }
 
-func verdicts(e notify.Event) string {
-	all := make([]string, len(e.Tries))
-	for i, t := range e.Tries {
-		all[i] = string(t.Verdict)
+// tries are the verdicts of all events.
+func tries(all ...notify.Event) string {
+	var said []string
+	for _, e := range all {
+		for _, t := range e.Tries {
+			said = append(said, string(t.Verdict))
+		}
 	}
-	return strings.Join(all, " ")
+	return strings.Join(said, " ")
 }
 
+func headerOf(m kafka.Message, key string) string {
+	value, _ := (&kafka.Record{Headers: m.Headers}).Header(key)
+	return value
+}
+
+// deadReason is that of the dead letter in res; empty without one.
 func deadReason(res kafka.Result) string {
 	for _, m := range res.Follow {
-		r := kafka.Record{Headers: m.Headers}
-		reason, _ := r.Header(notify.HeaderDeadReason)
-		return reason
+		if strings.HasSuffix(m.Topic, ".dlq") {
+			return headerOf(m, notify.HeaderDeadReason)
+		}
 	}
 	return ""
 }

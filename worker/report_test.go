@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -14,7 +16,6 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -23,15 +24,15 @@ func TestOneLineAnAttempt(t *testing.T) {
 		"": "b***@customer.example", RecipientsMasked: "b***@customer.example", RecipientsFull: recipient, RecipientsNone: nil, "odd": "b***@customer.example",
 	} {
 		core, lines := observer.New(zapcore.DebugLevel)
-		w := worker(&answers{script: []error{nil}}, func(c *Config) { c.Log, c.Recipients = zap.New(core), mode })
-		w.Handle(t.Context(), &kafka.Attempt{Record: record(mail)})
+		w := worker(says(nil), func(c *Config) { c.Log, c.Recipients = zap.New(core), mode })
+		w.Handle(t.Context(), attempt(record(mail)))
 		require.Equal(t, 1, lines.Len())
 		got := lines.All()[0].ContextMap()
 		require.Equal(t, shown, got["recipient"], mode)
 		delete(got, "recipient")
 		require.Equal(t, map[string]any{
 			"channel": "email", "gateway": "mail", "id": someID, "verdict": "accepted", "try": int64(1), "ms": int64(0),
-			"partition": int32(3), "offset": int64(42),
+			"partition": int32(3), "offset": int64(42), "lane": "normal",
 		}, got)
 	}
 }
@@ -42,14 +43,12 @@ func TestNoLogHoldsAPayloadOrARecipient(t *testing.T) {
 		panic("cannot send " + m.Email.Text + " to " + m.Address)
 	})
 	w := worker(panics, func(c *Config) { c.Log = zap.New(core) })
-	res := w.Handle(t.Context(), &kafka.Attempt{Record: record(mail)})
-	require.False(t, res.Again.IsZero(), "a panic is transient")
-	j, ok := res.Carry.(*job)
-	require.True(t, ok)
-	require.Equal(t, "the gateway panicked", j.tries[0].Reason)
+	e := eventOf(t, w.Handle(t.Context(), attempt(record(mail))))
+	require.Equal(t, notify.StateRetrying, e.State, "a panic is transient")
+	require.Equal(t, "the gateway panicked", e.Tries[0].Reason)
 
 	for _, value := range []string{strings.Replace(mail, "Hi", `Hi\u0000`, 1), `{"recipient":"` + recipient + `","payload":"secret words"}`, mail[:len(mail)-1]} {
-		w.Handle(t.Context(), &kafka.Attempt{Record: record(value)})
+		w.Handle(t.Context(), attempt(record(value)))
 	}
 	require.Equal(t, 5, lines.Len())
 	stack := false
@@ -65,10 +64,17 @@ func TestNoLogHoldsAPayloadOrARecipient(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	w := worker(&answers{script: []error{transient, nil}}, func(c *Config) { c.Metrics = NewMetrics(reg) })
-	res := w.Handle(t.Context(), &kafka.Attempt{Record: record(mail)})
-	w.Handle(t.Context(), &kafka.Attempt{Record: record(mail), Carry: res.Carry})
-	w.Handle(t.Context(), &kafka.Attempt{Record: record("{")})
+	w := worker(says(transient, nil), func(c *Config) { c.Metrics = NewMetrics(reg) })
+	res := w.Handle(t.Context(), attempt(record(mail)))
+	retry := next(t, record(mail), res)
+	for i := len(retry.Headers) - 1; i >= 0; i-- { // due at once
+		if retry.Headers[i].Key == notify.HeaderNotBefore {
+			retry.Headers[i].Value = nil
+		}
+	}
+	w.Handle(t.Context(), attempt(retry))
+	w.Handle(t.Context(), attempt(record(mail)))
+	w.Handle(t.Context(), attempt(record("{")))
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP laudspeaker_attempts_total Calls of a gateway, by its verdict.
 # TYPE laudspeaker_attempts_total counter
@@ -78,16 +84,24 @@ laudspeaker_attempts_total{channel="email",gateway="mail",verdict="permanent"} 0
 laudspeaker_attempts_total{channel="email",gateway="mail",verdict="throttled"} 0
 laudspeaker_attempts_total{channel="email",gateway="mail",verdict="transient"} 1
 laudspeaker_attempts_total{channel="email",gateway="mail",verdict="unavailable"} 0
-# HELP laudspeaker_gateway_unavailable 1 while a gateway refuses us and fetching is stopped.
-# TYPE laudspeaker_gateway_unavailable gauge
-laudspeaker_gateway_unavailable{channel="email",gateway="mail"} 0
-# HELP laudspeaker_jobs_ended_total Jobs that ended, by their state.
+# HELP laudspeaker_dead_letters_total Jobs that became a dead letter.
+# TYPE laudspeaker_dead_letters_total counter
+laudspeaker_dead_letters_total{channel="email",lane="normal"} 1
+# HELP laudspeaker_duplicates_dropped_total Second copies of jobs that were not sent.
+# TYPE laudspeaker_duplicates_dropped_total counter
+laudspeaker_duplicates_dropped_total{channel="email",lane="normal"} 1
+# HELP laudspeaker_jobs_ended_total Steps of jobs that ended, by the state that they ended in.
 # TYPE laudspeaker_jobs_ended_total counter
+laudspeaker_jobs_ended_total{channel="email",state="cancelled"} 0
 laudspeaker_jobs_ended_total{channel="email",state="dead"} 0
 laudspeaker_jobs_ended_total{channel="email",state="expired"} 0
+laudspeaker_jobs_ended_total{channel="email",state="held"} 0
 laudspeaker_jobs_ended_total{channel="email",state="rejected"} 1
+laudspeaker_jobs_ended_total{channel="email",state="retrying"} 1
+laudspeaker_jobs_ended_total{channel="email",state="scheduled"} 0
 laudspeaker_jobs_ended_total{channel="email",state="sent"} 1
-`), "laudspeaker_attempts_total", "laudspeaker_gateway_unavailable", "laudspeaker_jobs_ended_total"))
+laudspeaker_jobs_ended_total{channel="email",state="suppressed"} 0
+`), "laudspeaker_attempts_total", "laudspeaker_dead_letters_total", "laudspeaker_duplicates_dropped_total", "laudspeaker_jobs_ended_total"))
 	require.Equal(t, 1, testutil.CollectAndCount(reg, "laudspeaker_attempt_seconds"))
 	require.NotPanics(t, func() {
 		worker(nil, func(c *Config) { c.Channel, c.Metrics = notify.ChannelSMS, w.cfg.Metrics })
@@ -99,10 +113,12 @@ func BenchmarkAttempt(b *testing.B) {
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
 	noop := sendFunc(func(context.Context, *notify.Message) (notify.Receipt, error) { return notify.Receipt{}, nil })
 	w := worker(noop, func(c *Config) { c.Log, c.Metrics = log, NewMetrics(prometheus.NewRegistry()) })
-	r := record(mail, "ls-schema", "1", "ls-id", someID, "ls-lane", "normal", "ls-accepted-at", "2030-01-01T00:00:00.123456789Z")
+	accepted := time.Now().UTC().Format(time.RFC3339Nano)
+	r := record(mail, "ls-schema", "1", "ls-id", someID, "ls-lane", "normal", "ls-accepted-at", accepted, "ls-run", "")
 	b.ReportAllocs()
-	for b.Loop() {
-		if res := w.Handle(b.Context(), &kafka.Attempt{Record: r}); res.Outcome == nil {
+	for run := int64(0); b.Loop(); run++ { // else all but the first are copies
+		r.Headers[len(r.Headers)-1].Value = strconv.AppendInt(nil, run, 10)
+		if res := w.Handle(b.Context(), attempt(r)); res.Outcome == nil {
 			b.Fatal("no outcome")
 		}
 	}

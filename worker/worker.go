@@ -73,7 +73,6 @@ type Worker struct {
 	counts counts
 	gate   *gate
 	seen   *history
-	pause  func(*kafka.Attempt) claim
 }
 
 // New gives a worker that needs no closing; the senders stay the caller's.
@@ -102,7 +101,6 @@ func New(cfg Config) *Worker {
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
 		seen:   newHistory(),
-		pause:  func(a *kafka.Attempt) claim { return a.Pause() },
 	}
 }
 

@@ -149,6 +149,7 @@ func TestChanged(t *testing.T) {
 	mail, email := PauseGateway("mail"), Pause(notify.ChannelEmail, "")
 	require.False(t, say(mail.Tombstone()), "it was not paused")
 	require.True(t, say(mail.Record()))
+	waiting := s.Changed()
 	mail.Note = "again"
 	require.False(t, say(mail.Record()), "it was paused before")
 	require.Equal(t, "again", s.List().Pauses[0].Note, "the later note counts")
@@ -158,6 +159,7 @@ func TestChanged(t *testing.T) {
 	early := s.Changed()
 	require.True(t, say(email.Record()))
 	require.True(t, closed(early))
+	require.True(t, closed(waiting), "over a repetition, too")
 	require.True(t, say(mail.Tombstone()))
 	require.Equal(t, "email", s.List().Pauses[0].Name())
 	require.Equal(t, Listing{Pauses: s.List().Pauses, Suppressions: 1, Cancellations: 1}, s.List())

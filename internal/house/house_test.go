@@ -57,6 +57,7 @@ var fences = map[string]edges{
 	"github.com/twmb/franz-go":           {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
 	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
+	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 }

@@ -42,16 +42,17 @@ type Outcome struct {
 // Attempt is one call of a handler.
 type Attempt struct {
 	*Record
-	Carry  any // what the call before left in Result.Carry; nil at the first
-	runner *Runner
+	Carry  any     // what the call before left in Result.Carry; nil at the first
+	Played *Played // in place of a runner; nil in all that a runner makes
+	runner *Runner // nil in what a test makes
 	flight *flight
 	intent *intent
 }
 
 // Timeout is ctx with the deadline of one attempt, counted from now.
 func (a *Attempt) Timeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if a.runner == nil { // made by a test
-		return context.WithCancel(ctx)
+	if a.runner == nil {
+		return a.Played.timeout(ctx)
 	}
 	return context.WithTimeout(ctx, a.runner.cfg.AttemptTimeout)
 }
@@ -59,19 +60,24 @@ func (a *Attempt) Timeout(ctx context.Context) (context.Context, context.CancelF
 // Claimed ends when the partition is revoked or the process ends: whoever has not called a provider by then must not.
 func (a *Attempt) Claimed() context.Context {
 	if a.runner == nil {
-		return context.Background()
+		return a.Played.claimed()
 	}
 	return a.flight.claim.claimed
 }
 
 // MayStart reports whether the lease on the partition still holds; without it no provider may be called.
-func (a *Attempt) MayStart() bool { return a.runner == nil || a.runner.leaseHolds(a.flight) }
+func (a *Attempt) MayStart() bool {
+	if a.runner == nil {
+		return a.Played.mayStart()
+	}
+	return a.runner.leaseHolds(a.flight)
+}
 
 // Blocks reports whether the partition stands still for this record: its window is full, and all in it waits for records
 // that ask to be called again.
 func (a *Attempt) Blocks() bool {
 	if a.runner == nil {
-		return false
+		return a.Played.blocks()
 	}
 	r := a.runner
 	r.mu.Lock()
@@ -84,8 +90,8 @@ func (a *Attempt) Blocks() bool {
 // Calls that were asked for with Result.Again still come. It ends with the claim. An attempt that has outlived its own
 // claim holds the next one only when the record's turn has come there: else nobody would be called again to resume it.
 func (a *Attempt) Pause() *Claim {
-	if a.runner == nil { // made by a test
-		return &Claim{}
+	if a.runner == nil {
+		return a.Played.pause()
 	}
 	h := &Claim{runner: a.runner, tp: a.flight.topicPartition}
 	h.hold(a.Offset)

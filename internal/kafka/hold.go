@@ -20,14 +20,18 @@ func (r *Runner) Hold(on bool) {
 
 // Claim is the hold of a handler on the partition of one of its records.
 type Claim struct {
-	runner *Runner
+	runner *Runner // nil in what a test plays
 	tp     topicPartition
+	played func() // resumes in its place; may be nil
 }
 
 // Resume undoes [Attempt.Pause]. It does nothing once the claim has ended.
 func (h *Claim) Resume() {
 	r := h.runner
 	if r == nil {
+		if h.played != nil {
+			h.played()
+		}
 		return
 	}
 	r.mu.Lock()

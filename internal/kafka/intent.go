@@ -29,6 +29,9 @@ func (a *Attempt) Withdraw(ctx context.Context, headers ...Header) error {
 }
 
 func (a *Attempt) record(ctx context.Context, kind string, headers []Header) error {
+	if a.runner == nil {
+		return a.Played.record(kind, headers)
+	}
 	r, f := a.runner, a.flight
 	r.handOff(f)
 	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, kind, ""), headers...)}
@@ -49,6 +52,9 @@ type intent struct {
 // InDoubt reports whether an earlier owner meant to call a provider for this job and no outcome tells what became of it.
 // That owner may still be at it: [Attempt.Concluded] knows from the given time on.
 func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
+	if a.runner == nil {
+		return a.Played.inDoubt()
+	}
 	if a.intent == nil {
 		return time.Time{}, false
 	}
@@ -61,6 +67,9 @@ func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
 // Concluded reads the ledger from the intent on and reports whether the job has an outcome by now: then it is done, and
 // ends without another one.
 func (a *Attempt) Concluded(ctx context.Context) (concluded bool, err error) {
+	if a.runner == nil {
+		return a.Played.concluded()
+	}
 	if a.intent == nil {
 		return false, nil
 	}

@@ -50,6 +50,11 @@ const (
 	RecipientCondition = "condition"
 )
 
+// RecipientTypes lists the recipient types that can be delivered, in the order in which they are shown to people.
+func RecipientTypes() []string {
+	return []string{RecipientFCM, RecipientAPNs, RecipientTopic, RecipientCondition}
+}
+
 // What to do when nobody knows whether a gateway took a message.
 const (
 	AmbiguousResend = "resend"

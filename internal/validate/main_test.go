@@ -12,13 +12,13 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// inspect decodes and checks raw as a worker whose gateways have no sender of their own does.
+// inspect decodes and checks raw as a worker does whose gateways have no sender of their own and take every recipient type.
 func inspect(raw []byte, strict bool) (*notify.Notification, *notify.Message, notify.Faults) {
 	n, _, faults := Decode(raw, strict)
 	if n == nil {
 		return nil, nil, faults
 	}
-	m, more := Rules{}.Check(n)
+	m, more := Rules{RecipientTypes: notify.RecipientTypes()}.Check(n)
 	for _, f := range more {
 		if !has(faults, f.Pointer) {
 			faults = append(faults, f)

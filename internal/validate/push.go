@@ -60,6 +60,10 @@ func (c *checker) push(p *notify.Push, kind string) {
 		c.invalid(at+"/priority", "give high or normal")
 	}
 	c.data(at+"/data", p.Data)
+	if kind == notify.RecipientAPNs {
+		c.apple(at, p)
+		return
+	}
 	size, most := len(p.Title)+len(p.Body)+len(p.Image), maxPush
 	for key, value := range p.Data {
 		size += len(key) + len(value)
@@ -84,10 +88,26 @@ func (c *checker) data(at string, all map[string]string) {
 	}
 }
 
-// target checks whom a push is for, and gives it as FCM wants it.
-func (c *checker) target(n *notify.Notification) string {
+// usual is what a push may be for where the configuration does not say.
+var usual = []string{notify.RecipientFCM, notify.RecipientTopic, notify.RecipientCondition}
+
+// target checks whom a push is for, among the types that the gateways take, and gives it as the provider wants it.
+func (c *checker) target(n *notify.Notification, types []string) string {
 	const at = "#/recipient"
+	if len(types) == 0 {
+		types = usual
+	}
+	switch {
+	case n.RecipientType == notify.RecipientWebPush:
+		c.later("#/recipient_type", "give "+either(types)+": webpush is not supported yet")
+		return ""
+	case !slices.Contains(types, n.RecipientType):
+		c.invalid("#/recipient_type", "give "+either(types)+", and a recipient of that type: the gateway of this channel takes no other")
+		return ""
+	}
 	switch n.RecipientType {
+	case notify.RecipientAPNs:
+		return c.appleDevice(at, n.Recipient)
 	case notify.RecipientFCM:
 		return c.device(at, n.Recipient)
 	case notify.RecipientTopic:
@@ -101,12 +121,17 @@ func (c *checker) target(n *notify.Notification) string {
 			c.invalid(at, "give a condition over at most 5 topics such as 'news' in topics && !('sport' in topics)")
 		}
 		return n.Recipient
-	case notify.RecipientAPNs, notify.RecipientWebPush:
-		c.later("#/recipient_type", "give fcm, topic or condition: apns and webpush are not supported yet")
-	default:
-		c.invalid("#/recipient_type", "give fcm, topic or condition")
 	}
 	return ""
+}
+
+// either names words as a person would: a, b or c.
+func either(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func (c *checker) device(at, s string) string {

@@ -15,6 +15,8 @@ import (
 type Rules struct {
 	// DefaultFrom names the channels whose gateway has a sender of its own; elsewhere the payload must name one.
 	DefaultFrom map[notify.Channel]bool
+	// RecipientTypes names the recipient types that the gateways of channel push take. None: fcm, topic and condition.
+	RecipientTypes []string
 }
 
 // Check finds every fault of n and gives the message that a gateway sends. It fills in what is absent (tenant, lane,
@@ -30,7 +32,7 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 		c.channel(n.Channel)
 		return nil, c.faults
 	}
-	m.Recipient, m.Address = c.recipient(n)
+	m.Recipient, m.Address = c.recipient(n, r.RecipientTypes)
 	if c.payload(m); m.Email != nil {
 		c.email(m.Email, r.DefaultFrom[n.Channel])
 	} else if m.SMS != nil {
@@ -53,19 +55,19 @@ func Recipient(n *notify.Notification) (address string, faults notify.Faults) {
 		c.channel(n.Channel)
 		return "", c.faults
 	}
-	_, address = c.recipient(n)
+	_, address = c.recipient(n, notify.RecipientTypes())
 	return address, c.faults
 }
 
 // recipient checks the recipient by its channel, and gives it in one spelling and bare.
-func (c *checker) recipient(n *notify.Notification) (recipient, address string) {
+func (c *checker) recipient(n *notify.Notification, types []string) (recipient, address string) {
 	switch n.Channel {
 	case notify.ChannelEmail:
 		return c.mailbox("#/recipient", n.Recipient)
 	case notify.ChannelSMS:
 		return n.Recipient, c.phone("#/recipient", n.Recipient)
 	default:
-		return n.Recipient, c.target(n)
+		return n.Recipient, c.target(n, types)
 	}
 }
 

@@ -1,0 +1,156 @@
+package apns
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/gateway/apns/apnstest"
+	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// TestArrives: the whole of a request as APNs reads it.
+func TestArrives(t *testing.T) {
+	f := apnstest.New(t, true)
+	s := sender(t, f)
+	defer s.Close()
+	m := push(7)
+	m.Push.Priority = "high"
+	receipt, err := s.Send(t.Context(), m)
+	require.NoError(t, err)
+	require.Equal(t, notify.Receipt{ProviderID: m.ID}, receipt)
+	require.Len(t, f.Accepted(), 1)
+	got := f.Accepted()[0]
+	require.Equal(t, m.Address, got.Token)
+	require.Equal(t, []string{apnstest.Topic, "alert", "10", m.ID}, []string{
+		got.Header.Get("apns-topic"), got.Header.Get("apns-push-type"), got.Header.Get("apns-priority"), got.Header.Get("apns-collapse-id"),
+	})
+	require.JSONEq(t, `{"aps":{"alert":{"title":"Gwtitle gwmark000007x","body":"gwsecretbody gwmark000007x"}},"k":"gwsecretdata"}`, string(got.Payload))
+}
+
+// TestTopicOfAMessage: one message's topic neither stops the gateway nor hides that its key is wrong.
+func TestTopicOfAMessage(t *testing.T) {
+	f := apnstest.New(t, true)
+	s := sender(t, f)
+	defer s.Close()
+	m := push(1)
+	with(apnstest.Topic + ".voip")(m)
+	_, err := s.Send(t.Context(), m)
+	require.NoError(t, err)
+
+	f.Refuse()
+	_, err = s.Send(t.Context(), m)
+	require.Equal(t, notify.Unavailable, notify.Judge(err).Verdict)
+}
+
+// TestBlame: what APNs says of our token when a message has a topic of its own can be about that topic.
+func TestBlame(t *testing.T) {
+	for want, own := range map[notify.Verdict]http.HandlerFunc{
+		notify.Permanent:   answer(400, "BadDeviceToken"),
+		notify.Unavailable: answer(403, "InvalidProviderToken"),
+		notify.Transient:   answer(503, "ServiceUnavailable"),
+	} {
+		h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("apns-topic") == apnstest.Topic {
+				own(w, r)
+				return
+			}
+			answer(403, "InvalidProviderToken")(w, r)
+		}))
+		s := sender(t, &fake{URL: h.URL, KeyFile: newProvider(t).file})
+		m := push(1)
+		with("com.example.other")(m)
+		_, err := s.Send(t.Context(), m)
+		require.Equal(t, want, notify.Judge(err).Verdict)
+		require.NoError(t, s.Close())
+		h.Close()
+	}
+}
+
+func answer(status int, reason string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(`{"reason":"` + reason + `"}`))
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request went to another host") }))
+	defer other.Close()
+	f := apnstest.New(t, false)
+	s := sender(t, f)
+	defer s.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		f.Reply(status, http.Header{"Location": {other.URL}}, "")
+		_, err := s.Send(t.Context(), push(1))
+		require.Equal(t, notify.Unavailable, notify.Judge(err).Verdict, status)
+	}
+}
+
+// TestEndpoint: its path is kept, and a token is one step of it.
+func TestEndpoint(t *testing.T) {
+	var path string
+	h := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { path = r.URL.Path }))
+	defer h.Close()
+	s := sender(t, &fake{URL: h.URL + "/apple/", KeyFile: newProvider(t).file})
+	defer s.Close()
+	m := push(1)
+	_, err := s.Send(t.Context(), m)
+	require.Error(t, err)
+	require.Equal(t, "/apple/3/device/"+m.Address, path)
+}
+
+// TestTimeout: the configured time bounds an attempt whose ctx has none.
+func TestTimeout(t *testing.T) {
+	f := apnstest.New(t, true)
+	f.Hang(gatewaytest.AtRequest)
+	s := sender(t, f)
+	s.timeout = 100 * time.Millisecond
+	defer s.Close()
+	_, err := s.Send(context.Background(), push(1))
+	require.Equal(t, notify.Ambiguous, notify.Judge(err).Verdict)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// TestOneProviderToken: Apple counts the tokens that it is shown.
+func TestOneProviderToken(t *testing.T) {
+	f := apnstest.New(t, true)
+	s := sender(t, f)
+	defer s.Close()
+	for n := range 50 {
+		_, err := s.Send(t.Context(), push(n))
+		require.NoError(t, err)
+	}
+	require.Len(t, f.Tokens(), 1)
+}
+
+// FuzzBlock: whatever the block, no panic, and nothing but APNs' own headers with printable values.
+func FuzzBlock(f *testing.F) {
+	for _, text := range []string{
+		`{"headers":{"apns-priority":"5"},"payload":{"aps":{"alert":"a","badge":1},"k":[1]},"fcm_options":{"image":"https://a.example"}}`,
+		`{"headers":{"apns-topic":"a\r\nb"}}`, `null`, `[]`, `{"payload":{"aps":{"alert":[]}}}`, `{"payload":null}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p := notify.Push{Title: "t", Body: "b"}
+		p.APNs = []byte(text)
+		m, refused := built(p)
+		if refused != nil {
+			require.Equal(t, notify.Permanent, refused.Verdict)
+			return
+		}
+		require.LessOrEqual(t, len(m.payload), maxPayload)
+		require.True(t, strings.HasPrefix(string(m.payload), "{"))
+		for name := range m.header {
+			require.True(t, headers[strings.ToLower(name)], name)
+			require.Regexp(t, printable, m.header.Get(name))
+		}
+	})
+}

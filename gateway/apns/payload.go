@@ -1,0 +1,105 @@
+package apns
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// maxPayload is how much APNs takes for a message
+// (https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
+const maxPayload = 4096
+
+// compose makes the payload of p and its block. What the block says stands; what it leaves out comes from the common fields:
+// title and body as the alert, data as keys beside aps. The picture is fcm_options.image, where FCM puts it, so that an app's
+// service extension finds it whoever sends; mutable-content wakes that extension. The blocks of other platforms are not for us.
+//
+// A message that shows nothing is a background one, for the app alone; shows says which it is.
+func compose(p *notify.Push, b *block) (payload []byte, shows bool, err error) {
+	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && len(b.payload) == 0 && len(b.aps) == 0 && b.image == "" {
+		return nil, false, errors.New("payload has nothing for Apple's devices: give a title, a body, data or apns.payload")
+	}
+	out := object{}
+	for name, value := range p.Data {
+		if name == "aps" || name == "fcm_options" {
+			return nil, false, errors.New("payload.data." + name + " cannot be sent: APNs and the picture need this name for themselves")
+		}
+		out[name] = text(value)
+	}
+	aps := merge(p, b)
+	if image := first(b.image, p.Image); image != "" {
+		if aps["alert"] == nil {
+			return nil, false, errors.New("payload.image needs a title or a body: APNs shows no picture alone")
+		}
+		out["fcm_options"] = encode(object{"image": text(image)})
+		setDefault(aps, "mutable-content", "1")
+	}
+	shows = aps["alert"] != nil || aps["badge"] != nil || aps["sound"] != nil
+	if !shows && b.headers["apns-push-type"] == "" {
+		setDefault(aps, "content-available", "1")
+	}
+	for name, value := range b.payload {
+		out[name] = value
+	}
+	out["aps"] = encode(aps)
+	return encode(out), shows, nil
+}
+
+// merge gives aps.
+func merge(p *notify.Push, b *block) object {
+	aps := object{}
+	for name, value := range b.aps {
+		aps[name] = value
+	}
+	if alert := merged(b.aps["alert"], p.Title, p.Body); alert != nil {
+		aps["alert"] = alert
+	}
+	return aps
+}
+
+// merged gives an alert: the one given, with the title and body that it does not have. A key of a localised text is one too.
+func merged(given json.RawMessage, title, body string) json.RawMessage {
+	alert := object{}
+	if given != nil && json.Unmarshal(given, &alert) != nil {
+		if title == "" {
+			return given
+		}
+		alert = object{"body": given} // an alert that is text alone is the body
+	}
+	if title != "" && alert["title-loc-key"] == nil {
+		setDefault(alert, "title", string(text(title)))
+	}
+	if body != "" && alert["loc-key"] == nil {
+		setDefault(alert, "body", string(text(body)))
+	}
+	if len(alert) == 0 {
+		return nil
+	}
+	return encode(alert)
+}
+
+func setDefault(o object, name, value string) {
+	if o[name] == nil {
+		o[name] = json.RawMessage(value)
+	}
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func text(s string) json.RawMessage { return encode(s) }
+
+// encode writes JSON without HTML's escapes, which cost room. What comes here has been decoded from JSON, or is text.
+func encode(v any) json.RawMessage {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}

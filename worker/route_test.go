@@ -1,0 +1,228 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// through gives an e-mail worker on a route of these gateways, named a, b, c.
+func through(change func(*Config), senders ...*answers) *Worker {
+	return worker(nil, func(c *Config) {
+		c.Route = &Route{}
+		for i, s := range senders {
+			c.Route.Outlets = append(c.Route.Outlets, outlet(string(rune('a'+i)), s))
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+// asked gives the gateways of e's tries.
+func asked(e notify.Event) string {
+	names := make([]string, len(e.Tries))
+	for i, t := range e.Tries {
+		names[i] = t.Gateway
+	}
+	return strings.Join(names, "")
+}
+
+func TestFailover(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		a, b    error
+		state   notify.State // empty: it waits in place
+		asked   string
+		attempt int
+		code    string
+	}{
+		{"the first takes it", nil, nil, notify.StateSent, "a", 1, ""},
+		{"the first fails", transient, nil, notify.StateSent, "ab", 1, ""},
+		{"the first refuses us", unavailable, nil, notify.StateSent, "ab", 1, ""},
+		{"the first asks to slow down", throttled, nil, notify.StateRetrying, "a", 0, "429"},
+		{"the first may have sent it", ambiguous, nil, notify.StateRetrying, "a", 1, ""},
+		{"the first finds it wrong", permanent, nil, notify.StateRejected, "a", 1, "554 5.7.1"},
+		{"both fail", transient, transient, notify.StateRetrying, "ab", 1, "451 4.3.0"},
+		{"one fails, one refuses us", transient, unavailable, notify.StateRetrying, "ab", 1, "451 4.3.0"},
+		{"one refuses us, one fails", unavailable, transient, notify.StateRetrying, "ab", 1, "451 4.3.0"},
+		{"one fails, one asks to slow down", transient, throttled, notify.StateRetrying, "ab", 0, "429"},
+		{"both refuse us", unavailable, unavailable, "", "", 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := through(nil, says(c.a), says(c.b))
+			res := w.Handle(t.Context(), attempt(record(mail)))
+			if c.state == "" {
+				require.Nil(t, res.Outcome)
+				require.False(t, res.Again.IsZero())
+				return
+			}
+			e := eventOf(t, res)
+			require.Equal(t, c.state, e.State)
+			require.Equal(t, c.asked, asked(e))
+			require.Equal(t, c.attempt, e.Attempt)
+			require.Equal(t, c.code, e.Code)
+		})
+	}
+}
+
+func TestWeightsAreDrawnFromWhatNamesTheStep(t *testing.T) {
+	r := &Route{Weights: []int{3, 1, 0}}
+	for _, name := range []string{"a", "b", "c"} {
+		r.Outlets = append(r.Outlets, &Outlet{Name: name})
+	}
+	names := func(j *job) (s string) {
+		for _, o := range r.order(j) {
+			s += o.Name
+		}
+		return s
+	}
+	first := map[string]int{}
+	const jobs = 4000
+	for i := range jobs {
+		j := &job{id: fmt.Sprintf("018f4e9a-0000-7000-8000-%012d", i), message: &notify.Message{}}
+		order := names(j)
+		require.Equal(t, order, names(j), "the same wherever it is drawn")
+		require.Contains(t, []string{"abc", "bac"}, order, "the drawn one, then the others as they stand")
+		first[order]++
+	}
+	require.InDelta(t, jobs*3/4, first["abc"], jobs/40)
+
+	steps := map[string]bool{}
+	for step := range 40 {
+		steps[names(&job{id: someID, step: step, message: &notify.Message{}})] = true
+	}
+	require.Len(t, steps, 2, "a retry may begin elsewhere")
+}
+
+func TestRecipientTypesChooseTheGateways(t *testing.T) {
+	to := func(kind string) string { return strings.Replace(push, "{", `{"recipient_type":"`+kind+`",`, 1) }
+	for _, c := range []struct {
+		value string
+		asked string // empty: it is rejected
+	}{
+		{push, "a"}, {to("fcm"), "a"}, {to("topic"), "ac"}, {to("webpush"), ""},
+	} {
+		w := through(func(c *Config) {
+			c.Channel = notify.ChannelPush
+			for i, kinds := range [][]string{{"fcm", "topic"}, {"apns"}, {"topic"}} {
+				c.Route.Outlets[i].RecipientTypes = kinds
+			}
+		}, says(transient), says(nil), says(transient))
+		r := record(c.value)
+		r.Topic = "push_topic"
+		e := eventOf(t, w.Handle(t.Context(), attempt(r)))
+		require.Equal(t, c.asked, asked(e), c.value)
+		if c.asked == "" {
+			require.Equal(t, notify.StateRejected, e.State)
+			require.Contains(t, e.Reason, "#/recipient_type")
+		}
+	}
+}
+
+func TestWhatDoesNotFitIsNotDrawn(t *testing.T) {
+	r := &Route{Weights: []int{1, 100}, Outlets: []*Outlet{
+		{Name: "a", RecipientTypes: []string{"fcm"}}, {Name: "b", RecipientTypes: []string{"apns"}},
+	}}
+	for step := range 40 {
+		order := r.order(&job{id: someID, step: step, message: &notify.Message{Notification: notify.Notification{RecipientType: "fcm"}}})
+		require.Len(t, order, 1)
+		require.Equal(t, "a", order[0].Name)
+	}
+}
+
+// One deadline covers an attempt, failover included.
+func TestOneDeadlineCoversTheRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, calls := time.Now(), 0
+		slow := sendFunc(func(ctx context.Context, _ *notify.Message) (notify.Receipt, error) {
+			calls++
+			select {
+			case <-ctx.Done():
+				return notify.Receipt{}, ctx.Err()
+			case <-time.After(6 * time.Second):
+				return notify.Receipt{}, transient
+			}
+		})
+		w := worker(nil, func(c *Config) {
+			c.Route = &Route{Outlets: []*Outlet{outlet("a", slow), outlet("b", slow), outlet("c", slow)}}
+		})
+		a := attempt(record(mail))
+		a.Played = &kafka.Played{Timeout: 8 * time.Second}
+		e := eventOf(t, w.Handle(t.Context(), a))
+		require.Equal(t, 8*time.Second, time.Since(began))
+		require.Equal(t, 2, calls)
+		require.Equal(t, notify.StateRetrying, e.State)
+		require.Equal(t, 1, e.Attempt)
+		require.Equal(t, "the attempt's time ran out before the message was handed over", e.Reason)
+	})
+}
+
+// A gateway that has no place for the job says nothing about it: but what was tried before has been an attempt.
+func TestAFailureCountsEvenIfTheNextGatewayHasNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := says(transient), says(nil)
+		full := NewLimiter(LimiterConfig{Concurrency: 1})
+		w := through(func(c *Config) { c.Route.Outlets[1].Limiter = full }, a, b)
+		release, err := full.Acquire(t.Context(), notify.LaneNormal, patience)
+		require.NoError(t, err)
+		e := eventOf(t, w.Handle(t.Context(), attempt(record(mail))))
+		require.Equal(t, notify.StateRetrying, e.State)
+		require.Equal(t, 1, e.Attempt)
+		require.Equal(t, "a", asked(e))
+		release()
+	})
+}
+
+// Without a place, or with the lease gone while it waited for one, a job is not called: it looks again, and nothing counts.
+func TestNoPlaceNoCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		full   bool
+		played *kafka.Played
+	}{
+		"no place":     {true, nil},
+		"no lease":     {false, &kafka.Played{MayStart: func() bool { return false }}},
+		"revoked":      {true, &kafka.Played{Claimed: over()}},
+		"revoked free": {false, &kafka.Played{Claimed: over()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, limit := says(nil), NewLimiter(LimiterConfig{Concurrency: 1})
+				w := through(func(c *Config) { c.Route.Outlets[0].Limiter = limit }, s)
+				var release func()
+				if c.full {
+					release, _ = limit.Acquire(t.Context(), notify.LaneNormal, patience)
+				}
+				a := attempt(record(mail))
+				a.Played = c.played
+				res := w.Handle(t.Context(), a)
+				require.Equal(t, time.Now(), res.Again)
+				require.Empty(t, s.got)
+				if release != nil {
+					release()
+				}
+				require.Zero(t, limit.InFlight())
+
+				a.Carry, a.Played = res.Carry, nil
+				e := eventOf(t, w.Handle(t.Context(), a))
+				require.Equal(t, notify.StateSent, e.State)
+				require.Equal(t, 1, e.Attempt)
+			})
+		})
+	}
+}
+
+// over is a claim that has ended.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
