@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -92,7 +93,7 @@ func launch(t testing.TB, dir, name string, args ...string) *child {
 		binary = os.Args[0]
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), asProgramEnv+"=1")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, chaosEnv) }), asProgramEnv+"=1")
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	require.NoError(t, err)
 	defer log.Close()

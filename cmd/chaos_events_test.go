@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -17,6 +19,7 @@ type ending struct {
 	state notify.State
 	event string    // event_id
 	at    time.Time // of the event
+	seen  time.Time // when it was there at the latest
 	again int       // the same event once more
 }
 
@@ -30,47 +33,50 @@ type events struct {
 	tries   map[int]int    // the highest attempt that an event told
 	claims  map[int]string // topic and partition of a letter
 	states  map[notify.State]int
-	failure error
+
+	failure error // of the last reading
 }
 
 // follow reads what has been and what comes, until the function it gives is called; that reads to the end first.
 func follow(t testing.TB, brokers []string, topic string) (e *events, finish func()) {
 	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, tries: map[int]int{}, claims: map[int]string{}, states: map[notify.State]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); e.run(ctx) }()
-	finish = sync.OnceFunc(func() { cancel(); <-done; reader.Close() })
-	t.Cleanup(finish)
-	return e, finish
+	end := sync.OnceFunc(func() { cancel(); <-done; reader.Close() })
+	t.Cleanup(end)
+	return e, func() { end(); require.NoError(t, e.failure) }
 }
 
 // run reads again and again what is new. The brokers may be away: then it tries again.
 func (e *events) run(ctx context.Context) {
 	at := map[int32]int64{}
 	for ctx.Err() == nil {
-		bounds, err := e.reader.Bounds(e.topic)
-		for i := range bounds {
-			bounds[i].Oldest = max(bounds[i].Oldest, at[bounds[i].Partition])
-		}
-		if err == nil {
-			err = e.reader.Scan(ctx, e.topic, bounds, func(r *kafka.Record) error {
-				e.take(r)
-				at[r.Partition] = r.Offset + 1
-				return nil
-			})
-		}
-		e.mu.Lock()
-		e.failure = err
-		e.mu.Unlock()
+		_ = e.read(at)
 		select {
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	e.failure = e.read(at)
+}
+
+// read takes what is new and moves at behind it.
+func (e *events) read(at map[int32]int64) error {
+	bounds, err := e.reader.Bounds(e.topic)
+	if err != nil {
+		return err
+	}
+	for i := range bounds {
+		bounds[i].Oldest = max(bounds[i].Oldest, at[bounds[i].Partition])
+	}
+	return e.reader.Scan(context.Background(), e.topic, bounds, func(r *kafka.Record) error {
+		e.take(r)
+		at[r.Partition] = r.Offset + 1
+		return nil
+	})
 }
 
 func (e *events) take(r *kafka.Record) {
@@ -98,7 +104,7 @@ func (e *events) take(r *kafka.Record) {
 			return
 		}
 	}
-	e.endings[number] = append(e.endings[number], ending{state: event.State, event: event.EventID, at: event.At})
+	e.endings[number] = append(e.endings[number], ending{state: event.State, event: event.EventID, at: event.At, seen: time.Now()})
 }
 
 // ended is how many letters have.

@@ -47,6 +47,7 @@ type verdict struct {
 	late                                                    []time.Duration // of scheduled letters
 	slowest                                                 time.Duration   // begun so long after it had expired or was cancelled
 	wrong                                                   map[string][]string
+	notes                                                   []string // those of again
 }
 
 // judge holds the letters against the provider's requests and the events.
@@ -140,8 +141,9 @@ func (c *file) repetitions() {
 			if !q.did.clear() {
 				unclear++
 			}
-			if taken > 1 && c.known(q.begun) && unclear < taken-1 {
+			if taken > 1 && c.known(q.begun) {
 				c.v.again++
+				c.v.notes = append(c.v.notes, c.String())
 			}
 		}
 	}
@@ -155,11 +157,9 @@ func (c *file) repetitions() {
 	}
 }
 
-// known says that a final event was there well before.
+// known says that a final event was there before.
 func (c *file) known(before time.Time) bool {
-	return slices.ContainsFunc(c.endings, func(e ending) bool {
-		return e.state.Final() && e.at.Before(before.Add(-outcomeTakes))
-	})
+	return slices.ContainsFunc(c.endings, func(e ending) bool { return e.state.Final() && e.seen.Before(before) })
 }
 
 // times: nothing early, nothing after it expired, nothing after it was cancelled.

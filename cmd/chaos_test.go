@@ -52,6 +52,9 @@ type chaos struct {
 	services  []time.Duration // after the broker served again, until the first delivery
 }
 
+// chaosEnv begins the names of the suite's variables. The program would refuse them: it knows all that begin like its own.
+const chaosEnv = "LAUDSPEAKER_CHAOS"
+
 // numberOf reads a variable of the environment.
 func numberOf(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
@@ -60,29 +63,39 @@ func numberOf(name string, otherwise int) int {
 	return otherwise
 }
 
-// newChaos starts everything but the workers and the load.
-func newChaos(t *testing.T, m mix) *chaos {
-	realKafka(t)
-	seed := uint64(numberOf("LAUDSPEAKER_CHAOS_SEED", int(time.Now().UnixNano()%1_000_000_000)))
-	t.Logf("LAUDSPEAKER_CHAOS_SEED=%d", seed)
-	c := &chaos{seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), longest: 1}
-	c.letters, c.kills = numberOf("LAUDSPEAKER_CHAOS", 5000*scale()), numberOf("LAUDSPEAKER_CHAOS_KILLS", 5*scale())
+// newRun draws the seed and opens the provider.
+func newRun(t *testing.T, m mix) *chaos {
+	seed := uint64(numberOf(chaosEnv+"_SEED", int(time.Now().UnixNano()%1_000_000_000)))
+	t.Logf("%s_SEED=%d", chaosEnv, seed)
+	c := &chaos{seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), longest: 1, provider: newProvider(t, seed, m)}
+	c.letters, c.kills = numberOf(chaosEnv, 5000*scale()), numberOf(chaosEnv+"_KILLS", 5*scale())
 	if c.kills > 50 {
 		c.longest = 21
 	}
+	return c
+}
+
+// newChaos starts everything but the workers and the load.
+func newChaos(t *testing.T, m mix) *chaos {
+	realKafka(t)
+	c := newRun(t, m)
 	c.broker = victimAt(t, chaosPort, strings.Join(chaosProxies, " "))
 	controller, _ := strconv.Atoi(chaosPort)
 	for i, port := range chaosProxies {
 		c.links = append(c.links, newLink(t, "127.0.0.1:"+port, net.JoinHostPort("127.0.0.1", strconv.Itoa(controller+2+i))))
 	}
-	c.provider = newProvider(t, seed, m)
 	c.fleet = c.newFleet(t)
 	t.Cleanup(func() { kafkatest.Drop([]string{c.broker.addr}, c.prefix) })
 	api, url := c.serveReady()
 	c.api = api
-	c.events, c.finished = follow(t, []string{c.broker.addr}, c.prefix+"status_topic")
-	c.load = newPost(url, seed, c.events)
+	c.follow(url)
 	return c
+}
+
+// follow prepares the load and reads the events.
+func (c *chaos) follow(url string) {
+	c.events, c.finished = follow(c.t, []string{c.brokers}, c.prefix+"status_topic")
+	c.load = newPost(url, c.seed, c.events)
 }
 
 // newFleet configures SMS with short steps of the ladder and retries that come soon.
