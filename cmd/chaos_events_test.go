@@ -30,7 +30,7 @@ type events struct {
 
 	mu      sync.Mutex
 	endings map[int][]ending
-	tries   map[int]int    // the highest attempt that an event told
+	retried map[int]bool   // letters that were put off after an attempt
 	claims  map[int]string // topic and partition of a letter
 	states  map[notify.State]int
 
@@ -41,7 +41,7 @@ type events struct {
 func follow(t testing.TB, brokers []string, topic string) (e *events, finish func()) {
 	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
 	require.NoError(t, err)
-	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, tries: map[int]int{}, claims: map[int]string{}, states: map[notify.State]int{}}
+	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, retried: map[int]bool{}, claims: map[int]string{}, states: map[notify.State]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); e.run(ctx) }()
@@ -90,7 +90,9 @@ func (e *events) take(r *kafka.Record) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.tries[number] = max(e.tries[number], event.Attempt)
+	if event.State == notify.StateRetrying {
+		e.retried[number] = true
+	}
 	e.states[event.State]++
 	topic, _ := r.Header(kafka.HeaderJobTopic)
 	partition, _ := r.Header(kafka.HeaderJobPartition)
