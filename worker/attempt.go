@@ -110,14 +110,17 @@ func (e *entered) with(t try) gateway.BreakerChange {
 
 // intend records that the provider is about to be called for a job that must not be sent twice.
 func (w *Worker) intend(ctx context.Context, a *kafka.Attempt, j *job) bool {
-	if err := a.Intent(ctx, stepHeaders(j)...); err != nil {
-		if !errors.Is(err, kafka.ErrLeaseLost) {
-			w.log.Warn("recording an intent", zap.String("id", j.id), zap.Error(err))
-		}
-		return false
+	err := a.Intent(ctx, stepHeaders(j)...)
+	j.intent = true // it may be on the ledger, whatever the error says
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, kafka.ErrLeaseLost):
+		w.withdraw(a, j) // or the next owner would think that it may have been sent
+	default:
+		w.log.Warn("recording an intent", zap.String("id", j.id), zap.Error(err))
 	}
-	j.intent = true
-	return true
+	return false
 }
 
 // conclude says what comes after the verdict of a gateway.

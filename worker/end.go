@@ -38,10 +38,16 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 		e.Reason = ""
 		res = w.bury(a, e, reason)
 	}
-	if t.failure.Gone && w.cfg.Suppress != nil {
+	if w.cfg.Suppress != nil && w.provesGone(t.failure) {
 		res.Follow = append(res.Follow, w.cfg.Suppress(j.message))
 	}
 	return w.left(a, j, e.State, res)
+}
+
+// provesGone reports whether nothing should be sent to the recipient any more. A device token that is said to be bad may be one
+// of another app, sent to by a gateway that is not configured for it: that proves nothing about the token.
+func (w *Worker) provesGone(f *notify.Failure) bool {
+	return f.Gone && (w.cfg.Channel != notify.ChannelPush || f.Reason == notify.ReasonRecipientGone)
 }
 
 func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
@@ -149,7 +155,7 @@ func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
 	if !j.intent {
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.Claimed(), waitFor)
+	ctx, cancel := context.WithTimeout(context.Background(), waitFor) // also while the partition is being given up
 	defer cancel()
 	if err := a.Withdraw(ctx, stepHeaders(j)...); err != nil {
 		w.log.Debug("an intent stands", zap.String("id", j.id), zap.Error(err)) // whoever finds it asks a person

@@ -53,12 +53,15 @@ func (w *Worker) resolve(ctx context.Context, a *kafka.Attempt, j *job, now time
 	if now.Before(until) {
 		return kafka.Result{Again: until, Carry: j}, true
 	}
-	switch concluded, err := a.Concluded(ctx); {
+	switch fate, err := a.Fate(ctx); {
 	case err != nil:
 		w.log.Warn("asking what became of a job in doubt", zap.String("id", j.id), zap.Error(err))
 		return kafka.Result{Again: now.Add(waitFor), Carry: j}, true
-	case concluded:
+	case fate == kafka.FateConcluded:
 		return w.drop(a, j), true
+	case fate == kafka.FateWithdrawn:
+		j.intent = true // no doubt about an earlier owner is left
+		return j.again(now), true
 	default:
 		return w.hold(a, j, &notify.Failure{Verdict: notify.Ambiguous, Reason: "a worker ended while it was sending"}), true
 	}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/config"
@@ -24,9 +23,8 @@ type Sender struct {
 	timeout  time.Duration
 	base     *url.URL
 	topic    string
-	http     *http.Transport
 	provider *provider
-	closed   atomic.Bool
+	*connections
 }
 
 var _ gateway.Sender = (*Sender)(nil)
@@ -38,19 +36,9 @@ func New(name string, cfg config.APNs) (*Sender, error) {
 		return nil, err
 	}
 	return &Sender{
-		timeout: cfg.Timeout, base: base, topic: cfg.Topic, http: newTransport(),
+		timeout: cfg.Timeout, base: base, topic: cfg.Topic, connections: newConnections(),
 		provider: &provider{team: cfg.TeamID, keyID: cfg.KeyID, file: cfg.KeyFile, key: key},
 	}, nil
-}
-
-// newTransport keeps connections, as Apple asks: opening and closing them often is taken for an attack. Pings find out which
-// of them are still good
-// (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns#Follow-best-practices-while-sending-push-notifications-with-APNs).
-func newTransport() *http.Transport {
-	t := gateway.NewTransport()
-	t.IdleConnTimeout = time.Hour
-	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second}
-	return t
 }
 
 // Send sends one message to one device.
@@ -91,8 +79,7 @@ func (s *Sender) Check(ctx context.Context) error {
 
 // Close ends the connections.
 func (s *Sender) Close() error {
-	s.closed.Store(true)
-	s.http.CloseIdleConnections()
+	s.close()
 	return nil
 }
 
@@ -124,16 +111,13 @@ func (s *Sender) post(ctx context.Context, m *message) (id string, f *notify.Fai
 	}
 	id, f = judge(&x, m.ownTopic, time.Now())
 	if f != nil && f.Verdict == notify.Unavailable {
-		s.provider.reread()           // so that the next attempt takes what the operator has mended
-		s.http.CloseIdleConnections() // APNs ties a connection to the first key that it has seen there
+		s.provider.reread() // so that the next attempt takes what the operator has mended
+		s.rest()
 	}
 	return id, f
 }
 
 func (s *Sender) try(ctx context.Context, m *message, token string) gateway.Exchange {
-	if s.closed.Load() {
-		return gateway.Exchange{Err: gateway.ErrClosed}
-	}
 	at := *s.base
 	at.Path += "/3/device/" + m.device
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), bytes.NewReader(m.payload))
@@ -143,7 +127,7 @@ func (s *Sender) try(ctx context.Context, m *message, token string) gateway.Exch
 	req.Header = m.header.Clone()
 	req.Header.Set("Authorization", "bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	return gateway.Do(s.http, req)
+	return s.do(req)
 }
 
 // blame finds out who is at fault when a message with a topic of its own is refused as if we were: APNs calls our token

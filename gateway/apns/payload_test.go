@@ -141,6 +141,21 @@ func TestWhatCannotBeCarried(t *testing.T) {
 	}
 }
 
+// TestHostileTokens: they are refused here, before APNs is asked, and so before one becomes part of a path.
+func TestHostileTokens(t *testing.T) {
+	long := strings.Repeat("5ec4e7", 11)
+	for _, token := range []string{
+		"", long[:62], long + "0", strings.Repeat("5ec4e7", 34), "../../3/device/" + long, long + "/../x", long + "%2e%2e%2f",
+		long + "\r\napns-topic: x", long + "\n", long + "?a#b", long + " ", "<" + long + ">", long + "é",
+	} {
+		m := push(1)
+		m.Address = token
+		r, refused := (&Sender{topic: "com.example.app"}).build(m)
+		require.Nil(t, r, token)
+		require.Equal(t, notify.Failure{Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonBadRecipient}, *refused)
+	}
+}
+
 // TestLargestPayload: the limit is that of the bytes which are sent.
 func TestLargestPayload(t *testing.T) {
 	const frame = len(`{"aps":{"alert":{"body":""}}}`)

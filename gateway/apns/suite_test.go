@@ -125,6 +125,8 @@ func TestConformance(t *testing.T) {
 			{Name: "shutdown", Reply: fails(503, "Shutdown"), Want: notify.Transient},
 			{Name: "503 as HTML", Reply: plain(503, "", "<html>"+gatewaytest.Request), Want: notify.Transient, WantCode: "HTTP 503"},
 			{Name: "idle", Reply: fails(400, "IdleTimeout"), Want: notify.Transient},
+			{Name: "408", Reply: plain(408, "", ""), Want: notify.Transient},
+			{Name: "425", Reply: plain(425, "", ""), Want: notify.Transient},
 			{Name: "misdirected", Reply: plain(421, "", ""), Want: notify.Transient},
 
 			{Name: "500 as HTML", Reply: plain(500, "", "<html>"+gatewaytest.Request), Want: notify.Ambiguous, WantCode: "HTTP 500"},
@@ -146,6 +148,8 @@ func TestConformance(t *testing.T) {
 			unavailable("MissingTopic", 400, "topic"),
 			unavailable("TooManyProviderTokenUpdates", 429, "20 minutes"),
 			{Name: "403 without a reason", Reply: plain(403, "", ""), Want: notify.Unavailable, WantCode: "HTTP 403"},
+			{Name: "401", Reply: plain(401, "", ""), Want: notify.Unavailable, WantCode: "HTTP 401"},
+			{Name: "405", Reply: plain(405, "", ""), Want: notify.Unavailable, WantRemedy: "endpoint"},
 			{Name: "404 of a proxy", Reply: plain(404, "", "<html>"), Want: notify.Unavailable, WantRemedy: "endpoint"},
 			{Name: "407", Reply: plain(407, "", ""), Want: notify.Unavailable, WantRemedy: "HTTPS_PROXY"},
 			{Name: "redirect", Reply: redirects(302), Want: notify.Unavailable, WantRemedy: "endpoint"},

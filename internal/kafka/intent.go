@@ -50,7 +50,7 @@ type intent struct {
 }
 
 // InDoubt reports whether an earlier owner meant to call a provider for this job and no outcome tells what became of it.
-// That owner may still be at it: [Attempt.Concluded] knows from the given time on.
+// That owner may still be at it: [Attempt.Fate] knows from the given time on.
 func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
 	if a.runner == nil {
 		return a.Played.inDoubt()
@@ -64,21 +64,42 @@ func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
 	return a.flight.claim.takenAt.Add(r.cfg.AttemptTimeout + r.cfg.Lease), true
 }
 
-// Concluded reads the ledger from the intent on and reports whether the job has an outcome by now: then it is done, and
-// ends without another one.
-func (a *Attempt) Concluded(ctx context.Context) (concluded bool, err error) {
+// Fate is what the ledger says of a job that is in doubt.
+type Fate int
+
+// The fates.
+const (
+	FateUnknown   Fate = iota // nobody knows whether the provider has it
+	FateConcluded             // it has an outcome: it is done, and ends without another one
+	FateWithdrawn             // the provider has not got it
+)
+
+// Fate reads the ledger from the intent on: the earlier owner may have written more since the take-over.
+func (a *Attempt) Fate(ctx context.Context) (fate Fate, err error) {
 	if a.runner == nil {
-		return a.Played.concluded()
+		return a.Played.fate()
 	}
 	if a.intent == nil {
-		return false, nil
+		return FateWithdrawn, nil
 	}
 	r, f := a.runner, a.flight
 	_, err = r.cfg.Ledger.read(ctx, f.ledgerPartition, a.intent.at, func(rec *Record) {
 		e, ok := readEntry(rec)
-		if ok && e.kind == KindOutcome && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id {
-			concluded = true
+		if ok && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id {
+			fate = fate.after(e.kind)
 		}
 	})
-	return concluded, err
+	return fate, err
+}
+
+// after is the fate once one more entry of the job has been read.
+func (f Fate) after(kind string) Fate {
+	switch {
+	case f == FateConcluded || kind == KindOutcome:
+		return FateConcluded
+	case kind == KindProgress:
+		return FateWithdrawn
+	default:
+		return FateUnknown
+	}
 }

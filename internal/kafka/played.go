@@ -9,15 +9,15 @@ import (
 // What it leaves out, and all of a nil one, answers for a partition that stays ours, whose ledger takes everything and
 // holds nothing about the job.
 type Played struct {
-	Timeout   time.Duration                             // of an attempt; 0 = none
-	Claimed   context.Context                           //nolint:containedctx // it is what Attempt.Claimed gives
-	MayStart  func() bool                               // whether the lease holds
-	Blocks    func() bool                               // whether the window is full of what waits
-	Pause     func()                                    // the partition
-	Resume    func()                                    // the partition
-	Record    func(kind string, headers []Header) error // [KindIntent] or [KindProgress] on the ledger
-	InDoubt   func() (until time.Time, doubt bool)      // what the take-over has read
-	Concluded func() (concluded bool, err error)        // what the ledger says now
+	Timeout  time.Duration                             // of an attempt; 0 = none
+	Claimed  context.Context                           //nolint:containedctx // it is what Attempt.Claimed gives
+	MayStart func() bool                               // whether the lease holds
+	Blocks   func() bool                               // whether the window is full of what waits
+	Pause    func()                                    // the partition
+	Resume   func()                                    // the partition
+	Record   func(kind string, headers []Header) error // [KindIntent] or [KindProgress] on the ledger
+	InDoubt  func() (until time.Time, doubt bool)      // what the take-over has read
+	Fate     func() (Fate, error)                      // what the ledger says now
 }
 
 func (p *Played) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -62,9 +62,9 @@ func (p *Played) inDoubt() (until time.Time, doubt bool) {
 	return p.InDoubt()
 }
 
-func (p *Played) concluded() (bool, error) {
-	if p == nil || p.Concluded == nil {
-		return false, nil
+func (p *Played) fate() (Fate, error) {
+	if p == nil || p.Fate == nil {
+		return FateUnknown, nil
 	}
-	return p.Concluded()
+	return p.Fate()
 }
