@@ -34,7 +34,7 @@ func TestChaosProviderAway(t *testing.T) {
 			c.load.most.Store(int64(min(c.letters, 20_000)))
 			c.load.await(t, int(c.load.most.Load())) // all of them wait
 			calls, _ := c.provider.counts()
-			during(time.Duration(min(12*scale(), 120)) * time.Second)
+			during(time.Duration(min(8*scale(), 120)) * time.Second)
 			later, _ := c.provider.counts()
 			queued := c.load.waiting()
 			require.Empty(t, kafkatest.All(t, []string{c.broker.addr}, c.prefix+"sms_topic.dlq"), "nothing may be given up")

@@ -70,7 +70,7 @@ func (v *verdict) report(t testing.TB, run, times string) {
 	t.Logf("%s: accepted %d, delivered %d, lost %d, duplicated %d (bound %d, %d of them after their end was known), early %d, after expiry %d, after cancel %d (the latest %s), late p99 %s, out of order %d; %s",
 		run, v.acked, v.delivered, v.lost, v.duplicated, v.bound, v.again, v.early, v.expiredLate, v.cancelledLate,
 		v.slowest.Round(time.Millisecond), percentile(v.late, 99), v.disorder, times)
-	for _, note := range v.notes {
+	for _, note := range v.notes[:min(len(v.notes), 10)] {
 		t.Logf("taken again after its end was known: %s", note)
 	}
 	var what []string

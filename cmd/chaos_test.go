@@ -68,7 +68,7 @@ func newRun(t *testing.T, m mix) *chaos {
 	seed := uint64(numberOf(chaosEnv+"_SEED", int(time.Now().UnixNano()%1_000_000_000)))
 	t.Logf("%s_SEED=%d", chaosEnv, seed)
 	c := &chaos{seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), longest: 1, provider: newProvider(t, seed, m)}
-	c.letters, c.kills = numberOf(chaosEnv, 5000*scale()), numberOf(chaosEnv+"_KILLS", 5*scale())
+	c.letters, c.kills = numberOf(chaosEnv, 4000*scale()), numberOf(chaosEnv+"_KILLS", 3*scale())
 	if c.kills > 50 {
 		c.longest = 21
 	}
@@ -134,12 +134,13 @@ func (c *chaos) newWorker(i int, args ...string) *child {
 	return c.work("sms", append(args, "--set", "kafka.brokers=127.0.0.1:"+chaosProxies[i])...)
 }
 
-// begin starts the workers and the load, and returns when all are busy.
+// begin starts the workers and the load, and returns when all are busy and most keys have had a letter.
 func (c *chaos) begin() {
 	for i := range c.links {
 		c.workers = append(c.workers, c.newWorker(i))
 	}
 	c.stop = c.load.background(c.t)
+	require.Eventually(c.t, func() bool { return c.events.ended() >= 2*postKeys }, 2*time.Minute, 20*time.Millisecond, "hardly anything is delivered")
 	c.awaitBusy()
 }
 
