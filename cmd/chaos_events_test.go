@@ -23,6 +23,9 @@ type ending struct {
 	again int       // the same event once more
 }
 
+// written is the outcome of one attempt: when it was made, and when it was there at the latest.
+type written struct{ at, seen time.Time }
+
 // events follows status_topic: how each letter ended.
 type events struct {
 	reader *kafka.Reader
@@ -30,18 +33,20 @@ type events struct {
 
 	mu      sync.Mutex
 	endings map[int][]ending
+	all     map[int][]written
 	retried map[int]bool   // letters that were put off after an attempt
 	claims  map[int]string // topic and partition of a letter
 	states  map[notify.State]int
 
-	failure error // of the last reading
+	failure error     // of the last reading
+	served  time.Time // when the brokers last said what the topic holds
 }
 
 // follow reads what has been and what comes, until the function it gives is called; that reads to the end first.
 func follow(t testing.TB, brokers []string, topic string) (e *events, finish func()) {
 	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
 	require.NoError(t, err)
-	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, retried: map[int]bool{}, claims: map[int]string{}, states: map[notify.State]int{}}
+	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, all: map[int][]written{}, retried: map[int]bool{}, claims: map[int]string{}, states: map[notify.State]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); e.run(ctx) }()
@@ -69,6 +74,9 @@ func (e *events) read(at map[int32]int64) error {
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	e.served = time.Now()
+	e.mu.Unlock()
 	for i := range bounds {
 		bounds[i].Oldest = max(bounds[i].Oldest, at[bounds[i].Partition])
 	}
@@ -94,6 +102,7 @@ func (e *events) take(r *kafka.Record) {
 		e.retried[number] = true
 	}
 	e.states[event.State]++
+	e.all[number] = append(e.all[number], written{event.At, time.Now()})
 	topic, _ := r.Header(kafka.HeaderJobTopic)
 	partition, _ := r.Header(kafka.HeaderJobPartition)
 	e.claims[number] = topic + "/" + partition
@@ -121,4 +130,27 @@ func (e *events) of(number int) []ending {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]ending(nil), e.endings[number]...)
+}
+
+// settle says of each request of a letter when its outcome was there: the first one that was written after it began.
+func (e *events) settle(number int, qs []request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range qs {
+		for _, o := range e.all[number] {
+			if o.at.After(qs[i].begun) && (qs[i].settled.IsZero() || o.seen.Before(qs[i].settled)) {
+				qs[i].settled = o.seen
+			}
+		}
+	}
+}
+
+// servedSince gives the first time after that at which the brokers served, zero when they have not yet.
+func (e *events) servedSince(that time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.served.After(that) {
+		return e.served
+	}
+	return time.Time{}
 }

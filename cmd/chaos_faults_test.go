@@ -81,7 +81,7 @@ func (c *chaos) killBroker(r *rand.Rand) {
 	}
 	c.broker.start()
 	c.struck("kill of the broker", from)
-	c.awaitService(time.Now())
+	c.awaitService()
 }
 
 func (c *chaos) freezeWorker(r *rand.Rand) {

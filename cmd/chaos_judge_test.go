@@ -18,16 +18,12 @@ type fault struct {
 	until   time.Time
 }
 
-// outcomeTakes is how long after the provider's answer an attempt still counts as in flight: its outcome has to be on the
-// ledger, on a machine that is busy with everything else at once.
-const outcomeTakes = 500 * time.Millisecond
-
-// struck says that q was in flight when f struck, or began before it was over.
+// struck says that q was in flight when f struck, or began before it was over. It is until its outcome is on the ledger.
 func (f fault) struck(q request) bool {
 	if f.workers != nil && !slices.Contains(f.workers, q.worker) {
 		return false
 	}
-	return q.begun.Before(f.until) && (q.ended.IsZero() || q.ended.After(f.from.Add(-outcomeTakes)))
+	return q.begun.Before(f.until) && (q.settled.IsZero() || q.settled.After(f.from))
 }
 
 const (
@@ -52,7 +48,8 @@ type verdict struct {
 // judge holds the letters against the provider's requests and the events.
 func judge(letters map[int]*letter, requests map[int][]request, e *events, faults []fault) *verdict {
 	v := &verdict{states: map[notify.State]int{}, wrong: map[string][]string{}}
-	for _, qs := range requests {
+	for number, qs := range requests {
+		e.settle(number, qs)
 		for _, q := range qs {
 			for _, f := range faults {
 				if f.struck(q) {

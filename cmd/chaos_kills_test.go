@@ -39,7 +39,7 @@ func TestChaosWorkersEndWhileTheBrokerIsAway(t *testing.T) {
 		}
 		c.broker.start()
 		c.struck("kill of the broker and of two workers", from)
-		c.awaitService(time.Now())
+		c.awaitService()
 	}
 	c.awaitBusy()
 	c.finish()
@@ -52,10 +52,11 @@ func TestChaosTakeOver(t *testing.T) {
 	c.begin()
 	c.killFor(c.awaitTakeOver)
 	c.awaitBusy()
+	from := time.Now()
 	c.broker.kill()
 	c.broker.start()
-	c.faults = append(c.faults, fault{kind: "kill of the broker", until: time.Now()})
-	c.awaitService(time.Now())
+	c.struck("kill of the broker", from)
+	c.awaitService()
 	c.awaitBusy()
 	for i, w := range c.workers { // now with names that stay
 		w.term()

@@ -84,7 +84,7 @@ func (p *post) write(client *http.Client, l *letter) {
 		status = min(status, again) // one 202 is a promise
 	}
 	if status != http.StatusAccepted {
-		during(20 * time.Millisecond)
+		during(100 * time.Millisecond)
 		return
 	}
 	p.mu.Lock()

@@ -23,6 +23,7 @@ type request struct {
 	ended   time.Time // when its answer was about to be written; zero while it is open
 	did     manner
 	wait    time.Duration // it asked to wait so long
+	settled time.Time     // when its outcome was on the ledger, at the latest; the judge knows
 }
 
 // provider speaks like Twilio, has the moods that its mix says, and remembers every request. The tests judge by that.

@@ -58,13 +58,17 @@ func (c *chaos) awaitTakeOver(worker string, at time.Time) {
 	c.takeOvers = append(c.takeOvers, last)
 }
 
-// awaitService waits for the first delivery after that time.
-func (c *chaos) awaitService(after time.Time) {
+// awaitService waits until the broker serves again, which is some time after it takes connections, and for the first
+// delivery after that.
+func (c *chaos) awaitService() {
 	c.t.Helper()
+	began := time.Now()
+	var served time.Time
+	require.Eventually(c.t, func() bool { served = c.events.servedSince(began); return !served.IsZero() }, time.Minute, 10*time.Millisecond)
 	require.Eventually(c.t, func() bool {
-		qs := c.provider.since(after)
+		qs := c.provider.since(served)
 		if len(qs) > 0 {
-			c.services = append(c.services, qs[0].begun.Sub(after))
+			c.services = append(c.services, qs[0].begun.Sub(served))
 		}
 		return len(qs) > 0
 	}, time.Minute, 10*time.Millisecond, "nothing is delivered after the broker is back")

@@ -24,19 +24,21 @@ func TestTheJudgeOfTheChaosSuite(t *testing.T) {
 		letter   letter
 		requests []request
 		endings  []ending
+		all      []written
 		faults   []fault
 		wrong    []string
 	}{
-		"sound":                      {requests: []request{ask(1, takes)}, endings: []ending{sent}},
-		"lost":                       {wrong: []string{"lost"}},
-		"no end":                     {requests: []request{ask(1, takes)}, wrong: []string{"taken, and no event says how it ended"}},
-		"a lie":                      {requests: []request{ask(1, busy)}, endings: []ending{sent}, wrong: []string{"said to be sent, and nobody took it"}},
-		"two ends":                   {requests: []request{ask(1, takes)}, endings: []ending{sent, {state: notify.StateDead, event: "b"}}, wrong: []string{"more than one end"}},
-		"repeated after a lost word": {requests: []request{ask(1, loses), ask(2, takes)}, endings: []ending{sent}},
-		"repeated for nothing":       {requests: []request{ask(1, takes), ask(2, takes)}, endings: []ending{sent}, wrong: []string{"repeated, and no fault explains it"}},
-		"repeated after a kill":      {requests: []request{ask(0.99, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}},
-		"repeated long before one":   {requests: []request{ask(0.2, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}, wrong: []string{"repeated, and no fault explains it"}},
-		"repeated twice for one":     {requests: []request{ask(0.99, takes), ask(2, takes), ask(3, takes)}, endings: []ending{sent}, faults: []fault{kill}, wrong: []string{"repeated, and no fault explains it"}},
+		"sound":                          {requests: []request{ask(1, takes)}, endings: []ending{sent}},
+		"lost":                           {wrong: []string{"lost"}},
+		"no end":                         {requests: []request{ask(1, takes)}, wrong: []string{"taken, and no event says how it ended"}},
+		"a lie":                          {requests: []request{ask(1, busy)}, endings: []ending{sent}, wrong: []string{"said to be sent, and nobody took it"}},
+		"two ends":                       {requests: []request{ask(1, takes)}, endings: []ending{sent, {state: notify.StateDead, event: "b"}}, wrong: []string{"more than one end"}},
+		"repeated after a lost word":     {requests: []request{ask(1, loses), ask(2, takes)}, endings: []ending{sent}},
+		"repeated for nothing":           {requests: []request{ask(1, takes), ask(2, takes)}, endings: []ending{sent}, wrong: []string{"repeated, and no fault explains it"}},
+		"repeated, its outcome too late": {requests: []request{ask(0.2, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}},
+		"repeated after a kill":          {requests: []request{ask(0.99, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}},
+		"repeated, its outcome known":    {requests: []request{ask(0.2, takes), ask(2, takes)}, endings: []ending{sent}, all: []written{{at(0.3), at(0.4)}}, faults: []fault{kill}, wrong: []string{"repeated, and no fault explains it"}},
+		"repeated twice for one":         {requests: []request{ask(0.99, takes), ask(2, takes), ask(3, takes)}, endings: []ending{sent}, faults: []fault{kill}, wrong: []string{"repeated, and no fault explains it"}},
 		"the fault of another": {
 			requests: []request{ask(0.99, takes), ask(2, takes)}, endings: []ending{sent},
 			faults: []fault{{workers: []string{"w2"}, from: at(1), until: at(1.01)}}, wrong: []string{"repeated, and no fault explains it"},
@@ -56,7 +58,7 @@ func TestTheJudgeOfTheChaosSuite(t *testing.T) {
 			if c.letter.acked.IsZero() {
 				c.letter.acked = at(0)
 			}
-			e := &events{endings: map[int][]ending{1: c.endings}}
+			e := &events{endings: map[int][]ending{1: c.endings}, all: map[int][]written{1: c.all}}
 			v := judge(map[int]*letter{1: &c.letter}, map[int][]request{1: c.requests}, e, c.faults)
 			require.ElementsMatch(t, c.wrong, slices.Collect(maps.Keys(v.wrong)), "%v", v.wrong)
 		})
