@@ -35,6 +35,6 @@ func (p *process) brokerDir() string { return filepath.Join(p.dataDir, "kafka") 
 func (p *process) warnOfLeftLog() {
 	if embedded.Exists(p.brokerDir()) {
 		p.log.Warn("kafka.brokers is set, and data_dir holds the log of an embedded broker: the notifications on it stay there, unsent ones too. "+
-			"To send them, start once without kafka.brokers and let it finish; then remove the folder", zap.String("folder", p.brokerDir()))
+			"To have them sent: laudspeaker topics move --from DIR, with the folder below; then remove it", zap.String("folder", p.brokerDir()))
 	}
 }

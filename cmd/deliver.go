@@ -61,6 +61,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 		part{"runners", func(ctx context.Context) error { return together(ctx, runners...) }},
 		part{"publisher", d.publisher.Run},
 		part{"ledger", d.ledger.Run},
+		part{"upkeep", d.upkeep},
 		part{"control", d.told.Run},
 	)
 }
@@ -94,7 +95,7 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 	w := worker.New(worker.Config{
 		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
-		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: d.lifetimes()[lane], Suppress: d.suppress(settings),
+		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
 		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
@@ -170,6 +171,25 @@ func (d *delivery) heed(ctx context.Context, channel notify.Channel, lane notify
 		case <-ctx.Done():
 			return
 		case <-changed:
+		}
+	}
+}
+
+// upkeep takes cancellations that have run out off the control topic. Every process does so: once is enough, and more is
+// harmless.
+func (d *delivery) upkeep(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, r := range d.control.Expired(time.Now()) {
+			if _, _, err := d.publisher.Publish(ctx, onControl(d.topics.Control(), r)); err != nil {
+				break // at the next turn
+			}
 		}
 	}
 }

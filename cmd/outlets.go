@@ -66,8 +66,8 @@ func (p *process) percents() map[notify.Lane]int {
 	return map[notify.Lane]int{notify.LaneUrgent: l.Urgent, notify.LaneNormal: l.Normal, notify.LaneBulk: l.Bulk}
 }
 
-func (p *process) lifetimes() dispatcher.Lifetimes {
-	e := p.cfg.ExpiresAfter
+func lifetimes(cfg *config.Config) dispatcher.Lifetimes {
+	e := cfg.ExpiresAfter
 	return dispatcher.Lifetimes{notify.LaneUrgent: e.Urgent, notify.LaneNormal: e.Normal, notify.LaneBulk: e.Bulk}
 }
 

@@ -52,7 +52,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	publisher := kafka.NewPublisher(p.kafka, kafka.PublisherConfig{MaxMessageBytes: recordBytes(p.cfg), Log: log})
 	dispatch := dispatcher.New(dispatcher.Config{
 		Topics: p.topics, Rules: p.rules(), Publisher: admission{publisher, p.full},
-		ExpiresAfter: p.lifetimes(), MaxBytes: recordBytes(p.cfg),
+		ExpiresAfter: lifetimes(p.cfg), MaxBytes: recordBytes(p.cfg),
 	})
 	outbox, err := p.outbox()
 	if err != nil {

@@ -11,18 +11,19 @@ import (
 // history knows which jobs of a partition have been dealt with, so that a second copy of a job is not sent: a producer wrote
 // it twice, a mover forwarded it twice, a worker was killed between two acknowledgements, somebody redrove it twice.
 //
-// Per partition it holds the last 20,000 ids with their last (run, step), and fewer when a process has many partitions.
+// Per partition it holds the last 20,000 steps that ended, as ids with their last (run, step), and fewer when a process has
+// many partitions.
 // Whoever takes a partition over fills it from the ledger, as far as the runner's dedupe window reaches.
 type history struct {
 	mu    sync.Mutex
 	parts map[partition]*remembered
-	most  int // ids of a partition
-	room  int // ids of all partitions
+	most  int // steps of a partition
+	room  int // steps of all partitions
 }
 
 const (
 	mostRemembered  = 20_000
-	totalRemembered = 32 << 20 / 80 // 32 MiB, at what an id costs in a map and its ring
+	totalRemembered = 32 << 20 / 80 // 32 MiB, at what an id costs in a map and the queue
 )
 
 func newHistory() *history {
@@ -30,10 +31,15 @@ func newHistory() *history {
 }
 
 type remembered struct {
-	last map[[16]byte]stage
-	ring [][16]byte // of the ids in last, the oldest at next once it is full
-	next int
-	open map[[16]byte]*opened
+	last  map[[16]byte]reached
+	queue [][16]byte // of the ids in last, one for each step that ended, the oldest first
+	open  map[[16]byte]*opened
+}
+
+// reached is how far a job has come, and how often it is in the queue: it is forgotten with its last step, not its first.
+type reached struct {
+	stage
+	queued uint16
 }
 
 // stage is how far a job has come.
@@ -60,8 +66,9 @@ func (s stage) after(was stage) bool {
 
 // opened is a record that a worker has in hand.
 type opened struct {
-	offset  int64
-	running bool // its handler is; otherwise it waits in place
+	offset    int64
+	run, step int
+	running   bool // its handler is, or what it left behind is on its way; otherwise it waits in place
 }
 
 // arrivedAs is what a record is to those who have seen others of its id.
@@ -76,10 +83,30 @@ const (
 func (h *history) of(at partition) *remembered {
 	p := h.parts[at]
 	if p == nil {
-		p = &remembered{last: map[[16]byte]stage{}, open: map[[16]byte]*opened{}}
+		p = &remembered{last: map[[16]byte]reached{}, open: map[[16]byte]*opened{}}
 		h.parts[at] = p
+		for _, other := range h.parts { // there is less for each now
+			other.keep(h.share())
+		}
 	}
 	return p
+}
+
+// share is how many steps of each partition are remembered.
+func (h *history) share() int { return min(h.most, h.room/len(h.parts)) }
+
+// keep forgets all but the last steps.
+func (p *remembered) keep(most int) {
+	for len(p.queue) > most {
+		id := p.queue[0]
+		p.queue = p.queue[1:]
+		r := p.last[id]
+		if r.queued--; r.queued == 0 {
+			delete(p.last, id)
+		} else {
+			p.last[id] = r
+		}
+	}
 }
 
 // enter says what the record at offset is, and takes it in hand when it is fresh.
@@ -88,13 +115,17 @@ func (h *history) enter(at partition, offset int64, j *job) arrivedAs {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(at)
-	if s, known := p.last[id]; known && s.covers(j.run, j.step) {
+	s, known := p.last[id]
+	if known && s.covers(j.run, j.step) {
 		return duplicate
 	}
 	if o := p.open[id]; o != nil && o.offset != offset {
-		return twin
+		// One that waits although its step is over has outlived its claim, and another owner has ended it: it is not called again.
+		if o.running || !known || !s.covers(o.run, o.step) {
+			return twin
+		}
 	}
-	p.open[id] = &opened{offset, true}
+	p.open[id] = &opened{offset, j.run, j.step, true}
 	return fresh
 }
 
@@ -123,23 +154,13 @@ func (h *history) leave(at partition, j *job, final bool) {
 }
 
 func (h *history) remember(p *remembered, id [16]byte, s stage) {
-	if was, known := p.last[id]; known {
-		if s.after(was) {
-			p.last[id] = s
-		}
+	was, known := p.last[id]
+	if known && !s.after(was.stage) {
 		return
 	}
-	p.last[id] = s
-	if most := min(h.most, h.room/len(h.parts)); len(p.ring) < most {
-		p.ring = append(p.ring, id)
-		return
-	}
-	if p.next >= len(p.ring) {
-		p.next = 0
-	}
-	delete(p.last, p.ring[p.next])
-	p.ring[p.next] = id
-	p.next++
+	p.last[id] = reached{s, was.queued + 1}
+	p.queue = append(p.queue, id)
+	p.keep(h.share())
 }
 
 // tookOver forgets what waited in place of a partition that begins anew, and, when an operator has set its offset, all that
@@ -149,7 +170,7 @@ func (h *history) tookOver(at partition, reset bool) {
 	defer h.mu.Unlock()
 	p := h.of(at)
 	if reset {
-		p.last, p.ring, p.next = map[[16]byte]stage{}, nil, 0
+		p.last, p.queue = map[[16]byte]reached{}, nil
 	}
 	for id, o := range p.open {
 		if !o.running {

@@ -7,33 +7,14 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// identity is the id of r's notification: the value's, else the header's, else one that follows from what names r. n is
-// the value as far as it could be read, or nil.
+// identity is the id of r's notification. n is the value as far as it could be read, or nil.
 func identity(n *notify.Notification, r *kafka.Record) string {
-	if n != nil {
-		if id, ok := notify.ParseID(n.ID); ok {
-			return id
-		}
-	}
-	if s, ok := r.Header(notify.HeaderID); ok {
-		if id, ok := notify.ParseID(s); ok {
-			return id
-		}
-	}
-	if key, _ := r.Header(notify.HeaderIdempotency); key != "" {
-		return notify.DerivedID("idempotency", tenant(n), key)
-	}
-	return notify.DerivedID("record", r.Cluster, r.Topic, strconv.Itoa(int(r.Partition)),
-		strconv.FormatInt(r.Offset, 10), strconv.FormatInt(r.Timestamp.UnixMilli(), 10))
-}
-
-func tenant(n *notify.Notification) string {
-	if n == nil || n.Tenant == "" {
-		return notify.DefaultTenant
-	}
-	return n.Tenant
+	return validate.Identity(n, validate.Source{
+		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
+	})
 }
 
 // acceptedAt is when r's notification was accepted: what the first hop has written, else r's own time, else now.

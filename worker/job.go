@@ -48,7 +48,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 		run:      number(r, notify.HeaderRun),
 		step:     number(r, notify.HeaderStep),
 		attempt:  number(r, notify.HeaderAttempt),
-		tenant:   tenant(n),
+		tenant:   validate.Tenant(n),
 		warnings: warnings,
 	}
 	if n != nil {

@@ -95,6 +95,11 @@ func outlet(name string, s gateway.Sender) *Outlet {
 	return &Outlet{Name: name, Sender: s, Breaker: gateway.NewBreaker(gateway.BreakerConfig{})}
 }
 
+// patientBreaker stays closed for as long as a gateway does not refuse us.
+func patientBreaker() *gateway.Breaker {
+	return gateway.NewBreaker(gateway.BreakerConfig{Failures: 1 << 20})
+}
+
 // worker gives an e-mail worker on gateway "mail"; change may be nil.
 func worker(s gateway.Sender, change func(*Config)) *Worker {
 	c := Config{
@@ -158,8 +163,10 @@ func next(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
 	}
 }
 
+// eventOf acknowledges what a job leaves behind, and gives its event.
 func eventOf(t require.TestingT, res kafka.Result) notify.Event {
 	require.NotNil(t, res.Outcome)
+	res.Ended()
 	var e notify.Event
 	require.NoError(t, json.Unmarshal(res.Outcome.Value, &e))
 	require.Equal(t, e.NotificationID, res.Outcome.ID)

@@ -66,13 +66,14 @@ func TestFigures(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	w := worker(says(transient, nil), func(c *Config) { c.Metrics = NewMetrics(reg) })
 	res := w.Handle(t.Context(), attempt(record(mail)))
+	eventOf(t, res)
 	retry := next(t, record(mail), res)
 	for i := len(retry.Headers) - 1; i >= 0; i-- { // due at once
 		if retry.Headers[i].Key == notify.HeaderNotBefore {
 			retry.Headers[i].Value = nil
 		}
 	}
-	w.Handle(t.Context(), attempt(retry))
+	eventOf(t, w.Handle(t.Context(), attempt(retry)))
 	w.Handle(t.Context(), attempt(record(mail)))
 	w.Handle(t.Context(), attempt(record("{")))
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
@@ -118,8 +119,10 @@ func BenchmarkAttempt(b *testing.B) {
 	b.ReportAllocs()
 	for run := int64(0); b.Loop(); run++ { // else all but the first are copies
 		r.Headers[len(r.Headers)-1].Value = strconv.AppendInt(nil, run, 10)
-		if res := w.Handle(b.Context(), attempt(r)); res.Outcome == nil {
+		res := w.Handle(b.Context(), attempt(r))
+		if res.Outcome == nil {
 			b.Fatal("no outcome")
 		}
+		res.Ended()
 	}
 }

@@ -37,8 +37,8 @@ func (p Retries) after(j *job, attempts int) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(j.id + "|" + strconv.Itoa(j.run) + "|" + strconv.Itoa(j.step)))
 	ceiling := p.Longest
-	if doublings := max(attempts-1, 0); doublings < 32 && p.First<<doublings > 0 {
-		ceiling = min(p.First<<doublings, p.Longest)
+	if doublings := max(attempts-1, 0); doublings < 63 && p.First <= p.Longest>>doublings {
+		ceiling = p.First << doublings
 	}
 	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), uint64(attempts))).Int64N(max(int64(ceiling), 1)) + 1)
 }

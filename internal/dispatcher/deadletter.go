@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,7 +60,8 @@ func keep(ours, brought []kafka.Header) []kafka.Header {
 // producers reports whether key is a header that came with the job and stays in force for the next run.
 func producers(key string) bool {
 	switch key {
-	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore:
+	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore,
+		notify.HeaderExpiresAt:
 		return true
 	default:
 		return false
@@ -80,9 +82,13 @@ func home(r *kafka.Record) int32 {
 // which stays at the origin that the headers name for as long as that topic keeps it. It always fits.
 func TooLarge(r *kafka.Record, m kafka.Message) kafka.Message {
 	const orderable = 1 << 10
-	if channel, _, next := strings.Cut(m.Topic, delays); next { // the next step of a job becomes its dead letter
+	channel, _, waits := strings.Cut(m.Topic, delays)
+	if !waits {
+		channel, _, waits = strings.Cut(r.Topic, delays) // on its way back
+	}
+	if waits { // the next step of a job becomes its dead letter
 		m.Topic = channel + ".dlq"
-		m.Headers = append(m.Headers,
+		m.Headers = append(slices.Clip(m.Headers),
 			header(notify.HeaderOriginTopic, r.Topic),
 			header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
 			header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)))

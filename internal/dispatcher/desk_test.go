@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,34 +40,56 @@ func calledTwice(e notify.Event) notify.Event {
 }
 
 func TestEventsOfEveryEnd(t *testing.T) {
-	d := Desk{topics()}
+	d := Desk{Topics: topics()}
 	sent := calledTwice(event())
 	sent.ProviderID, sent.Simulated, sent.Warnings = "<a@b>", true, []string{"unknown field x was ignored"}
 	gone := calledTwice(event())
-	gone.Code, gone.Reason = "550 5.1.1", notify.ReasonRecipientGone
+	gone.State, gone.Code, gone.Reason = notify.StateRejected, "550 5.1.1", notify.ReasonRecipientGone
+	expired := event()
+	expired.State, expired.Reason = notify.StateExpired, notify.ReasonExpired
+	held := calledTwice(event())
+	held.State, held.Reason = notify.StateHeld, "no answer"
+	retrying := calledTwice(event())
+	retrying.State, retrying.Code, retrying.Reason = notify.StateRetrying, "451 4.3.0", "try again"
 	dead := calledTwice(event())
 	dead.State, dead.Code, dead.Reason = notify.StateDead, "451 4.3.0", "try again"
 	invalid := event()
 	invalid.State, invalid.Code, invalid.Reason = notify.StateRejected, "required", "#/payload: give the payload of the channel"
 
-	for name, r := range map[string]kafka.Result{
-		"sent.json":     d.Sent(record(), sent),
-		"expired.json":  d.Expire(record(), event()),
-		"rejected.json": d.Reject(record(), gone),
-		"dead.json":     d.Bury(record(), dead, notify.ReasonAttemptsUsedUp),
-		"invalid.json":  d.Bury(record(), invalid, notify.ReasonInvalid),
+	letters := []string{"acme.email_topic.dlq"}
+	follow := map[string][]string{
+		"dead.json": letters, "invalid.json": letters, "held.json": letters, "retrying.json": {"acme.email_topic.delay.30s"},
+	}
+	for name, end := range map[string]func() kafka.Result{
+		"sent.json":     func() kafka.Result { return d.Sent(record(), sent) },
+		"expired.json":  func() kafka.Result { return d.End(record(), expired) },
+		"rejected.json": func() kafka.Result { return d.End(record(), gone) },
+		"dead.json":     func() kafka.Result { return d.Bury(record(), dead, notify.ReasonAttemptsUsedUp) },
+		"held.json":     func() kafka.Result { return d.Bury(record(), held, notify.ReasonAmbiguous) },
+		"invalid.json":  func() kafka.Result { return d.Bury(record(), invalid, notify.ReasonInvalid) },
+		"retrying.json": func() kafka.Result { return d.Later(record(), retrying, time.Now().Add(time.Minute)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.True(t, r.Again.IsZero())
-			require.Equal(t, id, r.Outcome.ID)
-			require.Equal(t, id, string(r.Outcome.Key))
-			require.Equal(t, map[string]string{"ls-run": "1", "ls-step": "2"}, headers(t, r.Outcome.Headers))
-			var pretty bytes.Buffer
-			require.NoError(t, json.Indent(&pretty, r.Outcome.Value, "", "  "))
-			golden(t, name, append(pretty.Bytes(), '\n'))
-			require.Equal(t, name == "dead.json" || name == "invalid.json", len(r.Follow) == 1, "dead letter")
+			synctest.Test(t, func(t *testing.T) {
+				r := end()
+				require.True(t, r.Again.IsZero())
+				require.Equal(t, id, r.Outcome.ID)
+				require.Equal(t, id, string(r.Outcome.Key))
+				require.Equal(t, map[string]string{"ls-run": "1", "ls-step": "2"}, headers(t, r.Outcome.Headers))
+				var pretty bytes.Buffer
+				require.NoError(t, json.Indent(&pretty, r.Outcome.Value, "", "  "))
+				golden(t, name, append(pretty.Bytes(), '\n'))
+				require.Equal(t, follow[name], topicsOf(r.Follow))
+			})
 		})
 	}
+}
+
+func topicsOf(all []kafka.Message) (names []string) {
+	for _, m := range all {
+		names = append(names, m.Topic)
+	}
+	return names
 }
 
 func TestEventsAreBoundedWhateverAProducerWrote(t *testing.T) {
@@ -77,7 +100,7 @@ func TestEventsAreBoundedWhateverAProducerWrote(t *testing.T) {
 		e.Warnings = append(e.Warnings, long)
 	}
 	e.Tries = []notify.Try{{Reason: long}}
-	r := Desk{topics()}.Bury(record(), e, long)
+	r := Desk{Topics: topics()}.Bury(record(), e, long)
 	require.Less(t, len(r.Outcome.Value), 16<<10)
 	require.True(t, json.Valid(r.Outcome.Value))
 	require.LessOrEqual(t, headerBytes(r.Follow[0].Headers), maxHeaders)
@@ -87,7 +110,7 @@ func TestEventsAreBoundedWhateverAProducerWrote(t *testing.T) {
 func TestDeadLetterSaysWhatBecameOfTheJob(t *testing.T) {
 	e := event()
 	e.State, e.Code, e.Gateway, e.Reason = notify.StateDead, "451 4.3.0", "mail", "try again"
-	m := Desk{topics()}.Bury(record(
+	m := Desk{Topics: topics()}.Bury(record(
 		header("traceparent", "00-first"), header("traceparent", "00-last"), header("ls-schema", "1"),
 		header("ls-idempotency", "k"), header("ls-id", "somebody else's"), header("ls-lane", "urgent"),
 		header("ls-run", "x"), header("ls-dead-reason", "old"), header("ls-future", "?"), header("b3", "foreign"),
@@ -107,7 +130,7 @@ func TestDeadLetterSaysWhatBecameOfTheJob(t *testing.T) {
 
 func TestHomePartition(t *testing.T) {
 	for given, want := range map[string]int32{"7": 7, "-1": 5, "x": 5, "": 5, "2147483648": 5, "2147483647": 2147483647} {
-		m := Desk{topics()}.Bury(record(header("ls-home", given)), event(), "invalid").Follow[0]
+		m := Desk{Topics: topics()}.Bury(record(header("ls-home", given)), event(), "invalid").Follow[0]
 		require.Equal(t, want, m.Partition, given)
 	}
 	require.Equal(t, int32(5), home(record()))
@@ -121,7 +144,7 @@ func TestHeadersOfADeadLetterAreBounded(t *testing.T) {
 			value := bytes.Repeat([]byte("x"), rapid.IntRange(0, 3000).Draw(t, "bytes"))
 			r.Headers = append(r.Headers, kafka.Header{Key: names.Draw(t, "name"), Value: value})
 		}
-		m := Desk{topics()}.Bury(r, event(), "invalid").Follow[0]
+		m := Desk{Topics: topics()}.Bury(r, event(), "invalid").Follow[0]
 		require.LessOrEqual(t, headerBytes(m.Headers), maxHeaders)
 		all := headers(t, m.Headers)
 		require.Equal(t, id, all["ls-id"])
@@ -141,9 +164,9 @@ func TestTooLargeAlwaysFits(t *testing.T) {
 	e.State = notify.StateDead
 	r := record()
 	r.Value = bytes.Repeat([]byte("x"), 5<<20)
-	m := Desk{topics()}.Bury(r, e, notify.ReasonAttemptsUsedUp).Follow[0]
+	m := Desk{Topics: topics()}.Bury(r, e, notify.ReasonAttemptsUsedUp).Follow[0]
 	before := headers(t, m.Headers)
-	got := TooLarge(m)
+	got := TooLarge(r, m)
 	require.Nil(t, got.Value)
 	require.Equal(t, r.Key, got.Key)
 	require.Equal(t, m.Topic, got.Topic)
@@ -153,5 +176,5 @@ func TestTooLargeAlwaysFits(t *testing.T) {
 	require.Equal(t, before, headers(t, got.Headers))
 
 	m.Key = r.Value
-	require.Less(t, size(TooLarge(m)), 8<<10)
+	require.Less(t, size(TooLarge(r, m)), 8<<10)
 }

@@ -84,6 +84,7 @@ func TestDispatchKeepsWhatTheCallerChose(t *testing.T) {
 }
 
 func TestDispatchNamesEveryFault(t *testing.T) {
+	later, far := time.Now().Add(time.Hour), time.Now().Add(notify.MaxDelay+time.Hour)
 	past, beyond := time.Now().Add(-time.Second), time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -8*3600))
 	for name, c := range map[string]struct {
 		spoil    func(*notify.Notification)
@@ -95,7 +96,9 @@ func TestDispatchNamesEveryFault(t *testing.T) {
 		"year 10000": {func(n *notify.Notification) { n.ExpiresAt = &beyond }, []string{"#/expires_at"}},
 		"two":        {func(n *notify.Notification) { n.ID, n.ExpiresAt = "7", &past }, []string{"#/id", "#/expires_at"}},
 		"webhook":    {func(n *notify.Notification) { n.Channel = notify.ChannelWebhook }, []string{"#/channel"}},
-		"lane":       {func(n *notify.Notification) { n.Lane = notify.LaneUrgent }, []string{"#/lane"}},
+		"lane":       {func(n *notify.Notification) { n.Lane = "express" }, []string{"#/lane"}},
+		"schedule":   {func(n *notify.Notification) { n.SendAt = &far }, []string{"#/send_at"}},
+		"no life":    {func(n *notify.Notification) { n.SendAt, n.ExpiresAt = &later, &later }, []string{"#/expires_at"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, n := &bus{}, mail()
@@ -112,6 +115,40 @@ func TestDispatchNamesEveryFault(t *testing.T) {
 			require.Equal(t, c.pointers, pointers)
 		})
 	}
+}
+
+// Each lane has a topic and a lifetime of its own, counted from when the notification is to be sent.
+func TestDispatchByLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bus{}
+		d := dispatcherOn(b)
+		d.cfg.ExpiresAfter = Lifetimes{notify.LaneBulk: time.Hour}
+		later := time.Now().Add(48 * time.Hour)
+		for i, c := range []struct {
+			lane  notify.Lane
+			topic string
+			lives time.Duration
+		}{
+			{notify.LaneUrgent, "acme.email_topic.urgent", time.Hour},
+			{notify.LaneNormal, "acme.email_topic", 24 * time.Hour},
+			{notify.LaneBulk, "acme.email_topic.bulk", time.Hour},
+		} {
+			n := mail()
+			n.Lane = c.lane
+			got, err := d.Dispatch(t.Context(), n)
+			require.NoError(t, err)
+			require.Equal(t, c.topic, b.got[2*i].Topic)
+			require.Equal(t, string(c.lane), headers(t, b.got[2*i].Headers)["ls-lane"])
+			require.Equal(t, c.lives, time.Until(*got.ExpiresAt))
+
+			n.SendAt = &later
+			got, err = d.Dispatch(t.Context(), n)
+			require.NoError(t, err)
+			require.Equal(t, c.topic, b.got[2*i+1].Topic, "it is seen on its lane first")
+			require.Equal(t, 48*time.Hour+c.lives, time.Until(*got.ExpiresAt))
+		}
+	})
+	require.Equal(t, 72*time.Hour, Lifetimes(nil).Of(notify.LaneBulk))
 }
 
 func TestDispatchToAChannelThatIsOff(t *testing.T) {

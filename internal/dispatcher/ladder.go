@@ -12,10 +12,6 @@ import (
 // delayed is the next step of r's job, on the ladder until at. e is the event of the step that ends.
 func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Message {
 	back := home(r)
-	accepted, ok := r.Header(notify.HeaderAcceptedAt)
-	if !ok {
-		accepted = stamp(r.Timestamp)
-	}
 	ours := []kafka.Header{
 		header(notify.HeaderID, e.NotificationID),
 		header(notify.HeaderLane, string(e.Lane)),
@@ -23,13 +19,26 @@ func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Mess
 		header(notify.HeaderStep, strconv.Itoa(e.Step+1)),
 		header(notify.HeaderAttempt, strconv.Itoa(e.Attempt)),
 		header(notify.HeaderHome, strconv.Itoa(int(back))),
-		header(notify.HeaderAcceptedAt, accepted),
+		header(notify.HeaderAcceptedAt, stamp(accepted(r))),
 		header(notify.HeaderNotBefore, stamp(at)),
 	}
 	return kafka.Message{
 		Topic:     d.Topics.Delay(e.Channel, d.Topics.tiers().For(time.Until(at))),
 		Partition: back, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
 	}
+}
+
+// accepted is when r's job was accepted: as its first hop has written it, else r's own time, else now. It is written anew,
+// for what a producer writes there is of any length.
+func accepted(r *kafka.Record) time.Time {
+	s, _ := r.Header(notify.HeaderAcceptedAt)
+	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return at
+	}
+	if r.Timestamp.UnixMilli() <= 0 {
+		return time.Now()
+	}
+	return r.Timestamp
 }
 
 // NotBefore is when the job of r is due again, as the ladder knows it; zero when r does not say, or says what nobody can

@@ -40,7 +40,11 @@ func (r *Runner) start(c *claim, it *item) {
 	of[f.offset] = f
 	r.busy++
 	c.running++
-	r.attempts.Go(func() { r.run(f, it) })
+	r.attempts.Add(1)
+	r.hands.give(func() {
+		defer r.attempts.Done()
+		r.run(f, it)
+	})
 }
 
 // run is one attempt: provider → follow-ons acknowledged → outcome acknowledged → done.
@@ -56,6 +60,8 @@ func (r *Runner) run(f *flight, it *item) {
 			r.log.Warn("an attempt ends with its outcome unpublished", zap.Stringer("claim", f.topicPartition),
 				zap.Int64("offset", f.offset), zap.Error(err))
 			res = Result{Again: time.Now()} // life is over: not done, whatever comes next
+		} else if res.Ended != nil {
+			res.Ended()
 		}
 	}
 	r.land(f, res)

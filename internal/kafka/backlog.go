@@ -36,6 +36,9 @@ func (r *Runner) measure(ctx context.Context) {
 			}
 			r.mu.Unlock()
 		}
+		r.mu.Lock()
+		r.waiting = r.weigh()
+		r.mu.Unlock()
 	}
 }
 
@@ -56,12 +59,17 @@ func (r *Runner) takenOver() (tps []topicPartition) {
 
 // Backlog gives what waits, by topic, as it was known some seconds ago.
 func (r *Runner) Backlog() map[string]Backlog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting
+}
+
+// weigh makes what [Runner.Backlog] gives; nobody changes it later. The lock is held.
+func (r *Runner) weigh() map[string]Backlog {
 	all := map[string]Backlog{}
 	for _, topic := range r.cfg.Topics {
 		all[topic] = Backlog{}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.session == nil {
 		return all
 	}

@@ -28,6 +28,9 @@ type Result struct {
 	Follow []Message
 	// Outcome is the event that ends the job; nil publishes none.
 	Outcome *Outcome
+	// Ended, when not nil, is called once all of it is acknowledged, before the next record of the key starts; never when
+	// the process ends first. It does not block.
+	Ended func()
 }
 
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,

@@ -138,15 +138,7 @@ func (p *Position) Done(offset int64) bool { return p.Offset >= 0 && p.done.isDo
 
 // Position reads a group's last commit of a partition.
 func (r *Reader) Position(group, topic string, partition int32) (*Position, error) {
-	o, err := r.offsets(group)
-	if err != nil {
-		return nil, err
-	}
-	defer o.conn.close()
-	was, err := o.fetch(topicPartition{topic, partition})
-	if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
-		return &Position{Offset: -1}, nil
-	}
+	was, err := r.committed(group, topicPartition{topic, partition})
 	if err != nil {
 		return nil, err
 	}

@@ -102,8 +102,10 @@ type Runner struct {
 	rebuild  func(error) // ends the present group client; nil without one
 	rebuilt  map[topicPartition]int64
 	attempts sync.WaitGroup
+	hands    hands
 	stats    Stats
-	life     context.Context // ends when what is still running must end
+	waiting  map[string]Backlog // see Backlog
+	life     context.Context    // ends when what is still running must end
 }
 
 // NewRunner checks cfg; [Runner.Run] connects.
@@ -133,6 +135,7 @@ const afterDrain = 5 * time.Second
 // Run works until ctx ends, then drains and returns. Kafka being away is no reason to end.
 func (r *Runner) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer r.hands.dismiss()
 	defer end()
 	defer r.offsets.conn.close()
 	defer context.AfterFunc(life, r.offsets.conn.cut)()

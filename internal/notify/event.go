@@ -28,9 +28,12 @@ type Event struct {
 	ProviderID     string     `json:"provider_id,omitempty"`
 	NextAt         *time.Time `json:"next_at,omitempty"`
 	Warnings       []string   `json:"warnings,omitempty"`
-	Note           string     `json:"note,omitempty"` // stuck or redriven: the state stays as it is
+	Note           string     `json:"note,omitempty"` // stuck or [NoteRedriven]: the state stays as it is
 	Origin         *Origin    `json:"origin,omitempty"`
 }
+
+// NoteRedriven: the dead letter at the event's origin was sent again, as the next run.
+const NoteRedriven = "redriven"
 
 // Origin is the record that an event speaks of.
 type Origin struct {
@@ -63,4 +66,4 @@ func (e *Event) Seal() {
 }
 
 // Encode gives the JSON that goes on the bus.
-func (e *Event) Encode() ([]byte, error) { return encode(e) }
+func (e *Event) Encode() ([]byte, error) { return appendEvent(make([]byte, 0, 640), e) }

@@ -139,13 +139,32 @@ func TestRecipientIsTheMessagesAddress(t *testing.T) {
 	}
 }
 
-func TestExpiry(t *testing.T) {
+// A notification may neither end before it begins nor begin too far ahead.
+func TestTimes(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	n := &notify.Notification{}
-	require.Empty(t, Expiry(n, now))
-	n.ExpiresAt = &now
-	require.Len(t, Expiry(n, now), 1)
-	require.Empty(t, Expiry(n, now.Add(-time.Nanosecond)))
+	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
+	for name, c := range map[string]struct {
+		send, expires *time.Time
+		faults        []string
+	}{
+		"neither":                      {nil, nil, nil},
+		"expires now":                  {nil, at(0), []string{"#/expires_at"}},
+		"expires then":                 {nil, at(1), nil},
+		"scheduled for the past":       {at(-time.Hour), nil, nil},
+		"scheduled as far as possible": {at(notify.MaxDelay), nil, nil},
+		"scheduled beyond that":        {at(notify.MaxDelay + 1), nil, []string{"#/send_at"}},
+		"ends as it begins":            {at(time.Hour), at(time.Hour), []string{"#/expires_at"}},
+		"ends after it begins":         {at(time.Hour), at(time.Hour + 1), nil},
+		"ends before both":             {at(time.Hour), at(-1), []string{"#/expires_at"}},
+		"far, and ends before":         {at(notify.MaxDelay + 1), at(time.Hour), []string{"#/send_at", "#/expires_at"}},
+	} {
+		var got []string
+		for _, f := range Times(&notify.Notification{SendAt: c.send, ExpiresAt: c.expires}, now) {
+			require.Equal(t, notify.FaultInvalid, f.Code)
+			got = append(got, f.Pointer)
+		}
+		require.Equal(t, c.faults, got, name)
+	}
 }
 
 func TestLoopback(t *testing.T) {

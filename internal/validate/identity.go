@@ -1,0 +1,46 @@
+package validate
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// Source is what names the record that a notification came in, beside its value.
+type Source struct {
+	Header    func(key string) (string, bool) // the last value of that name
+	Cluster   string                          // Kafka's cluster id
+	Topic     string
+	Partition int32
+	Offset    int64
+	Written   time.Time
+}
+
+// Identity is the id of a notification: the value's, else the header's, else one that follows from what names the record,
+// so that it is the same whoever reads it, and whenever. n is the value as far as it could be read, or nil.
+func Identity(n *notify.Notification, s Source) string {
+	if n != nil {
+		if id, ok := notify.ParseID(n.ID); ok {
+			return id
+		}
+	}
+	if text, ok := s.Header(notify.HeaderID); ok {
+		if id, ok := notify.ParseID(text); ok {
+			return id
+		}
+	}
+	if key, _ := s.Header(notify.HeaderIdempotency); key != "" {
+		return notify.DerivedID("idempotency", Tenant(n), key)
+	}
+	return notify.DerivedID("record", s.Cluster, s.Topic, strconv.Itoa(int(s.Partition)),
+		strconv.FormatInt(s.Offset, 10), strconv.FormatInt(s.Written.UnixMilli(), 10))
+}
+
+// Tenant is n's, or the default where n says none. n may be nil.
+func Tenant(n *notify.Notification) string {
+	if n == nil || n.Tenant == "" {
+		return notify.DefaultTenant
+	}
+	return n.Tenant
+}

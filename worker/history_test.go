@@ -1,0 +1,274 @@
+package worker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+)
+
+var place = partition{"email_topic", 3}
+
+// jobOf is step s of run r of the i-th id.
+func jobOf(i, r, s int) *job {
+	return &job{id: fmt.Sprintf("018f4e9a-0000-7000-8000-%012d", i), run: r, step: s}
+}
+
+// size is how many ids a history remembers.
+func (h *history) size() (n int) {
+	for _, p := range h.parts {
+		n += len(p.last)
+	}
+	return n
+}
+
+// TestWhatIsOldNews: a record that comes after a job has got as far as was.
+func TestWhatIsOldNews(t *testing.T) {
+	for _, c := range []struct {
+		was, is stage
+		want    arrivedAs
+	}{
+		{stage{0, 0, false}, stage{0, 0, false}, duplicate}, // forwarded twice, or repeated between two acknowledgements
+		{stage{0, 0, false}, stage{0, 1, false}, fresh},     // its retry
+		{stage{0, 3, false}, stage{0, 1, false}, duplicate}, // an old copy of a tier
+		{stage{0, 3, true}, stage{0, 3, false}, duplicate},
+		{stage{0, 3, true}, stage{0, 4, false}, duplicate}, // the run is over: sent, though a retry was written
+		{stage{0, 3, true}, stage{1, 0, false}, fresh},     // redriven
+		{stage{0, 3, false}, stage{1, 0, false}, fresh},
+		{stage{1, 0, false}, stage{0, 9, false}, duplicate}, // of the run before
+		{stage{1, 0, true}, stage{1, 0, false}, duplicate},  // redriven twice
+	} {
+		h := newHistory()
+		j := jobOf(1, int(c.was.run), int(c.was.step))
+		require.Equal(t, fresh, h.enter(place, 1, j))
+		h.leave(place, j, c.was.final)
+		require.Equal(t, c.want, h.enter(place, 2, jobOf(1, int(c.is.run), int(c.is.step))), "%+v after %+v", c.is, c.was)
+		require.Equal(t, fresh, h.enter(place, 3, jobOf(2, 0, 0)), "another id")
+		require.Equal(t, fresh, h.enter(partition{"email_topic", 4}, 1, j), "another partition")
+	}
+}
+
+func TestTwinsWait(t *testing.T) {
+	h := newHistory()
+	first, second, redriven := jobOf(1, 0, 0), jobOf(1, 0, 0), jobOf(1, 1, 0)
+	require.Equal(t, fresh, h.enter(place, 1, first))
+	require.Equal(t, fresh, h.enter(place, 1, first), "the same record, called from the start")
+	require.Equal(t, twin, h.enter(place, 2, second))
+	require.Equal(t, twin, h.enter(place, 3, redriven))
+	h.rest(place, first)
+	require.Equal(t, twin, h.enter(place, 2, second), "the first waits in place")
+	h.leave(place, first, true)
+	require.Equal(t, duplicate, h.enter(place, 2, second))
+	require.Equal(t, fresh, h.enter(place, 3, redriven))
+	require.Equal(t, twin, h.enter(place, 4, jobOf(1, 1, 0)))
+}
+
+// A take-over forgets what waited, for it comes again; what still runs in this process goes on to keep its twins waiting.
+func TestATakeOverForgetsWhatWaited(t *testing.T) {
+	for name, reset := range map[string]bool{"take-over": false, "an operator's reset": true} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			ended, waits, runs := jobOf(1, 0, 0), jobOf(2, 0, 0), jobOf(3, 0, 0)
+			for i, j := range []*job{ended, waits, runs} {
+				require.Equal(t, fresh, h.enter(place, int64(i), j))
+			}
+			h.leave(place, ended, true)
+			h.rest(place, waits)
+			h.rest(place, runs)
+			h.resume(place, runs)
+			other := partition{"email_topic", 4}
+			h.enter(other, 0, waits)
+			h.rest(other, waits)
+
+			h.tookOver(place, reset)
+			require.Equal(t, fresh, h.enter(place, 12, waits))
+			require.Equal(t, twin, h.enter(place, 13, runs))
+			require.Equal(t, twin, h.enter(other, 12, waits), "another partition's affair")
+			if reset {
+				require.Equal(t, fresh, h.enter(place, 11, ended), "it is to run again")
+				h.leave(place, ended, true)
+			}
+			require.Equal(t, duplicate, h.enter(place, 21, ended))
+		})
+	}
+}
+
+// An attempt may outlive its claim while another owner ends the job: then it waits for a call that never comes, and nobody
+// waits for it.
+func TestWhatAnotherOwnerHasEndedKeepsNobodyWaiting(t *testing.T) {
+	h := newHistory()
+	late, redriven := jobOf(1, 0, 2), jobOf(1, 1, 0)
+	require.Equal(t, fresh, h.enter(place, 1, late))
+	h.learn(place, late.id, stage{0, 2, true})
+	h.tookOver(place, false)
+	require.Equal(t, twin, h.enter(place, 9, redriven), "it is still at it")
+	h.rest(place, late)
+	require.Equal(t, fresh, h.enter(place, 9, redriven))
+	require.Equal(t, twin, h.enter(place, 10, redriven))
+}
+
+func TestTheLedgerFillsTheHistory(t *testing.T) {
+	w := worker(nil, nil)
+	r := record(mail)
+	learn := func(kind, run, step, value string) {
+		w.Learn("email_topic", 3, record(value, "ls-kind", kind, "ls-id", someID, "ls-run", run, "ls-step", step))
+	}
+	enter := func(run, step int) arrivedAs {
+		w.seen.tookOver(place, false)
+		defer w.seen.tookOver(place, false)
+		defer w.seen.rest(place, &job{id: someID})
+		return w.seen.enter(place, r.Offset, &job{id: someID, run: run, step: step})
+	}
+	learn("intent", "0", "0", "")
+	learn("progress", "0", "0", "")
+	require.Equal(t, fresh, enter(0, 0), "they end no step")
+	learn("outcome", "0", "0", `{"state":"retrying","final":false,"reason":"\"final\":true"}`)
+	require.Equal(t, duplicate, enter(0, 0))
+	require.Equal(t, fresh, enter(0, 1))
+	learn("outcome", "0", "1", `{"state":"sent","final":true}`)
+	learn("outcome", "0", "0", `{"state":"retrying","final":false}`) // read again
+	require.Equal(t, duplicate, enter(0, 2))
+	require.Equal(t, fresh, enter(1, 0))
+	learn("outcome", "x", "-7", "")
+	learn("outcome", "9999999999999999999", "", "")
+	require.Equal(t, fresh, enter(1, 0), "bad headers say nothing")
+}
+
+func TestTheOldestIsForgottenFirst(t *testing.T) {
+	h := newHistory()
+	for i := range mostRemembered + 1 {
+		h.leave(place, jobOf(i, 0, 0), true)
+	}
+	require.Equal(t, mostRemembered, h.size())
+	require.Equal(t, fresh, h.enter(place, 0, jobOf(0, 0, 0)))
+	require.Equal(t, duplicate, h.enter(place, 0, jobOf(1, 0, 0)))
+	require.Equal(t, duplicate, h.enter(place, 0, jobOf(mostRemembered, 0, 0)))
+}
+
+// A job that is retried again and again is as young as its last step.
+func TestWhatEndedLastIsRememberedLongest(t *testing.T) {
+	h := newHistory()
+	h.most = 4
+	h.leave(place, jobOf(0, 0, 0), false)
+	for i := 1; i <= 3; i++ {
+		h.leave(place, jobOf(i, 0, 0), true)
+	}
+	h.leave(place, jobOf(0, 0, 1), true)
+	for i := 4; i <= 6; i++ {
+		require.Equal(t, duplicate, h.enter(place, 0, jobOf(0, 0, 1)))
+		h.leave(place, jobOf(i, 0, 0), true)
+	}
+	require.Equal(t, duplicate, h.enter(place, 0, jobOf(0, 0, 1)))
+	h.leave(place, jobOf(7, 0, 0), true)
+	require.Equal(t, fresh, h.enter(place, 0, jobOf(0, 0, 1)))
+}
+
+// All partitions of a process share one room: each new one takes from the others.
+func TestPartitionsShareTheRoom(t *testing.T) {
+	h := newHistory()
+	h.most, h.room = 100, 300
+	for n := range int32(10) {
+		for i := range 100 {
+			h.leave(partition{"t", n}, jobOf(i, 0, 0), true)
+		}
+		require.LessOrEqual(t, h.size(), h.room)
+	}
+	for n := range int32(10) {
+		require.Equal(t, duplicate, h.enter(partition{"t", n}, 0, jobOf(99, 0, 0)), "the youngest of each")
+	}
+}
+
+// heard is the naive model of one partition: everything is remembered.
+type heard map[string]stage
+
+func (m heard) covers(j *job) bool {
+	s, ok := m[j.id]
+	switch {
+	case !ok:
+		return false
+	case int(s.run) != j.run:
+		return int(s.run) > j.run
+	default:
+		return s.final || int(s.step) >= j.step
+	}
+}
+
+// Against a model that forgets nothing: what it says of records is the same, as long as there is room.
+func TestHistoryAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h, model, open := newHistory(), heard{}, map[string]int64{}
+		offset := int64(0)
+		inHand := map[int64]*job{}
+		t.Repeat(map[string]func(*rapid.T){
+			"arrive": func(t *rapid.T) {
+				j := jobOf(rapid.IntRange(0, 3).Draw(t, "id"), rapid.IntRange(0, 2).Draw(t, "run"), rapid.IntRange(0, 3).Draw(t, "step"))
+				offset++
+				want := fresh
+				if _, busy := open[j.id]; busy {
+					want = twin
+				}
+				if model.covers(j) {
+					want = duplicate
+				}
+				require.Equal(t, want, h.enter(place, offset, j))
+				if want == fresh {
+					open[j.id], inHand[offset] = offset, j
+				}
+			},
+			"leave": func(t *rapid.T) {
+				for _, at := range slices.Sorted(maps.Keys(inHand)) {
+					j := inHand[at]
+					final := rapid.Bool().Draw(t, "final")
+					h.leave(place, j, final)
+					if s := (stage{int32(j.run), int32(j.step), final}); !model.covers(j) || final && int(model[j.id].run) == j.run {
+						model[j.id] = s
+					}
+					delete(open, j.id)
+					delete(inHand, at)
+					return
+				}
+			},
+			"take over": func(*rapid.T) {
+				for at, j := range inHand {
+					h.rest(place, j)
+					delete(open, j.id)
+					delete(inHand, at)
+				}
+				h.tookOver(place, false)
+			},
+		})
+	})
+}
+
+func BenchmarkHistory(b *testing.B) {
+	h := newHistory()
+	jobs := make([]*job, 3*mostRemembered)
+	for i := range jobs {
+		jobs[i] = jobOf(i, 0, 0)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		j := jobs[i%len(jobs)]
+		if h.enter(place, int64(i), j) != fresh {
+			b.Fatal("it was forgotten long ago")
+		}
+		h.leave(place, j, true)
+	}
+}
+
+// A copy is dropped only once what the first left behind is acknowledged: until then nothing else would bring the job back.
+func TestACopyWaitsForTheAcknowledgement(t *testing.T) {
+	s := says(nil)
+	w, copied := worker(s, nil), record(mail)
+	copied.Offset++
+	res := w.Handle(t.Context(), attempt(record(mail)))
+	require.False(t, w.Handle(t.Context(), attempt(copied)).Again.IsZero())
+	res.Ended()
+	require.Equal(t, kafka.Result{}, w.Handle(t.Context(), attempt(copied)))
+	require.Len(t, s.got, 1)
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+func TestBackoffIsDrawnFromWhatNamesTheStep(t *testing.T) {
+	p := DefaultRetries(notify.LaneNormal)
+	after := func(id string, run, step, attempts int) time.Duration {
+		return p.after(&job{id: id, run: run, step: step}, attempts)
+	}
+	require.Equal(t, after(someID, 1, 2, 3), after(someID, 1, 2, 3))
+	distinct := map[time.Duration]bool{}
+	for n := 1; n <= 40; n++ {
+		distinct[after(someID, 0, 0, n)] = true
+	}
+	for _, d := range []time.Duration{after("x", 0, 0, 1), after("x", 1, 0, 1), after("x", 0, 1, 1), after("x", 0, 0, 2)} {
+		distinct[d] = true
+	}
+	require.Len(t, distinct, 44, "each retry has a wait of its own")
+
+	var sum time.Duration
+	for i := range 1000 {
+		sum += after(someID, i, 0, 3)
+	}
+	require.InDelta(t, 60, (sum / 1000).Seconds(), 6, "full jitter: half of 2 min on average")
+}
+
+// The ceiling doubles up to the longest, whatever an operator configures.
+func TestBackoffHasBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		small := rapid.Int64Range(1, 1000).Draw(t, "bits") // in front of zeros: where a shift runs over, few bits are left
+		p := Retries{
+			First:   time.Duration(small<<rapid.IntRange(0, 34).Draw(t, "zeros") + rapid.Int64Range(0, 9).Draw(t, "more")),
+			Longest: time.Duration(rapid.Int64Range(1, int64(1000*time.Hour)).Draw(t, "longest")),
+		}
+		attempts := rapid.IntRange(1, 100).Draw(t, "attempts")
+		ceiling := min(p.First, p.Longest)
+		for range attempts - 1 {
+			ceiling = min(2*ceiling, p.Longest)
+		}
+		var most time.Duration
+		for step := range 50 {
+			d := p.after(&job{id: someID, step: step}, attempts)
+			require.Positive(t, d)
+			require.LessOrEqual(t, d, ceiling)
+			most = max(most, d)
+		}
+		require.Greater(t, most, ceiling/3, "50 draws, and none of them in the upper two thirds")
+	})
+}
+
+// TestBudgets: how often a job is tried, and over how long, before it is given up.
+func TestBudgets(t *testing.T) {
+	for _, c := range []struct {
+		lane     notify.Lane
+		expires  time.Duration
+		attempts int // 0: until it expires
+		longest  time.Duration
+	}{
+		{notify.LaneUrgent, time.Hour, 0, time.Hour},
+		{notify.LaneNormal, 24 * time.Hour, 8, 64 * time.Minute},
+		{notify.LaneBulk, 72 * time.Hour, 8, 13 * time.Hour},
+	} {
+		t.Run(string(c.lane), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, s := time.Now(), says(transient)
+				w := worker(s, func(cfg *Config) { cfg.Lane, cfg.ExpiresAfter = c.lane, c.expires })
+				w.cfg.Route.Outlets[0].Breaker = patientBreaker()
+				all, _ := live(t, w, record(mail))
+				e := all[len(all)-1]
+				require.LessOrEqual(t, time.Since(began), c.longest)
+				require.Equal(t, c.lane, e.Lane)
+				if c.attempts == 0 {
+					require.Equal(t, notify.StateExpired, e.State)
+					require.Greater(t, len(s.got), 3600/30)
+					require.Equal(t, c.expires, time.Since(began))
+					return
+				}
+				require.Equal(t, notify.StateDead, e.State)
+				require.Equal(t, "attempts_used_up: try again later", e.Reason)
+				require.Len(t, s.got, c.attempts)
+				require.Equal(t, c.attempts, e.Attempt)
+			})
+		})
+	}
+}
+
+func TestWhatIsGivenUpSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := worker(says(transient), func(c *Config) { c.Retries = Retries{Attempts: 2, First: time.Minute, Longest: time.Minute} })
+		all, res := live(t, w, record(mail))
+		require.Equal(t, "transient transient", tries(all...))
+		require.Equal(t, notify.ReasonAttemptsUsedUp, deadReason(res))
+		require.Equal(t, "451 4.3.0", headerOf(res.Follow[0], notify.HeaderDeadCode))
+		require.Equal(t, "mail", headerOf(res.Follow[0], notify.HeaderDeadGateway))
+		require.Equal(t, "1", headerOf(res.Follow[0], notify.HeaderStep))
+		require.Equal(t, "43", headerOf(res.Follow[0], notify.HeaderOriginOffset))
+	})
+}

@@ -1,0 +1,132 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// TestWhatEndsAJobBeforeItsGatewayIsCalled, and in which order it is asked.
+func TestWhatEndsAJobBeforeItsGatewayIsCalled(t *testing.T) {
+	byID := map[string]bool{someID: true}
+	byAddress := map[string]bool{recipient: true}
+	for name, c := range map[string]struct {
+		value string
+		told  told
+		state notify.State
+	}{
+		"cancelled":                        {mail, told{cancelled: byID}, notify.StateCancelled},
+		"suppressed":                       {mail, told{suppressed: byAddress}, notify.StateSuppressed},
+		"suppressed in another spelling":   {strings.Replace(mail, `"bob@customer.example"`, `"Bob <bob@CUSTOMER.example>"`, 1), told{suppressed: byAddress}, notify.StateSuppressed},
+		"expired":                          {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{}, notify.StateExpired},
+		"cancelled before it was to begin": {with(`"send_at":"2000-01-02T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
+		"cancelled while the lane rests":   {mail, told{paused: true, cancelled: byID}, notify.StateCancelled},
+		"cancelled before suppressed":      {mail, told{cancelled: byID, suppressed: byAddress}, notify.StateCancelled},
+		"cancelled before expired":         {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := says(nil)
+				res := worker(s, func(cfg *Config) { cfg.Control = &c.told }).Handle(t.Context(), attempt(record(c.value)))
+				e := eventOf(t, res)
+				require.Equal(t, c.state, e.State)
+				require.Equal(t, string(c.state), e.Reason)
+				require.Empty(t, s.got)
+				require.Empty(t, res.Follow)
+				require.Zero(t, e.Attempt)
+			})
+		})
+	}
+}
+
+func TestAPausedLaneCallsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, s, c := time.Now(), says(nil), &told{paused: true}
+		time.AfterFunc(10*time.Second+time.Millisecond, func() { c.paused = false })
+		e, _ := finish(t, worker(s, func(cfg *Config) { cfg.Control = c }), attempt(record(mail)))
+		require.Equal(t, notify.StateSent, e.State)
+		require.Equal(t, 1, e.Attempt)
+		require.Equal(t, 11*time.Second, time.Since(began))
+	})
+}
+
+func TestAPausedGatewayIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &told{gateways: map[string]bool{"a": true}}
+		w := through(func(cfg *Config) { cfg.Control = c }, says(nil), says(nil))
+		e := eventOf(t, w.Handle(t.Context(), attempt(record(mail))))
+		require.Equal(t, "b", asked(e))
+
+		c.gateways["b"] = true
+		l := newLane(backlog(20, 2))
+		began := time.Now()
+		time.AfterFunc(time.Minute+time.Millisecond, func() { delete(c.gateways, "a") })
+		require.True(t, l.run(w))
+		require.Equal(t, 2, l.most, "the others are not fetched")
+		require.Equal(t, 61*time.Second, time.Since(began))
+		for _, res := range l.ended {
+			require.Equal(t, "a", asked(eventOf(t, res)))
+		}
+	})
+}
+
+func TestSuppressionOfWhoIsGone(t *testing.T) {
+	record1 := kafka.Message{Topic: "control_topic", Key: []byte("k")}
+	for name, c := range map[string]struct {
+		says   error
+		letter bool // rejected recipients become dead letters
+		follow []string
+	}{
+		"gone":                          {gone, false, []string{"control_topic"}},
+		"gone, and kept":                {gone, true, []string{"email_topic.dlq", "control_topic"}},
+		"about the message":             {permanent, false, []string{"email_topic.dlq"}},
+		"nobody asks whether it exists": {transient, false, []string{"email_topic.delay.5s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var of []*notify.Message
+			w := worker(says(c.says), func(cfg *Config) {
+				cfg.DeadLetterRejected = c.letter
+				cfg.Retries = Retries{Attempts: 3, First: time.Second, Longest: time.Second}
+				cfg.Suppress = func(m *notify.Message) kafka.Message {
+					of = append(of, m)
+					return record1
+				}
+			})
+			res := w.Handle(t.Context(), attempt(record(mail)))
+			var topics []string
+			for _, m := range res.Follow {
+				topics = append(topics, m.Topic)
+			}
+			require.Equal(t, c.follow, topics)
+			if c.letter {
+				require.Equal(t, notify.ReasonRecipientGone, deadReason(res))
+			}
+			if c.says == gone {
+				require.Equal(t, recipient, of[0].Address)
+				require.Equal(t, notify.DefaultTenant, of[0].Tenant)
+			} else {
+				require.Empty(t, of)
+			}
+		})
+	}
+}
+
+func TestTheGatewayGetsWhatItNeeds(t *testing.T) {
+	s := says(nil)
+	r := record(strings.Replace(mail, `"id":"`+someID+`",`, "", 1), "ls-run", "2", "ls-step", "1", "ls-attempt", "3")
+	w := worker(s, nil)
+	e := eventOf(t, w.Handle(t.Context(), attempt(r)))
+	m := s.got[0]
+	require.Equal(t, w.Identify(r), m.ID)
+	require.Equal(t, recipient, m.Address)
+	require.Equal(t, "Hi", m.Email.Subject)
+	require.WithinDuration(t, r.Timestamp.Add(24*time.Hour), *m.ExpiresAt, 0)
+	require.Equal(t, []int{2, 1, 4}, []int{e.Run, e.Step, e.Attempt})
+	require.Equal(t, "p-1", e.ProviderID)
+}
