@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -32,7 +31,6 @@ var chaosProxies = []string{"19992", "19993", "19994"}
 type chaos struct {
 	*fleet
 	seed    uint64
-	rng     *rand.Rand
 	letters int // as many at least
 	kills   int
 	longest int // seconds that a freeze may last beyond 9
@@ -67,7 +65,7 @@ func numberOf(name string, otherwise int) int {
 func newRun(t *testing.T, m mix) *chaos {
 	seed := uint64(numberOf(chaosEnv+"_SEED", int(time.Now().UnixNano()%1_000_000_000)))
 	t.Logf("%s_SEED=%d", chaosEnv, seed)
-	c := &chaos{seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), longest: 1, provider: newProvider(t, seed, m)}
+	c := &chaos{seed: seed, longest: 1, provider: newProvider(t, seed, m)}
 	c.letters, c.kills = numberOf(chaosEnv, 4000*scale()), numberOf(chaosEnv+"_KILLS", 3*scale())
 	if c.kills > 50 {
 		c.longest = 21
