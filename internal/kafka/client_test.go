@@ -139,12 +139,3 @@ func TestGroupValues(t *testing.T) {
 	require.NoError(t, err)
 	require.NotSame(t, g.Rebalance.GroupStrategies[0], again.Consumer.Group.Rebalance.GroupStrategies[0], "it has state")
 }
-
-// Members hear of one that is gone with their next heartbeat: the take-over lasts that much longer than the session.
-func TestHeartbeatsFollowTheSession(t *testing.T) {
-	for session, beat := range map[time.Duration]time.Duration{
-		0: 10 * time.Second / 6, 6 * time.Second: time.Second, 45 * time.Second: 3 * time.Second,
-	} {
-		require.Equal(t, beat, Config{Group: Group{SessionTimeout: session}}.withDefaults().Group.HeartbeatInterval)
-	}
-}
