@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test race lint check bench fuzz kafka generate
+.PHONY: help build run test race chaos lint check bench fuzz kafka generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
@@ -42,6 +42,14 @@ test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them o
 
 race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(PACKAGES)
+
+# LAUDSPEAKER_TEST_BROKERS only turns the suite on: its broker is its own, there to be killed, and it starts it itself.
+chaos: export LAUDSPEAKER_TEST_BROKERS ?= 127.0.0.1:19892
+chaos: export LAUDSPEAKER_CHAOS        := $(CHAOS)
+chaos: export LAUDSPEAKER_CHAOS_KILLS  := $(KILLS)
+chaos: export LAUDSPEAKER_CHAOS_SEED   := $(SEED)
+chaos: ## kills, freezes and cuts off everything under load, on a Kafka of its own (needs Java 17 and Maven; CHAOS=1000000 KILLS=200 SEED=1)
+	go test -count=1 -timeout=24h -v -run '$(or $(TESTS),TestChaos)' ./cmd
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run --allow-parallel-runners $(ARGS) ./...

@@ -16,16 +16,22 @@ import (
 
 // victim is an Apache Kafka of the test's own, there to be killed, beside the one of LAUDSPEAKER_TEST_BROKERS.
 type victim struct {
-	t    testing.TB
-	addr string
-	pid  int
+	t       testing.TB
+	port    string
+	proxies string // ports that stand before listeners of it: see scripts/kafka.sh
+	addr    string
+	pid     int
 }
 
 const victimPort = "19792"
 
 func newVictim(t testing.TB) *victim {
+	return victimAt(t, victimPort, "")
+}
+
+func victimAt(t testing.TB, port, proxies string) *victim {
 	realKafka(t)
-	v := &victim{t: t, addr: "127.0.0.1:" + victimPort}
+	v := &victim{t: t, port: port, proxies: proxies, addr: "127.0.0.1:" + port}
 	v.start()
 	t.Cleanup(func() { v.signal(syscall.SIGCONT); v.script("stop") })
 	return v
@@ -43,13 +49,13 @@ func realKafka(t testing.TB) string {
 // script runs scripts/kafka.sh.
 func (v *victim) script(verb string) {
 	cmd := exec.Command("../scripts/kafka.sh", verb)
-	cmd.Env = append(os.Environ(), "LAUDSPEAKER_KAFKA_PORT="+victimPort)
+	cmd.Env = append(os.Environ(), "LAUDSPEAKER_KAFKA_PORT="+v.port, "LAUDSPEAKER_KAFKA_ADVERTISED="+v.proxies)
 	require.NoError(v.t, cmd.Run())
 }
 
 func (v *victim) start() {
 	v.script("start")
-	pid, err := os.ReadFile(filepath.Join("..", ".kafka", victimPort, "pid"))
+	pid, err := os.ReadFile(filepath.Join("..", ".kafka", v.port, "pid"))
 	require.NoError(v.t, err)
 	v.pid, err = strconv.Atoi(strings.TrimSpace(string(pid)))
 	require.NoError(v.t, err)

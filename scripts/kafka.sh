@@ -6,7 +6,9 @@
 #   scripts/kafka.sh status    exit code 0 when it runs
 #
 # LAUDSPEAKER_KAFKA_PORT (19092) and LAUDSPEAKER_KAFKA_CONTROLLER_PORT (the next one) place it; each port has a folder of
-# its own, so that several can run side by side. kafka/pom.xml pins the version.
+# its own, so that several can run side by side. LAUDSPEAKER_KAFKA_ADVERTISED="20001 20002" adds a listener for each of
+# these ports, on the ports after the controller's: it tells its clients to come to that port. A proxy that listens there
+# and leads to the listener is then on the way of all that these clients say. kafka/pom.xml pins the version.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -45,14 +47,25 @@ fetch() {
 
 configure() {
   mkdir -p "$run"
+  local listeners advertised protocols n=0 port_of_proxy
+  listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+  advertised=PLAINTEXT://127.0.0.1:$port
+  protocols=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+  for port_of_proxy in ${LAUDSPEAKER_KAFKA_ADVERTISED:-}; do
+    n=$((n + 1))
+    listeners+=,PROXIED$n://127.0.0.1:$((controller + n))
+    advertised+=,PROXIED$n://127.0.0.1:$port_of_proxy
+    protocols+=,PROXIED$n:PLAINTEXT
+  done
   cat >"$run/server.properties" <<-EOF
 	process.roles=broker,controller
 	node.id=1
 	controller.quorum.voters=1@127.0.0.1:$controller
-	listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-	advertised.listeners=PLAINTEXT://127.0.0.1:$port
+	listeners=$listeners
+	advertised.listeners=$advertised
+	inter.broker.listener.name=PLAINTEXT
 	controller.listener.names=CONTROLLER
-	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+	listener.security.protocol.map=$protocols
 	log.dirs=$run/data
 	auto.create.topics.enable=false
 	offsets.topic.replication.factor=1
