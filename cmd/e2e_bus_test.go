@@ -111,20 +111,6 @@ type topicLog struct {
 	read []*kafka.Record
 }
 
-// all asks Kafka itself what a topic holds now: whoever follows it may be behind.
-func (b *bus) all(topic string) []*kafka.Record {
-	b.t.Helper()
-	var all []*kafka.Record
-	for _, m := range kafkatest.All(b.t, b.brokers, b.prefix+topic) {
-		r := &kafka.Record{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp, Key: m.Key, Value: m.Value}
-		for _, h := range m.Headers {
-			r.Headers = append(r.Headers, kafka.Header{Key: string(h.Key), Value: h.Value})
-		}
-		all = append(all, r)
-	}
-	return all
-}
-
 // await waits for a record of the topic that is the wanted one.
 func (b *bus) await(topic string, wanted func(*kafka.Record) bool) *kafka.Record {
 	b.t.Helper()
