@@ -116,7 +116,7 @@ const sessionTimeout = 6 * time.Second
 // section configures the provider as the way out of SMS.
 func (p *provider) section() string {
 	return fmt.Sprintf(`gateways:
-  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: nobody, from: '+14155550100', base_url: 'http://%s', timeout: 3s, rate: 10000/s}
+  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: nobody, from: '+14155550100', base_url: 'http://%s', timeout: 3s}
 channels:
   sms:
     gateways: [texts]

@@ -25,6 +25,7 @@ type delivery struct {
 	outlets   map[string]*worker.Outlet
 	metrics   *worker.Metrics
 	desk      dispatcher.Desk
+	workers   int // lanes of channels in this process
 }
 
 // work is the role that delivers the jobs of some channels.
@@ -40,6 +41,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 		return err
 	}
 	defer d.close()
+	d.workers = len(channels) * len(lanes)
 	var runners []part
 	for _, channel := range channels {
 		for _, lane := range lanes {
@@ -96,7 +98,8 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
 		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
-		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
+		Remember: worker.MostRemembered / d.workers,
+		Metrics:  d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
 		Kafka: d.kafka, Group: d.topics.Group(channel, lane), Topics: []string{topic}, Handler: w,

@@ -24,6 +24,10 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		if leave == nil && !ok {
 			continue
 		}
+		if leave != nil && w.pastDue(j) { // it has waited for its place, and times have changed
+			leave.nothing()
+			leave = nil
+		}
 		if leave != nil && end == nil {
 			ctx, end = a.Timeout(ctx)
 			defer end()
@@ -56,6 +60,11 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		return w.wait(a, j)
 	}
 	return w.conclude(ctx, a, j, *failed)
+}
+
+// pastDue reports whether a job that waited for its place must not be sent any more, or not now.
+func (w *Worker) pastDue(j *job) bool {
+	return !time.Now().Before(j.expires) || w.cfg.Control.Cancelled(j.id) || w.cfg.Control.Paused(w.cfg.Channel, w.cfg.Lane)
 }
 
 // entered is leave to call a gateway once: its breaker's pass and its place.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"sync"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
@@ -19,13 +20,14 @@ type history struct {
 	room  int // steps of all partitions
 }
 
-const (
-	mostRemembered  = 20_000
-	totalRemembered = 32 << 20 / 80 // 32 MiB, at what an id costs in a map and the queue
-)
+const mostRemembered = 20_000
 
-func newHistory() *history {
-	return &history{parts: map[partition]*remembered{}, most: mostRemembered, room: totalRemembered}
+// MostRemembered is how many finished ids all workers of a process may remember: 32 MiB, at what an id costs in a map and the
+// queue.
+const MostRemembered = 32 << 20 / 80
+
+func newHistory(room int) *history {
+	return &history{parts: map[partition]*remembered{}, most: mostRemembered, room: cmp.Or(room, MostRemembered)}
 }
 
 type remembered struct {

@@ -43,7 +43,7 @@ func TestWhatIsOldNews(t *testing.T) {
 		{stage{1, 0, false}, stage{0, 9, false}, duplicate}, // of the run before
 		{stage{1, 0, true}, stage{1, 0, false}, duplicate},  // redriven twice
 	} {
-		h := newHistory()
+		h := newHistory(0)
 		j := jobOf(1, int(c.was.run), int(c.was.step))
 		require.Equal(t, fresh, h.enter(place, 1, j))
 		h.leave(place, j, c.was.final)
@@ -54,7 +54,7 @@ func TestWhatIsOldNews(t *testing.T) {
 }
 
 func TestTwinsWait(t *testing.T) {
-	h := newHistory()
+	h := newHistory(0)
 	first, second, redriven := jobOf(1, 0, 0), jobOf(1, 0, 0), jobOf(1, 1, 0)
 	require.Equal(t, fresh, h.enter(place, 1, first))
 	require.Equal(t, fresh, h.enter(place, 1, first), "the same record, called from the start")
@@ -72,7 +72,7 @@ func TestTwinsWait(t *testing.T) {
 func TestATakeOverForgetsWhatWaited(t *testing.T) {
 	for name, reset := range map[string]bool{"take-over": false, "an operator's reset": true} {
 		t.Run(name, func(t *testing.T) {
-			h := newHistory()
+			h := newHistory(0)
 			ended, waits, runs := jobOf(1, 0, 0), jobOf(2, 0, 0), jobOf(3, 0, 0)
 			for i, j := range []*job{ended, waits, runs} {
 				require.Equal(t, fresh, h.enter(place, int64(i), j))
@@ -101,7 +101,7 @@ func TestATakeOverForgetsWhatWaited(t *testing.T) {
 // An attempt may outlive its claim while another owner ends the job: then it waits for a call that never comes, and nobody
 // waits for it.
 func TestWhatAnotherOwnerHasEndedKeepsNobodyWaiting(t *testing.T) {
-	h := newHistory()
+	h := newHistory(0)
 	late, redriven := jobOf(1, 0, 2), jobOf(1, 1, 0)
 	require.Equal(t, fresh, h.enter(place, 1, late))
 	h.learn(place, late.id, stage{0, 2, true})
@@ -140,7 +140,7 @@ func TestTheLedgerFillsTheHistory(t *testing.T) {
 }
 
 func TestTheOldestIsForgottenFirst(t *testing.T) {
-	h := newHistory()
+	h := newHistory(0)
 	for i := range mostRemembered + 1 {
 		h.leave(place, jobOf(i, 0, 0), true)
 	}
@@ -152,7 +152,7 @@ func TestTheOldestIsForgottenFirst(t *testing.T) {
 
 // A job that is retried again and again is as young as its last step.
 func TestWhatEndedLastIsRememberedLongest(t *testing.T) {
-	h := newHistory()
+	h := newHistory(0)
 	h.most = 4
 	h.leave(place, jobOf(0, 0, 0), false)
 	for i := 1; i <= 3; i++ {
@@ -170,7 +170,7 @@ func TestWhatEndedLastIsRememberedLongest(t *testing.T) {
 
 // All partitions of a process share one room: each new one takes from the others.
 func TestPartitionsShareTheRoom(t *testing.T) {
-	h := newHistory()
+	h := newHistory(0)
 	h.most, h.room = 100, 300
 	for n := range int32(10) {
 		for i := range 100 {
@@ -201,7 +201,7 @@ func (m heard) covers(j *job) bool {
 // Against a model that forgets nothing: what it says of records is the same, as long as there is room.
 func TestHistoryAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h, model, open := newHistory(), heard{}, map[string]int64{}
+		h, model, open := newHistory(0), heard{}, map[string]int64{}
 		offset := int64(0)
 		inHand := map[int64]*job{}
 		t.Repeat(map[string]func(*rapid.T){
@@ -246,7 +246,7 @@ func TestHistoryAgainstAModel(t *testing.T) {
 }
 
 func BenchmarkHistory(b *testing.B) {
-	h := newHistory()
+	h := newHistory(0)
 	jobs := make([]*job, 3*mostRemembered)
 	for i := range jobs {
 		jobs[i] = jobOf(i, 0, 0)

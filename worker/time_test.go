@@ -156,9 +156,18 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-func TestAScheduleBeyondAllMeaningIsRefused(t *testing.T) {
-	s := says(nil)
-	res := worker(s, nil).Handle(t.Context(), attempt(record(with(`"send_at":"2999-01-01T00:00:00Z"`))))
-	require.Equal(t, notify.StateRejected, eventOf(t, res).State)
-	require.Empty(t, s.got, "neither sent at once nor kept for a thousand years")
+// The ladder is so long and no longer, give or take a day of clocks: what asks for more is rejected, for it must not be early.
+func TestAScheduleBeyondTheLadderIsRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for ahead, want := range map[time.Duration]notify.State{
+			31 * 24 * time.Hour: notify.StateScheduled, 31*24*time.Hour + 1: notify.StateRejected, 1 << 62: notify.StateRejected,
+		} {
+			s := says(nil)
+			value := with(`"send_at":"` + time.Now().Add(ahead).Format(time.RFC3339Nano) + `"`)
+			res := worker(s, nil).Handle(t.Context(), attempt(record(value)))
+			require.Equal(t, want, eventOf(t, res).State)
+			require.Equal(t, want == notify.StateRejected, deadReason(res) == notify.ReasonInvalid)
+			require.Empty(t, s.got)
+		}
+	})
 }

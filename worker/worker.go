@@ -61,6 +61,7 @@ type Config struct {
 	DeadLetterRejected bool                                  // also keep what was rejected because of its recipient
 	ExpiresAfter       time.Duration                         // how long after it was accepted a job lives that does not say so itself; 24h
 	Suppress           func(m *notify.Message) kafka.Message // the record that suppresses a recipient who is gone; nil suppresses nobody
+	Remember           int                                   // ids of finished jobs; 0 = what one worker may alone, see MostRemembered
 	Metrics            *Metrics                              // nil counts nothing
 	Log                *zap.Logger                           // nil logs nothing
 	Recipients         string                                // one of the Recipients constants; masked
@@ -100,7 +101,7 @@ func New(cfg Config) *Worker {
 		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
-		seen:   newHistory(),
+		seen:   newHistory(cfg.Remember),
 	}
 }
 

@@ -156,9 +156,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
-		r.mu.Lock()
-		r.lastErr = err
-		r.mu.Unlock()
+		r.failed(err)
 		log.warn("no group session", err)
 		select {
 		case <-ctx.Done():
@@ -214,12 +212,39 @@ func (r *Runner) join(ctx context.Context) error {
 	r.mu.Lock()
 	r.rebuild = cancel
 	r.mu.Unlock()
+	return r.consume(ctx, group)
+}
+
+// loseHopeAfter is how long consuming may fail before the client is made anew.
+const loseHopeAfter = time.Minute
+
+// consume goes on with the same client while Kafka is away: it keeps its member id. A new member would have to wait until
+// the old one, which could not leave, has been given up.
+func (r *Runner) consume(ctx context.Context, group sarama.ConsumerGroup) error {
+	log := newSeldom(r.log, 10*time.Second)
+	worked := time.Now()
 	for ctx.Err() == nil {
-		if err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, group: group}); err != nil {
-			return fmt.Errorf("consume %v: %w", r.cfg.Topics, err)
+		err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, group: group})
+		if err == nil {
+			worked = time.Now()
+			continue
 		}
+		err = fmt.Errorf("consume %v: %w", r.cfg.Topics, err)
+		if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, sarama.ErrClosedClient) || time.Since(worked) > loseHopeAfter {
+			return err
+		}
+		r.failed(err)
+		log.warn("no group session", err)
+		pause(ctx, 250*time.Millisecond)
 	}
 	return context.Cause(ctx)
+}
+
+// failed keeps why there is no session.
+func (r *Runner) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastErr = err
 }
 
 func (r *Runner) learnCluster() error {
