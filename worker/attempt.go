@@ -20,27 +20,19 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 	var failed *try // a try that counts: this attempt has been one
 	var end context.CancelFunc
 	for _, o := range w.cfg.Route.order(j) {
-		leave, ok := w.enter(a, o)
-		if leave == nil && !ok {
+		leave, later := w.enter(ctx, a, j, o)
+		if leave == nil && !later {
 			continue
 		}
-		if leave != nil && w.pastDue(j) { // it has waited for its place, and times have changed
-			leave.nothing()
-			leave = nil
-		}
-		if leave != nil && end == nil {
-			ctx, end = a.Timeout(ctx)
-			defer end()
-		}
-		if leave != nil && j.hold && !w.intend(ctx, a, j) {
-			leave.nothing()
-			leave = nil
-		}
 		if leave == nil && failed == nil {
-			return j.again(time.Now()) // not its turn, or not ours any more
+			return j.again(time.Now())
 		}
 		if leave == nil {
 			break // what it has been through is an attempt all the same
+		}
+		if end == nil {
+			ctx, end = a.Timeout(ctx)
+			defer end()
 		}
 		t := w.send(ctx, a, j, o)
 		change := leave.with(t)
@@ -74,9 +66,9 @@ type entered struct {
 	release func()
 }
 
-// enter asks for leave to call o. It gives nil when there is none: ok says that there may be some later, for this is not
-// about the gateway.
-func (w *Worker) enter(a *kafka.Attempt, o *Outlet) (leave *entered, ok bool) {
+// enter asks for leave to call o. It gives nil when there is none: later says that this is not about the gateway, and that
+// the job has to be looked at once more.
+func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) (leave *entered, later bool) {
 	if w.cfg.Control.PausedGateway(o.Name) {
 		return nil, false
 	}
@@ -90,7 +82,8 @@ func (w *Worker) enter(a *kafka.Attempt, o *Outlet) (leave *entered, ok bool) {
 		return nil, true
 	}
 	leave = &entered{o, pass, release}
-	if !a.MayStart() { // the lease was checked before the wait
+	// It may have waited: times have changed, or the lease has run out.
+	if w.pastDue(j) || !a.MayStart() || j.hold && !w.intend(ctx, a, j) {
 		leave.nothing()
 		return nil, true
 	}
