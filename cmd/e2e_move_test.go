@@ -16,7 +16,6 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
-	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -34,7 +33,7 @@ func newHouse(t *testing.T, b *bus) *house {
 	h := &house{bus: b, relay: largeRelay(t), dir: t.TempDir()}
 	h.file = write(t, h.settings(b.section))
 	broker := openBroker(t, filepath.Join(h.dir, "kafka"), "127.0.0.1:0")
-	h.old = &bus{t: t, brokers: []string{broker.Addr()}, prefix: b.prefix, logs: map[string]*kafkatest.Log{}}
+	h.old = &bus{t: t, brokers: []string{broker.Addr()}, prefix: b.prefix, logs: map[string]*topicLog{}}
 	h.old.section = "kafka: {brokers: ['" + broker.Addr() + "'], partitions: 2, prefix: '" + b.prefix + "'}\n"
 	h.old.connect()
 	h.broker = broker
@@ -239,7 +238,7 @@ func TestTopicsMoveSaysWhatItNeeds(t *testing.T) {
 		require.Contains(t, errs, c.says)
 	}
 	broker := openBroker(t, filepath.Join(dir, "kafka"), "127.0.0.1:0")
-	b := &bus{t: t, brokers: []string{broker.Addr()}, logs: map[string]*kafkatest.Log{}}
+	b := &bus{t: t, brokers: []string{broker.Addr()}, logs: map[string]*topicLog{}}
 	b.connect()
 	code, _, errs := run(t, "topics", "--create", "--brokers", broker.Addr())
 	require.Zero(t, code, errs)
