@@ -21,7 +21,7 @@ func TestFailoverAndBack(t *testing.T) {
 		verdict notify.Verdict
 	}{
 		"refuses us": {(*twiliotest.Server).Refuse, notify.Unavailable},
-		"fails":      {func(f *twiliotest.Server) { f.Fail(http.StatusInternalServerError, 20500, nil) }, notify.Transient},
+		"fails":      {func(f *twiliotest.Server) { f.Fail(http.StatusServiceUnavailable, 20503, nil) }, notify.Transient},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
