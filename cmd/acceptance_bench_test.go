@@ -19,6 +19,15 @@ import (
 
 // fill writes n jobs straight to a topic, spread over the keys.
 func (f *fleet) fill(topic string, n int, body func(key, number int) (string, string)) {
+	f.publish(n, func(i int) kafka.Message {
+		value, id := body(i%keys, 1+i/keys)
+		key, _, _ := strings.Cut(id, "/")
+		return kafka.Message{Topic: f.prefix + topic, Partition: kafka.Hashed, Key: []byte(key), Value: []byte(value)}
+	})
+}
+
+// publish writes n records, and returns when all are on the log.
+func (f *fleet) publish(n int, message func(i int) kafka.Message) {
 	p := kafka.NewPublisher(kafka.Config{Brokers: strings.Split(f.brokers, ",")}, kafka.PublisherConfig{Log: zap.NewNop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -29,9 +38,7 @@ func (f *fleet) fill(topic string, n int, body func(key, number int) (string, st
 	for i := range n {
 		room <- struct{}{}
 		acked.Add(1)
-		value, id := body(i%keys, 1+i/keys)
-		key, _, _ := strings.Cut(id, "/")
-		err := p.Send(kafka.Message{Topic: f.prefix + topic, Partition: kafka.Hashed, Key: []byte(key), Value: []byte(value)}, func(_ int32, _ int64, err error) {
+		err := p.Send(message(i), func(_ int32, _ int64, err error) {
 			if err != nil {
 				f.t.Error(err)
 			}
@@ -68,6 +75,31 @@ func BenchmarkWorkerOnASlowGateway(b *testing.B) {
 		took, cpu := newFleet(b, brokers, 1, newSink(gatewayDelay)).deliver("sms", n, sms)
 		b.ReportMetric(n/took.Seconds()/(slots/gatewayDelay.Seconds()), "of-ideal")
 		b.ReportMetric(n/took.Seconds(), "msg/s")
+		b.ReportMetric(float64(cpu.Microseconds())/n, "cpu-µs/msg")
+	}
+}
+
+// BenchmarkWorkerOnASimulatedGateway: what a message costs the role work itself, all of it but the gateway: one process, a
+// gateway of type sim that takes no time, and a log that says no more than it must.
+func BenchmarkWorkerOnASimulatedGateway(b *testing.B) {
+	brokers := realKafka(b)
+	const n = 100_000
+	for b.Loop() {
+		f := newFleet(b, brokers, 12, newSink(0))
+		api, _ := f.serveReady() // makes the topics
+		api.term()
+		f.fill("sms_topic", n, sms)
+		admin := freeAddress("127.0.0.1")
+		w := launch(b, f.dir, "w1", "work", "--channel", "sms", "--config", f.dir+"/laudspeaker.yaml", "--log-level", "warn",
+			"--set", "admin.listen="+admin, "--set", "gateways.none.type=sim", "--set", "gateways.none.latency=0s", "--set", "channels.sms.gateways=none")
+		sent := func() int { return int(figure("http://"+admin, "laudspeaker_attempts_total", `verdict="accepted"`)) }
+		require.Eventually(b, func() bool { return sent() > 0 }, time.Minute, 2*time.Millisecond)
+		first, began := sent(), time.Now()
+		require.Eventually(b, func() bool { return sent() == n }, 5*time.Minute, 50*time.Millisecond)
+		took := time.Since(began)
+		w.term()
+		cpu := w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime()
+		b.ReportMetric(float64(n-first)/took.Seconds(), "msg/s")
 		b.ReportMetric(float64(cpu.Microseconds())/n, "cpu-µs/msg")
 	}
 }

@@ -88,23 +88,6 @@ func (b *bus) records(topic string) []*kafka.Record {
 	return slices.Clone(log.read)
 }
 
-// all gives what a topic holds, by what Kafka says is its end: whoever reads a topic may be behind.
-func (b *bus) all(topic string) (rs []*kafka.Record) {
-	b.t.Helper()
-	reader, err := kafka.NewReader(kafka.Config{Brokers: b.brokers})
-	require.NoError(b.t, err)
-	defer reader.Close()
-	bounds, err := reader.Bounds(b.prefix + topic)
-	require.NoError(b.t, err)
-	n := 0
-	for _, p := range bounds {
-		n += int(p.Newest - p.Oldest)
-	}
-	b.records(topic)
-	require.Eventually(b.t, func() bool { rs = b.records(topic); return len(rs) >= n }, time.Minute, 10*time.Millisecond)
-	return rs
-}
-
 // topicLog is what has come to a topic, and as much of it as has been looked at.
 type topicLog struct {
 	*kafkatest.Log
