@@ -94,6 +94,23 @@ type topicLog struct {
 	read []*kafka.Record
 }
 
+// all gives what a topic holds, by what Kafka says is its end: whoever follows it may be behind.
+func (b *bus) all(topic string) (rs []*kafka.Record) {
+	b.t.Helper()
+	reader, err := kafka.NewReader(kafka.Config{Brokers: b.brokers})
+	require.NoError(b.t, err)
+	defer reader.Close()
+	bounds, err := reader.Bounds(b.prefix + topic)
+	require.NoError(b.t, err)
+	n := 0
+	for _, p := range bounds {
+		n += int(p.Newest - p.Oldest)
+	}
+	b.records(topic)
+	require.Eventually(b.t, func() bool { rs = b.records(topic); return len(rs) >= n }, time.Minute, 10*time.Millisecond)
+	return rs
+}
+
 // await waits for a record of the topic that is the wanted one.
 func (b *bus) await(topic string, wanted func(*kafka.Record) bool) *kafka.Record {
 	b.t.Helper()
