@@ -22,6 +22,7 @@ type job struct {
 	expires   time.Time
 	due       time.Time // when it may be sent first; zero at once
 	accepted  time.Time // when it was
+	planned   bool      // it begins on the ladder, even if it is due by now: whoever repeats this step must do the same
 	hold      bool      // what nobody knows the fate of is not sent again
 
 	entered bool         // the worker's memory has it in hand
@@ -58,6 +59,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 		j.message.ID = j.id
 		j.accepted = acceptedAt(r)
 		j.due = due(n, r, j.step)
+		j.planned = j.step == 0 && j.due.Sub(j.accepted) > soon
 		j.expires = expiry(n, r, j.accepted, w.cfg.ExpiresAfter)
 		j.message.ExpiresAt = &j.expires // a gateway tells its provider how long the message is worth sending
 		j.hold = n.OnAmbiguous == notify.AmbiguousHold

@@ -27,7 +27,7 @@ func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafk
 		return w.end(a, j, notify.StateSuppressed, notify.ReasonSuppressed), true
 	case !now.Before(j.expires):
 		return w.end(a, j, notify.StateExpired, notify.ReasonExpired), true
-	case j.due.Sub(now) > soon:
+	case j.planned || j.due.Sub(now) > soon:
 		return w.schedule(a, j), true
 	case j.due.After(now):
 		return j.again(j.due), true

@@ -171,3 +171,19 @@ func TestAScheduleBeyondTheLadderIsRejected(t *testing.T) {
 		}
 	})
 }
+
+// Whoever repeats the first step of a schedule, after a crash, comes to the same decision: else two different second steps
+// would go about under one name.
+func TestAScheduleBeginsOnTheLadderEvenWhenItIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := says(nil)
+		r := record(with(`"send_at":"` + time.Now().Add(3*time.Second).UTC().Format(time.RFC3339Nano) + `"`))
+		for range 2 {
+			w := worker(s, nil) // the second one knows nothing of the first
+			e := eventOf(t, w.Handle(t.Context(), attempt(r)))
+			require.Equal(t, notify.StateScheduled, e.State)
+			require.Empty(t, s.got)
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
