@@ -141,8 +141,8 @@ func TestWhatAnEmbeddedBrokerHoldsMovesToAnotherKafka(t *testing.T) {
 		}
 
 		boot(t, "work --channel email", h.settings(b.section))
-		require.Eventually(t, func() bool { return h.relay.total() == 2+5+1 }, time.Minute, 20*time.Millisecond)
-		for _, local := range []string{"sent-0", "sent-1", "left-0", "left-1", "left-2", "last", "last-too", "policy"} {
+		require.Eventually(t, func() bool { return h.relay.total() == 2+5+1+1 }, time.Minute, 20*time.Millisecond)
+		for _, local := range []string{"sent-0", "sent-1", "left-0", "left-1", "left-2", "last", "last-too", "urgent", "policy"} {
 			require.Len(t, h.relay.taken(local+"@example.com"), 1, local)
 		}
 	})
