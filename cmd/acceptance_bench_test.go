@@ -95,8 +95,9 @@ func BenchmarkWorkerOnASimulatedGateway(b *testing.B) {
 		sent := func() int { return int(figure("http://"+admin, "laudspeaker_attempts_total", `verdict="accepted"`)) }
 		require.Eventually(b, func() bool { return sent() > 0 }, time.Minute, 2*time.Millisecond)
 		first, began := sent(), time.Now()
-		require.Eventually(b, func() bool { return sent() == n }, 5*time.Minute, 50*time.Millisecond)
+		require.Eventually(b, func() bool { return sent() >= n }, 5*time.Minute, 50*time.Millisecond)
 		took := time.Since(began)
+		b.ReportMetric(float64(sent()-n), "repeated")
 		w.term()
 		cpu := w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime()
 		b.ReportMetric(float64(n-first)/took.Seconds(), "msg/s")
