@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -106,7 +107,7 @@ func TestSuppressionOfWhoIsGone(t *testing.T) {
 			if c.letter {
 				require.Equal(t, notify.ReasonRecipientGone, deadReason(res))
 			}
-			if c.says == gone {
+			if errors.Is(c.says, gone) {
 				require.Equal(t, recipient, of[0].Address)
 				require.Equal(t, notify.DefaultTenant, of[0].Tenant)
 			} else {
