@@ -113,9 +113,13 @@ func (l *Letter) State() notify.State {
 }
 
 func identity(n *notify.Notification, r *kafka.Record) string {
-	return validate.Identity(n, validate.Source{
+	return validate.Identity(n, source(r))
+}
+
+func source(r *kafka.Record) validate.Source {
+	return validate.Source{
 		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
-	})
+	}
 }
 
 // number reads a counter; a bad one is 0.
