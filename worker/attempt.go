@@ -24,6 +24,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		if leave == nil && !ok {
 			continue
 		}
+		defer leave.nothing()             // when something panics, or the breaker would wait for this probe for ever
 		if leave != nil && w.pastDue(j) { // it has waited for its place, and times have changed
 			leave.nothing()
 			leave = nil
@@ -72,6 +73,7 @@ type entered struct {
 	outlet  *Outlet
 	pass    gateway.Pass
 	release func()
+	ended   bool
 }
 
 // enter asks for leave to call o. It gives nil when there is none: ok says that there may be some later, for this is not
@@ -89,7 +91,7 @@ func (w *Worker) enter(a *kafka.Attempt, o *Outlet) (leave *entered, ok bool) {
 		o.Breaker.Abandon(pass)
 		return nil, true
 	}
-	leave = &entered{o, pass, release}
+	leave = &entered{outlet: o, pass: pass, release: release}
 	if !a.MayStart() { // the lease was checked before the wait
 		leave.nothing()
 		return nil, true
@@ -97,14 +99,19 @@ func (w *Worker) enter(a *kafka.Attempt, o *Outlet) (leave *entered, ok bool) {
 	return leave, true
 }
 
-// nothing gives the leave back unused.
+// nothing gives the leave back unused, unless it has ended already. Without one there is nothing to give.
 func (e *entered) nothing() {
+	if e == nil || e.ended {
+		return
+	}
+	e.ended = true
 	e.release()
 	e.outlet.Breaker.Abandon(e.pass)
 }
 
 // with ends the leave with what the gateway said.
 func (e *entered) with(t try) gateway.BreakerChange {
+	e.ended = true
 	now := time.Now()
 	shown := t.verdict
 	if t.failure != nil && t.failure.Works { // a relay that answers for one recipient is as good as one that accepts

@@ -229,3 +229,21 @@ func over() context.Context {
 	cancel()
 	return ctx
 }
+// Whatever panics on the way to a gateway, its place is free and its breaker's probe may go again.
+func TestAPanicGivesTheLeaveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, limit := says(unavailable, nil), NewLimiter(LimiterConfig{Concurrency: 1})
+		w := worker(s, func(c *Config) { c.Route.Outlets[0].Limiter = limit })
+		w.Handle(t.Context(), attempt(record(mail))) // the breaker is open
+		time.Sleep(time.Minute)
+		probe := record(held)
+		probe.Offset, probe.Value = 7, []byte(strings.Replace(held, someID, "018f4e9a-0000-7000-8000-000000000007", 1))
+		a := attempt(probe)
+		a.Played = &kafka.Played{Record: func(string, []kafka.Header) error { panic("out of order") }}
+		require.Panics(t, func() { w.Handle(t.Context(), a) })
+		require.Zero(t, limit.InFlight())
+		a.Played = nil
+		require.Equal(t, notify.StateSent, eventOf(t, w.Handle(t.Context(), a)).State)
+	})
+}
+
