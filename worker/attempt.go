@@ -38,6 +38,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 			leave = nil
 		}
 		if leave == nil && failed == nil {
+			w.withdraw(a, j)
 			return j.again(time.Now()) // not its turn, or not ours any more
 		}
 		if leave == nil {
@@ -131,7 +132,7 @@ func (e *entered) with(t try) gateway.BreakerChange {
 // intend records that the provider is about to be called for a job that must not be sent twice.
 func (w *Worker) intend(ctx context.Context, a *kafka.Attempt, j *job) bool {
 	err := a.Intent(ctx, stepHeaders(j)...)
-	j.intent = true // it may be on the ledger, whatever the error says
+	j.intent, j.stands = true, true // it may be on the ledger, whatever the error says
 	switch {
 	case err == nil:
 		return true

@@ -150,16 +150,18 @@ func (w *Worker) nextProbe(j *job) time.Duration {
 	return next
 }
 
-// withdraw takes an intent back: the job was not sent, and waits in place.
+// withdraw takes back an intent that stands: the job was not sent, and waits in place, here or with the next owner.
 func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
-	if !j.intent {
+	if !j.stands {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitFor) // also while the partition is being given up
 	defer cancel()
 	if err := a.Withdraw(ctx, stepHeaders(j)...); err != nil {
 		w.log.Debug("an intent stands", zap.String("id", j.id), zap.Error(err)) // whoever finds it asks a person
+		return
 	}
+	j.stands = false
 }
 
 // left says that the job leaves its place in that state. Copies of it are dropped only once that is acknowledged: else

@@ -56,21 +56,26 @@ func TestHold(t *testing.T) {
 				e, res := finish(t, worker(d.through(says(c.says...)), nil), a)
 				require.Equal(t, c.state, e.State)
 				require.Equal(t, c.dead, deadReason(res))
-				// While the breaker is open it waits in place and takes back, again and again, what is taken back.
-				require.Equal(t, c.notes, squeezed(d.lines))
+				require.Equal(t, c.notes, d.lines)
 			})
 		})
 	}
 }
 
-// squeezed leaves out what is the same as the line before.
-func squeezed(lines []string) (all []string) {
-	for _, l := range lines {
-		if len(all) == 0 || all[len(all)-1] != l {
-			all = append(all, l)
-		}
-	}
-	return all
+// The first gateway has refused it, and while it waits for the second its partition is revoked: the next owner must not
+// think that it may have been sent.
+func TestNoIntentStandsOfAJobThatGoesWithoutACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, full := &notes{}, NewLimiter(LimiterConfig{Concurrency: 1})
+		w := through(func(c *Config) { c.Route.Outlets[1].Limiter = full }, says(unavailable), says(nil))
+		release, err := full.Acquire(t.Context(), notify.LaneNormal, patience)
+		require.NoError(t, err)
+		defer release()
+		a := attempt(record(held))
+		a.Played = d.played()
+		require.False(t, w.Handle(t.Context(), a).Again.IsZero())
+		require.Equal(t, []string{"intent", "progress"}, d.lines)
+	})
 }
 
 func TestHeldIsNotFinalAndKeepsItsJob(t *testing.T) {
