@@ -92,6 +92,9 @@ func (w *Worker) drop(a *kafka.Attempt, j *job) kafka.Result {
 	if j.entered {
 		w.seen.leave(at(a.Record), j, false)
 	}
+	if j.waited {
+		w.gate.left(at(a.Record))
+	}
 	return kafka.Result{}
 }
 

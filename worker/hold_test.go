@@ -188,6 +188,23 @@ func TestInDoubt(t *testing.T) {
 	}
 }
 
+// Its partition waits for it at the gate when it turns out that another owner has ended it: those behind it go on.
+func TestWhatAnotherOwnerHasEndedOpensTheGate(t *testing.T) {
+	var paused, doubt bool
+	a := attempt(record(held))
+	a.Played = &kafka.Played{
+		Pause: func() { paused = true }, Resume: func() { paused = false },
+		InDoubt: func() (time.Time, bool) { return time.Time{}, doubt },
+		Fate:    func() (kafka.Fate, error) { return kafka.FateConcluded, nil },
+	}
+	w := worker(says(nil), func(c *Config) { c.Control = &told{gateways: map[string]time.Time{"mail": time.Now().Add(time.Hour)}} })
+	a.Carry = w.Handle(t.Context(), a).Carry
+	require.True(t, paused)
+	doubt = true
+	require.Equal(t, kafka.Result{}, w.Handle(t.Context(), a))
+	require.False(t, paused)
+}
+
 // until calls w until the record has left its place.
 func until(w *Worker, a *kafka.Attempt) kafka.Result {
 	for {
