@@ -52,7 +52,7 @@ func (w *Worker) provesGone(f *notify.Failure) bool {
 
 func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
 	e := w.event(j)
-	e.State, e.Code, e.Reason = notify.StateDead, t.failure.Code, t.failure.Reason
+	e.State, e.Gateway, e.Code, e.Reason = notify.StateDead, t.gateway, t.failure.Code, t.failure.Reason
 	return w.left(a, j, e.State, w.bury(a, e, reason))
 }
 
@@ -113,7 +113,7 @@ func (w *Worker) putOff(a *kafka.Attempt, j *job, t try, wait time.Duration) kaf
 		return w.stay(a, j, t, now, wait)
 	}
 	e := w.event(j)
-	e.State, e.Code, e.Reason = notify.StateRetrying, t.failure.Code, t.failure.Reason
+	e.State, e.Gateway, e.Code, e.Reason = notify.StateRetrying, t.gateway, t.failure.Code, t.failure.Reason
 	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(now.Add(wait), j.expires)))
 }
 

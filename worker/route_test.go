@@ -169,6 +169,20 @@ func TestOneDeadlineCoversTheRoute(t *testing.T) {
 	})
 }
 
+// What an event says of a failure is all about the gateway that counts, whichever was called last.
+func TestAnEventNamesTheGatewayThatFailed(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		w := through(func(c *Config) { c.Retries.Attempts = attempts }, says(transient), says(unavailable))
+		res := w.Handle(t.Context(), attempt(record(mail)))
+		e := eventOf(t, res)
+		require.Equal(t, transient.Code, e.Code)
+		require.Equal(t, "a", e.Gateway)
+		if attempts == 1 {
+			require.Equal(t, "a", headerOf(res.Follow[0], notify.HeaderDeadGateway))
+		}
+	}
+}
+
 // A gateway that has no place for the job says nothing about it: but what was tried before has been an attempt.
 func TestAFailureCountsEvenIfTheNextGatewayHasNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -223,12 +237,6 @@ func TestNoPlaceNoCall(t *testing.T) {
 	}
 }
 
-// over is a claim that has ended.
-func over() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}
 // Whatever panics on the way to a gateway, its place is free and its breaker's probe may go again.
 func TestAPanicGivesTheLeaveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -247,3 +255,9 @@ func TestAPanicGivesTheLeaveBack(t *testing.T) {
 	})
 }
 
+// over is a claim that has ended.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
