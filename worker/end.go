@@ -59,6 +59,7 @@ func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Re
 // hold keeps a job for a person to decide about: nobody knows whether it was sent, and it must not be sent twice.
 func (w *Worker) hold(a *kafka.Attempt, j *job, f *notify.Failure) kafka.Result {
 	e := w.event(j)
+	e.Attempt++ // it may have been sent: that uses one
 	e.State, e.Code, e.Reason = notify.StateHeld, f.Code, f.Reason
 	return w.left(a, j, e.State, w.bury(a, e, notify.ReasonAmbiguous))
 }

@@ -83,7 +83,7 @@ func TestHeldIsNotFinalAndKeepsItsJob(t *testing.T) {
 	res := w.Handle(t.Context(), attempt(record(held)))
 	e := eventOf(t, res)
 	require.False(t, e.Final)
-	require.Equal(t, 0, e.Attempt)
+	require.Equal(t, 1, e.Attempt)
 	require.Equal(t, "ambiguous: "+ambiguous.Reason, e.Reason)
 	require.Equal(t, held, string(res.Follow[0].Value))
 	golden(t, "held.json", stamped(e))
