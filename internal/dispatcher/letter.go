@@ -101,11 +101,10 @@ func (l *Letter) Expires(lifetimes map[notify.Lane]time.Duration) (at time.Time,
 
 // State is what the job ended in. Of one whose reason gave way to too_large nothing more is known than that it is dead.
 func (l *Letter) State() notify.State {
-	const ambiguous, order = "ambiguous", "order"
 	switch l.Reason {
-	case ambiguous:
+	case notify.ReasonAmbiguous:
 		return notify.StateHeld
-	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, order:
+	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, notify.ReasonOrder:
 		return notify.StateDead
 	default:
 		return notify.StateRejected
