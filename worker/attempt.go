@@ -25,11 +25,13 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 			continue
 		}
 		if leave == nil && failed == nil {
+			w.withdraw(a, j)
 			return j.again(time.Now())
 		}
 		if leave == nil {
 			break // what it has been through is an attempt all the same
 		}
+		defer leave.nothing() // when something panics, or the breaker would wait for this probe for ever
 		if end == nil {
 			ctx, end = a.Timeout(ctx)
 			defer end()
@@ -64,6 +66,7 @@ type entered struct {
 	outlet  *Outlet
 	pass    gateway.Pass
 	release func()
+	ended   bool
 }
 
 // enter asks for leave to call o. It gives nil when there is none: later says that this is not about the gateway, and that
@@ -81,23 +84,32 @@ func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet)
 		o.Breaker.Abandon(pass)
 		return nil, true
 	}
-	leave = &entered{o, pass, release}
+	taken, good := &entered{outlet: o, pass: pass, release: release}, false
+	defer func() {
+		if !good { // or when something panics
+			taken.nothing()
+		}
+	}()
 	// It may have waited: times have changed, or the lease has run out.
-	if w.pastDue(j) || !a.MayStart() || j.hold && !w.intend(ctx, a, j) {
-		leave.nothing()
+	if good = !w.pastDue(j) && a.MayStart() && (!j.hold || w.intend(ctx, a, j)); !good {
 		return nil, true
 	}
-	return leave, true
+	return taken, true
 }
 
-// nothing gives the leave back unused.
+// nothing gives the leave back unused, unless it has ended already. Without one there is nothing to give.
 func (e *entered) nothing() {
+	if e == nil || e.ended {
+		return
+	}
+	e.ended = true
 	e.release()
 	e.outlet.Breaker.Abandon(e.pass)
 }
 
 // with ends the leave with what the gateway said.
 func (e *entered) with(t try) gateway.BreakerChange {
+	e.ended = true
 	now := time.Now()
 	shown := t.verdict
 	if t.failure != nil && t.failure.Works { // a relay that answers for one recipient is as good as one that accepts
@@ -117,7 +129,7 @@ func (e *entered) with(t try) gateway.BreakerChange {
 // intend records that the provider is about to be called for a job that must not be sent twice.
 func (w *Worker) intend(ctx context.Context, a *kafka.Attempt, j *job) bool {
 	err := a.Intent(ctx, stepHeaders(j)...)
-	j.intent = true // it may be on the ledger, whatever the error says
+	j.intent, j.stands = true, true // it may be on the ledger, whatever the error says
 	switch {
 	case err == nil:
 		return true

@@ -52,13 +52,14 @@ func (w *Worker) provesGone(f *notify.Failure) bool {
 
 func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
 	e := w.event(j)
-	e.State, e.Code, e.Reason = notify.StateDead, t.failure.Code, t.failure.Reason
+	e.State, e.Gateway, e.Code, e.Reason = notify.StateDead, t.gateway, t.failure.Code, t.failure.Reason
 	return w.left(a, j, e.State, w.bury(a, e, reason))
 }
 
 // hold keeps a job for a person to decide about: nobody knows whether it was sent, and it must not be sent twice.
 func (w *Worker) hold(a *kafka.Attempt, j *job, f *notify.Failure) kafka.Result {
 	e := w.event(j)
+	e.Attempt++ // it may have been sent: that uses one
 	e.State, e.Code, e.Reason = notify.StateHeld, f.Code, f.Reason
 	return w.left(a, j, e.State, w.bury(a, e, notify.ReasonAmbiguous))
 }
@@ -92,6 +93,9 @@ func (w *Worker) drop(a *kafka.Attempt, j *job) kafka.Result {
 	if j.entered {
 		w.seen.leave(at(a.Record), j, false)
 	}
+	if j.waited {
+		w.gate.left(at(a.Record))
+	}
 	return kafka.Result{}
 }
 
@@ -110,7 +114,7 @@ func (w *Worker) putOff(a *kafka.Attempt, j *job, t try, wait time.Duration) kaf
 		return w.stay(a, j, t, now, wait)
 	}
 	e := w.event(j)
-	e.State, e.Code, e.Reason = notify.StateRetrying, t.failure.Code, t.failure.Reason
+	e.State, e.Gateway, e.Code, e.Reason = notify.StateRetrying, t.gateway, t.failure.Code, t.failure.Reason
 	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(now.Add(wait), j.expires)))
 }
 
@@ -150,16 +154,18 @@ func (w *Worker) nextProbe(j *job) time.Duration {
 	return next
 }
 
-// withdraw takes an intent back: the job was not sent, and waits in place.
+// withdraw takes back an intent that stands: the job was not sent, and waits in place, here or with the next owner.
 func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
-	if !j.intent {
+	if !j.stands {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitFor) // also while the partition is being given up
 	defer cancel()
 	if err := a.Withdraw(ctx, stepHeaders(j)...); err != nil {
 		w.log.Debug("an intent stands", zap.String("id", j.id), zap.Error(err)) // whoever finds it asks a person
+		return
 	}
+	j.stands = false
 }
 
 // left says that the job leaves its place in that state. Copies of it are dropped only once that is acknowledged: else

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 var place = partition{"email_topic", 3}
@@ -263,6 +264,30 @@ func BenchmarkHistory(b *testing.B) {
 }
 
 // A copy is dropped only once what the first left behind is acknowledged: until then nothing else would bring the job back.
+// A call that panics leaves its job waiting like any other: once the partition has been elsewhere, it keeps no copy waiting.
+func TestACallThatPanicsKeepsNobodyWaiting(t *testing.T) {
+	fails := true
+	w, copied := worker(says(nil), func(c *Config) { c.Control = panicking{&fails} }), record(mail)
+	copied.Offset++
+	require.Panics(t, func() { w.Handle(t.Context(), attempt(record(mail))) })
+	fails = false
+	require.False(t, w.Handle(t.Context(), attempt(copied)).Again.IsZero(), "it is called again, and decides")
+	w.TookOver("email_topic", 3, false)
+	require.Equal(t, notify.StateSent, eventOf(t, w.Handle(t.Context(), attempt(copied))).State)
+}
+
+type panicking struct{ fails *bool }
+
+func (p panicking) Cancelled(string) bool {
+	if *p.fails {
+		panic("out of order")
+	}
+	return false
+}
+func (panicking) Paused(notify.Channel, notify.Lane) bool        { return false }
+func (panicking) PausedGateway(string) bool                      { return false }
+func (panicking) Suppressed(string, notify.Channel, string) bool { return false }
+
 func TestACopyWaitsForTheAcknowledgement(t *testing.T) {
 	s := says(nil)
 	w, copied := worker(s, nil), record(mail)

@@ -56,21 +56,26 @@ func TestHold(t *testing.T) {
 				e, res := finish(t, worker(d.through(says(c.says...)), nil), a)
 				require.Equal(t, c.state, e.State)
 				require.Equal(t, c.dead, deadReason(res))
-				// While the breaker is open it waits in place and takes back, again and again, what is taken back.
-				require.Equal(t, c.notes, squeezed(d.lines))
+				require.Equal(t, c.notes, d.lines)
 			})
 		})
 	}
 }
 
-// squeezed leaves out what is the same as the line before.
-func squeezed(lines []string) (all []string) {
-	for _, l := range lines {
-		if len(all) == 0 || all[len(all)-1] != l {
-			all = append(all, l)
-		}
-	}
-	return all
+// The first gateway has refused it, and while it waits for the second its partition is revoked: the next owner must not
+// think that it may have been sent.
+func TestNoIntentStandsOfAJobThatGoesWithoutACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, full := &notes{}, NewLimiter(LimiterConfig{Concurrency: 1})
+		w := through(func(c *Config) { c.Route.Outlets[1].Limiter = full }, says(unavailable), says(nil))
+		release, err := full.Acquire(t.Context(), notify.LaneNormal, patience)
+		require.NoError(t, err)
+		defer release()
+		a := attempt(record(held))
+		a.Played = d.played()
+		require.False(t, w.Handle(t.Context(), a).Again.IsZero())
+		require.Equal(t, []string{"intent", "progress"}, d.lines)
+	})
 }
 
 func TestHeldIsNotFinalAndKeepsItsJob(t *testing.T) {
@@ -78,7 +83,7 @@ func TestHeldIsNotFinalAndKeepsItsJob(t *testing.T) {
 	res := w.Handle(t.Context(), attempt(record(held)))
 	e := eventOf(t, res)
 	require.False(t, e.Final)
-	require.Equal(t, 0, e.Attempt)
+	require.Equal(t, 1, e.Attempt)
 	require.Equal(t, "ambiguous: "+ambiguous.Reason, e.Reason)
 	require.Equal(t, held, string(res.Follow[0].Value))
 	golden(t, "held.json", stamped(e))
@@ -181,6 +186,23 @@ func TestInDoubt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Its partition waits for it at the gate when it turns out that another owner has ended it: those behind it go on.
+func TestWhatAnotherOwnerHasEndedOpensTheGate(t *testing.T) {
+	var paused, doubt bool
+	a := attempt(record(held))
+	a.Played = &kafka.Played{
+		Pause: func() { paused = true }, Resume: func() { paused = false },
+		InDoubt: func() (time.Time, bool) { return time.Time{}, doubt },
+		Fate:    func() (kafka.Fate, error) { return kafka.FateConcluded, nil },
+	}
+	w := worker(says(nil), func(c *Config) { c.Control = &told{gateways: map[string]time.Time{"mail": time.Now().Add(time.Hour)}} })
+	a.Carry = w.Handle(t.Context(), a).Carry
+	require.True(t, paused)
+	doubt = true
+	require.Equal(t, kafka.Result{}, w.Handle(t.Context(), a))
+	require.False(t, paused)
 }
 
 // until calls w until the record has left its place.

@@ -12,22 +12,16 @@ import (
 
 // identity is the id of r's notification. n is the value as far as it could be read, or nil.
 func identity(n *notify.Notification, r *kafka.Record) string {
-	return validate.Identity(n, validate.Source{
-		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
-	})
+	return validate.Identity(n, source(r))
 }
 
-// acceptedAt is when r's notification was accepted: what the first hop has written, else r's own time, else now.
-func acceptedAt(r *kafka.Record) time.Time {
-	if s, ok := r.Header(notify.HeaderAcceptedAt); ok {
-		if at, err := time.Parse(time.RFC3339Nano, s); err == nil && at.Before(time.Now().Add(time.Minute)) {
-			return at
-		}
+// acceptedAt is when r's notification was accepted.
+func acceptedAt(r *kafka.Record) time.Time { return source(r).Accepted(time.Now()) }
+
+func source(r *kafka.Record) validate.Source {
+	return validate.Source{
+		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
 	}
-	if r.Timestamp.UnixMilli() <= 0 {
-		return time.Now()
-	}
-	return r.Timestamp
 }
 
 // expiry is when n is no longer worth sending: what a redrive says, else n itself, else a lifetime from when it was to be

@@ -31,7 +31,8 @@ type job struct {
 	used    int          // how many attempts of this place count
 	failing time.Time    // where the order is strict: since when it has failed
 	waited  bool         // it has met a shut gate, and has paused its partition
-	intent  bool         // an intent of ours stands on the ledger: no doubt about an earlier owner is left
+	intent  bool         // one of ours has been on the ledger: no doubt about an earlier owner is left
+	stands  bool         // and has not been withdrawn
 }
 
 // refusal is why a record is never given to a gateway.

@@ -169,6 +169,20 @@ func TestOneDeadlineCoversTheRoute(t *testing.T) {
 	})
 }
 
+// What an event says of a failure is all about the gateway that counts, whichever was called last.
+func TestAnEventNamesTheGatewayThatFailed(t *testing.T) {
+	for _, attempts := range []int{1, 2} {
+		w := through(func(c *Config) { c.Retries.Attempts = attempts }, says(transient), says(unavailable))
+		res := w.Handle(t.Context(), attempt(record(mail)))
+		e := eventOf(t, res)
+		require.Equal(t, transient.Code, e.Code)
+		require.Equal(t, "a", e.Gateway)
+		if attempts == 1 {
+			require.Equal(t, "a", headerOf(res.Follow[0], notify.HeaderDeadGateway))
+		}
+	}
+}
+
 // A gateway that has no place for the job says nothing about it: but what was tried before has been an attempt.
 func TestAFailureCountsEvenIfTheNextGatewayHasNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -221,6 +235,24 @@ func TestNoPlaceNoCall(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whatever panics on the way to a gateway, its place is free and its breaker's probe may go again.
+func TestAPanicGivesTheLeaveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, limit := says(unavailable, nil), NewLimiter(LimiterConfig{Concurrency: 1})
+		w := worker(s, func(c *Config) { c.Route.Outlets[0].Limiter = limit })
+		w.Handle(t.Context(), attempt(record(mail))) // the breaker is open
+		time.Sleep(time.Minute)
+		probe := record(held)
+		probe.Offset, probe.Value = 7, []byte(strings.Replace(held, someID, "018f4e9a-0000-7000-8000-000000000007", 1))
+		a := attempt(probe)
+		a.Played = &kafka.Played{Record: func(string, []kafka.Header) error { panic("out of order") }}
+		require.Panics(t, func() { w.Handle(t.Context(), a) })
+		require.Zero(t, limit.InFlight())
+		a.Played = nil
+		require.Equal(t, notify.StateSent, eventOf(t, w.Handle(t.Context(), a)).State)
+	})
 }
 
 // over is a claim that has ended.

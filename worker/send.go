@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,16 +84,12 @@ func known(v notify.Verdict) notify.Verdict {
 func counted(v notify.Verdict) bool { return v == notify.Transient || v == notify.Ambiguous }
 
 // remember adds a try. A job that is throttled for a day would gather thousands: beyond a handful the oldest that does
-// not count makes room, so that what the job was ended for is always there.
+// not count makes room, so that what the job was ended for is there, or the oldest where all of them count.
 func (j *job) remember(t notify.Try) {
 	const most = 20
 	if len(j.tries) == most {
-		for i, old := range j.tries {
-			if !counted(old.Verdict) {
-				j.tries = append(j.tries[:i], j.tries[i+1:]...)
-				break
-			}
-		}
+		oldest := slices.IndexFunc(j.tries, func(old notify.Try) bool { return !counted(old.Verdict) })
+		j.tries = slices.Delete(j.tries, max(oldest, 0), max(oldest, 0)+1)
 	}
 	j.tries = append(j.tries, t)
 }

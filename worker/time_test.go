@@ -98,6 +98,28 @@ func TestLifeByHeaders(t *testing.T) {
 	})
 }
 
+// An acceptance that lies ahead would begin the life of a job anew with each of its steps.
+func TestAnAcceptanceThatLiesAheadLengthensNoLife(t *testing.T) {
+	for name, change := range map[string]func(*kafka.Record){
+		"by a header":          func(r *kafka.Record) { r.Headers = record("", "ls-accepted-at", "2100-01-01T00:00:00Z").Headers },
+		"by the record's time": func(r *kafka.Record) { r.Timestamp = time.Now().Add(100 * 365 * 24 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began, r := time.Now(), record(mail)
+				change(r)
+				w := worker(says(transient), func(c *Config) {
+					c.Route.Outlets[0].Breaker, c.ExpiresAfter = patientBreaker(), 10*time.Hour
+					c.Retries = Retries{First: time.Hour, Longest: time.Hour}
+				})
+				all, _ := live(t, w, r)
+				require.Equal(t, notify.StateExpired, all[len(all)-1].State)
+				require.Equal(t, 10*time.Hour, time.Since(began))
+			})
+		})
+	}
+}
+
 func TestARecordWithoutATimeLivesFromNowOn(t *testing.T) {
 	r := record(mail)
 	r.Timestamp = time.Time{}

@@ -190,6 +190,19 @@ func TestOnlyTheOldestUncountedTriesAreForgotten(t *testing.T) {
 	})
 }
 
+func TestTriesThatAllCountAreBoundedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := worker(says(transient), func(c *Config) {
+			c.Ordering, c.StrictWait, c.Retries = OrderStrict, 2*time.Hour, Retries{First: time.Second, Longest: time.Minute}
+			c.Route.Outlets[0].Breaker = patientBreaker()
+		})
+		e, _ := finish(t, w, attempt(record(mail)))
+		require.Equal(t, notify.StateDead, e.State)
+		require.Greater(t, e.Attempt, 1000)
+		require.Len(t, e.Tries, 20)
+	})
+}
+
 func TestWhatWeEndOurselvesUsesNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

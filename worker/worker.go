@@ -144,10 +144,14 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 	} else {
 		w.seen.resume(at(a.Record), j)
 	}
+	over := false
+	defer func() {
+		if !over { // also when it panics: then the runner calls it again
+			w.seen.rest(at(a.Record), j)
+		}
+	}()
 	res := w.handle(ctx, a, j)
-	if !res.Again.IsZero() {
-		w.seen.rest(at(a.Record), j)
-	}
+	over = res.Again.IsZero()
 	return res
 }
 

@@ -24,7 +24,7 @@ type Sender struct {
 	base     *url.URL
 	topic    string
 	provider *provider
-	*connections
+	http     *gateway.Connections
 }
 
 var _ gateway.Sender = (*Sender)(nil)
@@ -36,9 +36,19 @@ func New(name string, cfg config.APNs) (*Sender, error) {
 		return nil, err
 	}
 	return &Sender{
-		timeout: cfg.Timeout, base: base, topic: cfg.Topic, connections: newConnections(),
+		timeout: cfg.Timeout, base: base, topic: cfg.Topic, http: newConnections(),
 		provider: &provider{team: cfg.TeamID, keyID: cfg.KeyID, file: cfg.KeyFile, key: key},
 	}, nil
+}
+
+// newConnections keeps connections for an hour, as Apple asks: opening and closing them often is taken for an attack. Pings find
+// out which of them are still good
+// (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns#Follow-best-practices-while-sending-push-notifications-with-APNs).
+func newConnections() *gateway.Connections {
+	c := gateway.NewConnections()
+	c.IdleConnTimeout = time.Hour
+	c.HTTP2 = &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second}
+	return c
 }
 
 // Send sends one message to one device.
@@ -79,7 +89,7 @@ func (s *Sender) Check(ctx context.Context) error {
 
 // Close ends the connections.
 func (s *Sender) Close() error {
-	s.close()
+	s.http.Close()
 	return nil
 }
 
@@ -111,8 +121,8 @@ func (s *Sender) post(ctx context.Context, m *message) (id string, f *notify.Fai
 	}
 	id, f = judge(&x, m.ownTopic, time.Now())
 	if f != nil && f.Verdict == notify.Unavailable {
-		s.provider.reread() // so that the next attempt takes what the operator has mended
-		s.rest()
+		s.provider.reread()           // so that the next attempt takes what the operator has mended
+		s.http.CloseIdleConnections() // APNs ties a connection to the first key that it has seen there
 	}
 	return id, f
 }
@@ -127,7 +137,7 @@ func (s *Sender) try(ctx context.Context, m *message, token string) gateway.Exch
 	req.Header = m.header.Clone()
 	req.Header.Set("Authorization", "bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	return s.do(req)
+	return s.http.Do(req)
 }
 
 // blame finds out who is at fault when a message with a topic of its own is refused as if we were: APNs calls our token

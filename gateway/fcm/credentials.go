@@ -138,7 +138,7 @@ func (s *Sender) tokenClient(life context.Context) *http.Client {
 	once := transport(func(req *http.Request) (*http.Response, error) {
 		ctx, cancel := context.WithTimeout(life, tokenTimeout)
 		defer cancel()
-		x := gateway.Do(s.http, req.WithContext(ctx))
+		x := s.http.Do(req.WithContext(ctx))
 		if x.Status == 0 {
 			return nil, x.Err
 		}

@@ -28,7 +28,7 @@ const google = "https://fcm.googleapis.com"
 type Sender struct {
 	timeout     time.Duration
 	base        *url.URL
-	http        *http.Transport
+	http        *gateway.Connections
 	credentials *credentials
 	client      *gofcm.Client
 	closed      atomic.Bool
@@ -42,7 +42,7 @@ func New(name string, cfg config.FCM) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{timeout: cfg.Timeout, base: base, http: gateway.NewTransport()}
+	s := &Sender{timeout: cfg.Timeout, base: base, http: gateway.NewConnections()}
 	project, err := s.authenticate(name, cfg)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (s *Sender) Check(ctx context.Context) error {
 func (s *Sender) Close() error {
 	s.closed.Store(true)
 	s.credentials.close()
-	s.http.CloseIdleConnections()
+	s.http.Close()
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	token.SetAuthHeader(req)
 	req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host // whatever the environment tells the SDK
-	r.Exchange = gateway.Do(s.http, req)
+	r.Exchange = s.http.Do(req)
 	status := r.Status
 	switch {
 	case status == 0:

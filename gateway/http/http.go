@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync/atomic"
@@ -28,7 +27,7 @@ type Sender struct {
 	base      *url.URL
 	templates templates
 	serves    map[notify.Channel]bool // the channels whose messages the templates can render
-	http      *http.Transport
+	http      *gateway.Connections
 	closed    atomic.Bool
 }
 
@@ -42,7 +41,7 @@ func New(name string, cfg config.HTTP) (*Sender, error) {
 	for _, f := range cfg.Faults(at) {
 		faults = append(faults, errors.New(f))
 	}
-	s := &Sender{name: name, cfg: cfg, http: gateway.NewTransport()}
+	s := &Sender{name: name, cfg: cfg, http: gateway.NewConnections()}
 	if len(faults) == 0 {
 		var err error
 		if s.base, err = gateway.BaseURL(cfg.Base()); err != nil {
@@ -95,7 +94,7 @@ func (s *Sender) Check(ctx context.Context) error {
 // Close ends the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
-	s.http.CloseIdleConnections()
+	s.http.Close()
 	return nil
 }
 

@@ -108,7 +108,7 @@ func (s *Sender) do(ctx context.Context, c call) gateway.Exchange {
 	defer cancel()
 	req := c.request(ctx)
 	s.authorise(req, c.body, time.Now())
-	return gateway.Do(s.http, req)
+	return s.http.Do(req)
 }
 
 // request gives c as net/http wants it, but without GetBody, and with a body that may be empty: otherwise a request

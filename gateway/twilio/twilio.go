@@ -25,7 +25,7 @@ import (
 type Sender struct {
 	cfg    config.Twilio
 	base   *url.URL
-	http   *http.Transport
+	http   *gateway.Connections
 	closed atomic.Bool
 }
 
@@ -37,7 +37,7 @@ func New(name string, cfg config.Twilio) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{cfg: cfg, base: base, http: gateway.NewTransport()}, nil
+	return &Sender{cfg: cfg, base: base, http: gateway.NewConnections()}, nil
 }
 
 // Send creates one Message resource.
@@ -75,7 +75,7 @@ func (s *Sender) Check(ctx context.Context) error {
 // Close ends the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
-	s.http.CloseIdleConnections()
+	s.http.Close()
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (s *Sender) call(ctx context.Context, do func(*api.ApiService) error) (x ga
 		req = req.WithContext(ctx)
 		req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host
 		req.URL.Path = s.base.Path + req.URL.Path
-		x = gateway.Do(s.http, req)
+		x = s.http.Do(req)
 		if x.Status == 0 {
 			return nil, x.Err
 		}

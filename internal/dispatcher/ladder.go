@@ -28,18 +28,9 @@ func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Mess
 	}
 }
 
-// accepted is when r's job was accepted: as its first hop has written it, else r's own time, else now. It is written anew,
-// for what a producer writes there is of any length.
-func accepted(r *kafka.Record) time.Time {
-	s, _ := r.Header(notify.HeaderAcceptedAt)
-	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return at
-	}
-	if r.Timestamp.UnixMilli() <= 0 {
-		return time.Now()
-	}
-	return r.Timestamp
-}
+// accepted is when r's job was accepted, as the worker of its next step will find it. It is written anew, for what a
+// producer writes there is of any length.
+func accepted(r *kafka.Record) time.Time { return source(r).Accepted(time.Now()) }
 
 // NotBefore is when the job of r is due again, as the ladder knows it; zero when r does not say, or says what nobody can
 // mean: bad values never delay anything.

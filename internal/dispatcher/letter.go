@@ -101,11 +101,10 @@ func (l *Letter) Expires(lifetimes map[notify.Lane]time.Duration) (at time.Time,
 
 // State is what the job ended in. Of one whose reason gave way to too_large nothing more is known than that it is dead.
 func (l *Letter) State() notify.State {
-	const ambiguous, order = "ambiguous", "order"
 	switch l.Reason {
-	case ambiguous:
+	case notify.ReasonAmbiguous:
 		return notify.StateHeld
-	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, order:
+	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, notify.ReasonOrder:
 		return notify.StateDead
 	default:
 		return notify.StateRejected
@@ -113,9 +112,13 @@ func (l *Letter) State() notify.State {
 }
 
 func identity(n *notify.Notification, r *kafka.Record) string {
-	return validate.Identity(n, validate.Source{
+	return validate.Identity(n, source(r))
+}
+
+func source(r *kafka.Record) validate.Source {
+	return validate.Source{
 		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
-	})
+	}
 }
 
 // number reads a counter; a bad one is 0.

@@ -157,7 +157,7 @@ func (r *Runner) land(f *flight, res Result) {
 	f.claim.notice()
 	if c := r.owner(f.topicPartition); c != nil {
 		if !res.Again.IsZero() {
-			c.again(f.offset, res)
+			c.again(f, res)
 		} else if c == f.claim {
 			c.ended(f.offset)
 		} else {
@@ -170,23 +170,33 @@ func (r *Runner) land(f *flight, res Result) {
 // inherit takes the end of an attempt that an earlier claim has started. What is at its offset now may be another job,
 // for the topic may have been made anew meanwhile. The lock is held.
 func (c *claim) inherit(f *flight) {
-	id := c.r.cfg.Handler.Identify(f.rec)
 	it := c.items[f.offset]
 	switch {
 	case it == nil: // not fetched yet
+		id := c.r.cfg.Handler.Identify(f.rec)
 		if !f.pinned {
 			f.pin = c.r.cfg.Ledger.known(c.ledgerPartition)
 		}
 		c.early = append(c.early, entry{jobOffset: f.offset, at: f.pin, id: id})
 		c.readOutcome(f.offset, f.pin, id)
-	case c.r.cfg.Handler.Identify(it.rec) == id:
+	case c.sameJob(f, it):
 		c.ended(f.offset)
 	default:
 		c.unlike(f.offset)
-		delete(c.pins, f.offset)
-		if c.lines.first(it) {
-			c.enqueue(it, &c.queued)
-		}
+		c.startAnew(it)
+	}
+}
+
+// sameJob reports whether it is what f attempts. Of its own claim it always is.
+func (c *claim) sameJob(f *flight, it *item) bool {
+	return f.claim == c || c.r.cfg.Handler.Identify(it.rec) == c.r.cfg.Handler.Identify(f.rec)
+}
+
+// startAnew lets a job begin that an attempt of another one, at the same offset, has kept waiting.
+func (c *claim) startAnew(it *item) {
+	delete(c.pins, it.rec.Offset)
+	if c.lines.first(it) {
+		c.enqueue(it, &c.queued)
 	}
 }
 
@@ -196,11 +206,16 @@ func (c *claim) unlike(offset int64) {
 		zap.Stringer("claim", c.topicPartition), zap.Int64("offset", offset))
 }
 
-// again calls the record at offset again at the time that its handler asked for. The lock is held.
-func (c *claim) again(offset int64, res Result) {
-	it := c.items[offset]
+// again calls f's record again at the time that its handler asked for. What is at its offset now may be another job, as
+// for inherit: that one must not go on with what was read of the first. The lock is held.
+func (c *claim) again(f *flight, res Result) {
+	it := c.items[f.offset]
 	if it == nil {
 		return // not fetched yet; then it is called from the start
+	}
+	if !c.sameJob(f, it) {
+		c.startAnew(it)
+		return
 	}
 	it.carry = res.Carry
 	if !c.lines.first(it) { // begun in an earlier session; in this one, others of its key come first

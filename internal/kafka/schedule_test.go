@@ -168,6 +168,27 @@ func TestAnAttemptOfATopicThatIsGoneEndsNoOtherJob(t *testing.T) {
 	}
 }
 
+func TestAnAttemptOfATopicThatIsGoneAsksForNoOtherJob(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.add("a")
+		st.join()
+		st.takeOver()
+		st.fetch(1)
+		late := st.running(0)
+		st.leave()
+		st.log[0] = &Record{Topic: "jobs", Key: []byte("a"), Value: []byte("another job")}
+		st.stored = committed{offset: -1}
+		st.join()
+		st.takeOver()
+		st.fetch(1)
+		st.answer(late, Result{Again: time.Now().Add(time.Hour), Carry: "what was read of a job that is gone"})
+		present := st.running(0)
+		require.NotNil(t, present, "it is called at once: nobody has asked it to wait")
+		require.Nil(t, present.a.Carry)
+		st.ends(0)
+	})
+}
+
 func TestALedgerThatWasMadeAnewIsNews(t *testing.T) {
 	play(t, nil, func(st *stage) {
 		st.r.cfg.Ledger.raise(0, 5000)

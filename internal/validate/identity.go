@@ -37,6 +37,21 @@ func Identity(n *notify.Notification, s Source) string {
 		strconv.FormatInt(s.Offset, 10), strconv.FormatInt(s.Written.UnixMilli(), 10))
 }
 
+// Accepted is when the notification was accepted: what its first hop has written, else when the record was written, else now.
+// A time ahead, give or take a minute of clocks, is none: a life that is counted from it would begin anew with each step.
+func (s Source) Accepted(now time.Time) time.Time {
+	ahead := now.Add(time.Minute)
+	if text, ok := s.Header(notify.HeaderAcceptedAt); ok {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Before(ahead) {
+			return at
+		}
+	}
+	if s.Written.UnixMilli() > 0 && s.Written.Before(ahead) {
+		return s.Written
+	}
+	return now
+}
+
 // Tenant is n's, or the default where n says none. n may be nil.
 func Tenant(n *notify.Notification) string {
 	if n == nil || n.Tenant == "" {

@@ -1,0 +1,81 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Outbound is where a runner publishes: [Publisher] is one.
+type Outbound interface {
+	// PublishForever ends with an acknowledgement, with ctx, or with [ErrTooLarge]; the offset is -1 when unknown.
+	PublishForever(ctx context.Context, m Message) (partition int32, offset int64, err error)
+}
+
+// RunnerConfig is what a [Runner] works with. The fields up to AttemptTimeout are required.
+type RunnerConfig struct {
+	Kafka          Config
+	Group          string
+	Topics         []string
+	Handler        Handler
+	Ledger         *Ledger
+	Publisher      Outbound
+	Log            *zap.Logger
+	AttemptTimeout time.Duration // one deadline for a whole attempt
+
+	Concurrency  int           // attempts at once in this process; 64
+	Drain        time.Duration // how long a revoke waits for attempts; below Group.RebalanceTimeout; 10s
+	MaxRecords   int           // unfinished records of a partition; 4096
+	MaxSpan      int64         // offsets between the oldest unfinished record and the newest started one; 16384
+	MaxBytes     int64         // of unfinished records in this process; 64 MiB
+	CommitEvery  time.Duration // 150ms
+	Lease        time.Duration // nothing starts without a confirmed commit sent within it; 3s
+	StallAfter   time.Duration // when a partition counts as standing still; 60s
+	DedupeWindow int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
+	FetchBytes   int32         // of one partition in one fetch; 256 KiB
+	Unordered    bool          // records of one key at once, too
+	NoLedger     bool          // outcomes are nobody's business: what was not committed is done again after a crash
+
+	// Shrink gives what takes the place of a message about a record that is too large for its topic.
+	Shrink func(*Record, Message) Message
+	// OnLedger is called for each ledger record about a job of the partition that a take-over reads, before its claim starts
+	// anything; again when the take-over has to be tried again.
+	OnLedger func(topic string, partition int32, r *Record)
+	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
+	OnTakeOver func(topic string, partition int32, reset bool)
+	// OnClaims is called with the number of partitions whenever a session begins, and with 0 when it ends.
+	OnClaims func(partitions int)
+}
+
+func (c RunnerConfig) withDefaults() RunnerConfig {
+	def(&c.Concurrency, 64)
+	def(&c.Drain, 10*time.Second)
+	def(&c.MaxRecords, 4096)
+	def(&c.MaxSpan, 16384)
+	def(&c.MaxBytes, 64<<20)
+	def(&c.CommitEvery, 150*time.Millisecond)
+	def(&c.Lease, 3*time.Second)
+	def(&c.StallAfter, time.Minute)
+	def(&c.FetchBytes, 256<<10)
+	if c.Shrink == nil {
+		c.Shrink = func(_ *Record, m Message) Message { m.Value = nil; return m }
+	}
+	if c.OnLedger == nil {
+		c.OnLedger = func(string, int32, *Record) {}
+	}
+	if c.OnTakeOver == nil {
+		c.OnTakeOver = func(string, int32, bool) {}
+	}
+	if c.OnClaims == nil {
+		c.OnClaims = func(int) {}
+	}
+	return c
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

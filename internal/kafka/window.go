@@ -1,0 +1,127 @@
+package kafka
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// A claim's window: what was fetched and is not done, in which order it starts, and when it is full.
+
+// wantPause reports whether nothing more should be fetched for now. The lock is held.
+func (c *claim) wantPause() bool {
+	stopped := (c.held || c.r.held) && len(c.items) > 0 // with one in hand its age is known
+	return !c.taken || stopped || c.full()
+}
+
+// full reports whether the window is. The lock is held.
+func (c *claim) full() bool {
+	r := c.r
+	return len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() ||
+		c.overflow && len(c.items) > 0 || // with none, only what is fetched next moves the watermark
+		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
+}
+
+// arrived takes a record that was fetched.
+func (c *claim) arrived(rec *Record) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.moved = time.Now()
+	if !c.taken {
+		c.backlog = append(c.backlog, rec)
+		return
+	}
+	c.take(rec)
+	c.r.dispatch()
+}
+
+// take queues a record that is still to be done. The lock is held.
+func (c *claim) take(rec *Record) {
+	if _, twice := c.items[rec.Offset]; twice {
+		return
+	}
+	switch c.arrive(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) }) {
+	case skip:
+		c.r.stats.Skipped++
+		return
+	case mismatch:
+		c.unlike(rec.Offset)
+	case process:
+	}
+	it := itemOf(rec, c.r.cfg.Unordered)
+	it.intent = c.inDoubt(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) })
+	c.items[rec.Offset] = it
+	c.bytes += it.size
+	c.r.bytes += it.size
+	if !c.parked.empty() || rec.Offset-c.low >= c.r.cfg.MaxSpan {
+		it.parked = true
+		c.parked.push(it)
+		return
+	}
+	c.line(it)
+}
+
+// line puts it behind the others of its key. The lock is held.
+func (c *claim) line(it *item) {
+	first, length := c.lines.join(it)
+	if length == 1000 {
+		c.r.log.Warn("a key has 1,000 records waiting", zap.Stringer("claim", c.topicPartition))
+	}
+	if first {
+		c.enqueue(it, &c.queued)
+	}
+}
+
+// enqueue makes it ready to start, unless an attempt from an earlier session is still at it: that one will report.
+func (c *claim) enqueue(it *item, q *fifo) {
+	if c.r.flights[c.topicPartition][it.rec.Offset] == nil && !it.ready {
+		it.ready = true
+		q.push(it)
+	}
+}
+
+func (c *claim) startable() bool {
+	return !c.over && c.taken && (!c.called.empty() || !c.held && !c.r.held && !c.queued.empty())
+}
+
+// pop gives the next record to start; startable must hold.
+func (c *claim) pop() *item {
+	q := &c.queued
+	if !c.called.empty() {
+		q = &c.called
+	}
+	it := q.pop()
+	it.ready = false
+	return it
+}
+
+// ended forgets a record that is done and lets the next of its key, and what was parked, come forward. The lock is held.
+func (c *claim) ended(offset int64) {
+	c.finish(offset)
+	if it := c.items[offset]; it != nil {
+		delete(c.items, offset)
+		c.release(it.size)
+		if next := c.lines.leave(it); next != nil {
+			c.enqueue(next, &c.queued)
+		}
+	}
+	for !c.parked.empty() && c.parked.peek().rec.Offset-c.low < c.r.cfg.MaxSpan {
+		it := c.parked.pop()
+		if it.parked = false; c.items[it.rec.Offset] == it { // else it was done by an attempt from an earlier session
+			c.line(it)
+		}
+	}
+	c.notice()
+}
+
+// release gives bytes back; when there is room again, every claim may want to fetch.
+func (c *claim) release(n int64) {
+	was := c.r.bytes
+	c.bytes -= n
+	c.r.bytes -= n
+	if most := c.r.cfg.MaxBytes; was >= most && c.r.bytes < most {
+		for _, x := range c.session.claims {
+			x.wake()
+		}
+	}
+}
