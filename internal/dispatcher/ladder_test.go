@@ -93,11 +93,12 @@ func TestHeadersOfTheNextStepAreBounded(t *testing.T) {
 // What would not fit the ladder is a dead letter at once: its step, its event and its place agree.
 func TestLaterBuriesWhatTheLadderDoesNotTake(t *testing.T) {
 	r, e := record(), event()
-	r.Timestamp, r.Value = e.At, bytes.Repeat([]byte("x"), 10_000)
+	r.Value = bytes.Repeat([]byte("x"), 10_000)
 	e.State, e.Reason = notify.StateRetrying, "try again"
 	limit := 0
 	d := Desk{Topics: topics(), Limit: func() int { return limit }}
 	at := time.Now() // as the record is as long as its times
+	r.Timestamp = at // a time ahead would be the present's, of another length at each call
 	fits := size(d.Later(r, e, at).Follow[0])
 	limit = fits
 	require.Equal(t, []string{"acme.email_topic.delay.5s"}, topicsOf(d.Later(r, e, at).Follow))
