@@ -43,7 +43,7 @@ func (p *process) makeTopics(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			p.report, p.limit = report, report.MaxMessageBytes
+			p.report = report
 			close(p.made)
 			p.topicsDone()
 			p.describe(report)

@@ -70,7 +70,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 
 func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
 	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics)}
-	d.desk = dispatcher.Desk{Topics: p.topics, Limit: func() int { return p.limit }}
+	d.desk = dispatcher.Desk{Topics: p.topics, Limit: func() int { return p.report.MaxMessageBytes }}
 	var err error
 	if d.ledger, err = kafka.NewLedger(p.kafka, p.topics.Status(), d.log); err != nil {
 		return nil, err

@@ -37,7 +37,6 @@ type process struct {
 	full       func() error  // why the bus must not take more; nil while it may
 	made       chan struct{} // closed once the topics are there; then report says what they are like
 	report     kafka.Report
-	limit      int // what the topics take, once it is known
 	topicsDone func()
 
 	api   net.Listener // of serve-api

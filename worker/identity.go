@@ -56,7 +56,7 @@ func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
 }
 
 // tooFar reports whether at is farther ahead than the API lets anybody ask for, give or take a day of clocks.
-func tooFar(at time.Time) bool { return time.Until(at) > notify.MaxDelay+24*time.Hour }
+func tooFar(at time.Time) bool { return time.Until(at) > notify.FarthestDue }
 
 // number reads a counter; a bad one is 0.
 func number(r *kafka.Record, key string) int {

@@ -40,7 +40,7 @@ func NotBefore(r *kafka.Record) time.Time {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || time.Until(at) > notify.MaxDelay+24*time.Hour {
+	if err != nil || time.Until(at) > notify.FarthestDue {
 		return time.Time{}
 	}
 	return at

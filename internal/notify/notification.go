@@ -64,6 +64,10 @@ const (
 // MaxDelay is how far ahead a notification may be scheduled.
 const MaxDelay = 30 * 24 * time.Hour
 
+// FarthestDue is how far ahead a job may be due on the bus: with a day for clocks that differ and copies that come late. What is
+// farther ahead means nothing.
+const FarthestDue = MaxDelay + 24*time.Hour
+
 // DefaultTenant is the tenant of a notification that names none.
 const DefaultTenant = "default"
 
