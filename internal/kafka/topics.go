@@ -71,6 +71,9 @@ func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Re
 	if err := a.createMissing(ctx, &r, specs, create); err != nil {
 		return r, err
 	}
+	if err := a.awaitKnown(ctx, specs); err != nil {
+		return r, err
+	}
 	return r, a.check(&r, existing)
 }
 
@@ -161,6 +164,51 @@ func (a *admin) createMissing(ctx context.Context, r *Report, specs []TopicSpec,
 		return &MissingTopicsError{missing}
 	}
 	return nil
+}
+
+// awaitKnown returns once every broker that answers knows all topics. A broker learns of a new topic a moment after the
+// controller has made it, and until then refuses what is published to it.
+func (a *admin) awaitKnown(ctx context.Context, specs []TopicSpec) error {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for _, b := range a.client.Brokers() {
+		for {
+			unknown, err := a.unknown(b.ID(), names)
+			if err != nil || unknown == "" {
+				break // who does not answer is not waited for
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%w: broker %s does not know topic %s yet", ErrUnavailable, b.Addr(), unknown)
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// unknown names a topic that the broker cannot tell the leaders of.
+func (a *admin) unknown(id int32, names []string) (string, error) {
+	broker, err := a.client.Broker(id)
+	if err != nil {
+		return "", err
+	}
+	meta, err := broker.GetMetadata(sarama.NewMetadataRequest(a.client.Config().Version, names))
+	if err != nil {
+		return "", err
+	}
+	for _, t := range meta.Topics {
+		if errors.Is(t.Err, sarama.ErrUnknownTopicOrPartition) || len(t.Partitions) == 0 {
+			return t.Name, nil
+		}
+	}
+	return "", nil
 }
 
 // create makes a topic; that another process has made it meanwhile is no error.
