@@ -67,7 +67,7 @@ func TestEventsOfEveryEnd(t *testing.T) {
 		"dead.json":     func() kafka.Result { return d.Bury(record(), dead, notify.ReasonAttemptsUsedUp) },
 		"held.json":     func() kafka.Result { return d.Bury(record(), held, notify.ReasonAmbiguous) },
 		"invalid.json":  func() kafka.Result { return d.Bury(record(), invalid, notify.ReasonInvalid) },
-		"retrying.json": func() kafka.Result { return d.Later(record(), retrying, time.Now().Add(time.Minute)) },
+		"retrying.json": func() kafka.Result { return later(d, record(), retrying, time.Now().Add(time.Minute)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
