@@ -44,7 +44,15 @@ type fakeBus struct {
 	got []notify.Notification
 }
 
-func (b *fakeBus) Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+	for _, n := range ns {
+		job, err := b.one(ctx, n)
+		jobs, errs = append(jobs, job), append(errs, err)
+	}
+	return jobs, errs
+}
+
+func (b *fakeBus) one(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
 	if b.panic {
 		panic("eve@test.example")
 	}

@@ -21,11 +21,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Dispatcher makes a notification a job. It may be called at once from many goroutines.
+// Dispatcher makes notifications jobs. It may be called at once from many goroutines.
 type Dispatcher interface {
-	// Dispatch validates n and returns once the job is durable, with id, tenant, lane and expiry filled in. It ends with
-	// ctx. Its errors: [notify.Faults], [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable].
-	Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error)
+	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs, with id, tenant, lane
+	// and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
+	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable].
+	Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 
 // Canceller keeps a notification from being sent, as far as it has not been. It may be called at once from many goroutines.
@@ -46,6 +47,7 @@ type Outbox interface {
 // Config is what the API is made of.
 type Config struct {
 	Dispatcher     Dispatcher
+	Idempotency    Idempotency
 	Canceller      Canceller
 	Outbox         Outbox // nil: nothing is captured here
 	Keys           []Key  // none: only callers on this host, unless AllowAnonymous
@@ -65,6 +67,7 @@ type Timeouts struct {
 	Read     time.Duration // for the whole request; 30s
 	Idle     time.Duration // between two requests of a connection; 2m
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
+	Store    time.Duration // for the status store to grant an idempotency key, and again to settle it; 1s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -74,6 +77,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Read:     cmp.Or(t.Read, 30*time.Second),
 		Idle:     cmp.Or(t.Idle, 2*time.Minute),
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
+		Store:    cmp.Or(t.Store, time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }

@@ -23,6 +23,7 @@ func routes() []route {
 	d := describe()
 	return []route{
 		{d.accept, ScopeSend, (*Server).accept},
+		{d.acceptBatch, ScopeSend, (*Server).acceptBatch},
 		{d.cancel, ScopeSend, (*Server).cancel},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox},

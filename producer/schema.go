@@ -84,6 +84,8 @@ func newSchemas() huma.Registry {
 	names := map[reflect.Type]string{
 		reflect.TypeFor[problem]():               "Problem",
 		reflect.TypeFor[accepted]():              "Accepted",
+		reflect.TypeFor[results]():               "BatchResults",
+		reflect.TypeFor[result]():                "BatchResult",
 		reflect.TypeFor[cancelled]():             "Cancelled",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 	}
@@ -93,7 +95,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[results](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -104,7 +106,7 @@ func newSchemas() huma.Registry {
 		}
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault"} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -116,6 +118,7 @@ func newSchemas() huma.Registry {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}
 	describeNotification(all["Notification"])
+	describeBatch(all)
 	return r
 }
 
