@@ -165,32 +165,52 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 
 // fetch reads what is committed for tp; the offset is -1 when nothing is.
 func (o *offsets) fetch(tp topicPartition) (committed, error) {
-	coordinator, err := o.coordinator()
+	all, err := o.fetchAll([]topicPartition{tp})
 	if err != nil {
 		return committed{}, err
 	}
-	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{tp.topic: {tp.partition}})
-	resp, err := coordinator.FetchOffset(req)
+	return all[0], nil
+}
+
+// fetchAll does so for all of tps, in their order and in one request.
+func (o *offsets) fetchAll(tps []topicPartition) ([]committed, error) {
+	coordinator, err := o.coordinator()
+	if err != nil {
+		return nil, err
+	}
+	parts := map[string][]int32{}
+	for _, tp := range tps {
+		parts[tp.topic] = append(parts[tp.topic], tp.partition)
+	}
+	resp, err := coordinator.FetchOffset(sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, parts))
 	if err != nil {
 		o.lost(coordinator)
-		return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+		return nil, fmt.Errorf("read the offsets of %s: %w", o.group, err)
 	}
-	block, whole := resp.GetBlock(tp.topic, tp.partition), resp.Err
+	block, whole := resp.GetBlock, resp.Err
 	if g := resp.GetGroup(o.group); g != nil { // one answer may cover several groups from version 8 on
-		block, whole = g.GetBlock(tp.topic, tp.partition), g.Err
+		block, whole = g.GetBlock, g.Err
 	}
-	switch {
-	case whole != sarama.ErrNoError:
-		err = whole
-	case block == nil:
-		err = errors.New("the answer leaves the partition out")
-	case block.Err != sarama.ErrNoError:
-		err = block.Err
-	default:
-		return committed{tp, block.Offset, block.Metadata}, nil
+	all := make([]committed, len(tps))
+	for i, tp := range tps {
+		b := block(tp.topic, tp.partition)
+		switch {
+		case whole != sarama.ErrNoError:
+			err = whole
+		case b == nil:
+			err = errors.New("the answer leaves the partition out")
+		case b.Err != sarama.ErrNoError:
+			err = b.Err
+		default:
+			all[i] = committed{tp, b.Offset, b.Metadata}
+			continue
+		}
+		if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+			_ = o.refresh()
+		}
+		return nil, fmt.Errorf("read the offset of %s: %w", tp, err)
 	}
-	_ = o.refresh()
-	return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+	return all, nil
 }
 
 func (o *offsets) coordinator() (*sarama.Broker, error) {
