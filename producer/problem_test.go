@@ -87,7 +87,7 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "faults", status: 422, code: codeInvalid, body: `{"channel":"sms","recipient":"12345","payload":{}}`},
 		{name: "expired", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z",` + sound[1:]},
 		{name: "expired-and-more", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z","tenant":1,` + sound[1:]},
-		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"sensitive":true,"reference":"a\nb",` + sound[1:]},
+		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"template":{},"reference":"a\nb",` + sound[1:]},
 		{name: "channel-not-configured", status: 422, code: codeChannelNotConfigured, cfg: bus(fmt.Errorf("dispatch: %w", notify.ErrChannelNotConfigured))},
 		{name: "limit-not-a-number", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=eve@test.example"},
 		{name: "limit-too-high", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=501"},
