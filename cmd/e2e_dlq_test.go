@@ -76,7 +76,7 @@ func TestDeadLettersAreListedShownAndRedriven(t *testing.T) {
 		refused, letter := g.bury(direct{key: "k", value: fmt.Sprintf(policy, `,"reference":"order 7","tenant":"shop"`)})
 		broken, _ := g.bury(direct{value: "\x1b[31m{half"})
 		late := g.expired(letter)
-		hush, _ := g.bury(direct{value: fmt.Sprintf(policy, `,"sensitive":true`)})
+		hush, _ := g.bury(direct{value: fmt.Sprintf(policy, `,"sensitive":true,"channel":"sms"`)})
 
 		require.ElementsMatch(t, []string{refused, broken, late, hush}, g.listed())
 		require.ElementsMatch(t, []string{refused, late}, g.listed("--code", "554 5"))

@@ -158,23 +158,3 @@ func TestHeadersOfADeadLetterAreBounded(t *testing.T) {
 		require.LessOrEqual(t, size(m)-size(kafka.Message{Key: m.Key, Value: m.Value}), Headroom)
 	})
 }
-
-func TestTooLargeAlwaysFits(t *testing.T) {
-	e := event()
-	e.State = notify.StateDead
-	r := record()
-	r.Value = bytes.Repeat([]byte("x"), 5<<20)
-	m := Desk{Topics: topics()}.Bury(r, e, notify.ReasonAttemptsUsedUp).Follow[0]
-	before := headers(t, m.Headers)
-	got := TooLarge(r, m)
-	require.Nil(t, got.Value)
-	require.Equal(t, r.Key, got.Key)
-	require.Equal(t, m.Topic, got.Topic)
-	require.Equal(t, int32(5), got.Partition)
-	require.Equal(t, before, headers(t, m.Headers), "the refused record is left as it is")
-	before["ls-dead-reason"] = "too_large"
-	require.Equal(t, before, headers(t, got.Headers))
-
-	m.Key = r.Value
-	require.Less(t, size(TooLarge(r, m)), 8<<10)
-}

@@ -138,9 +138,6 @@ func (c *checker) options(n *notify.Notification) {
 	default:
 		c.invalid("#/on_ambiguous", "give resend or hold")
 	}
-	if n.Sensitive {
-		c.later("#/sensitive", "leave it out: it is not supported yet")
-	}
 }
 
 func (c *checker) lane(n *notify.Notification) {
