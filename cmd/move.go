@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/laudspeaker/laudspeaker/internal/deadletters"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -29,9 +30,9 @@ type shelf struct {
 	topic, group string
 	channel      notify.Channel
 	lane         notify.Lane // empty: no jobs to be sent
-	ledger       string // empty: outcomes say nothing of it
+	ledger       string      // empty: outcomes say nothing of it
 	moved        *int
-	skip         *letterSet // records that stay; may be nil
+	skip         *deadletters.Set // records that stay; may be nil
 }
 
 func (m *move) run(ctx context.Context) (err error) {
@@ -109,7 +110,8 @@ func (m *move) shelf(ctx context.Context, s shelf) error {
 	}
 	m.there++
 	if s.ledger == "" { // dead letters
-		if s.skip, err = readRedriven(ctx, m.source, m.topics.Status(), map[string][]kafka.Bounds{s.topic: bounds}, m.progress); err != nil {
+		reading := func(topic string) { m.progress.add(1, "reading "+topic+" for what was redriven") }
+		if s.skip, err = deadletters.ReadRedriven(ctx, m.source, m.topics.Status(), map[string][]kafka.Bounds{s.topic: bounds}, reading); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ type movedPart struct {
 func (p *movedPart) add(ctx context.Context, r *kafka.Record, doubt bool) error {
 	p.offsets = append(p.offsets, r.Offset)
 	switch {
-	case p.skip != nil && p.skip.has(r.Topic, r.Partition, r.Offset):
+	case p.skip.Has(r.Topic, r.Partition, r.Offset):
 		p.stayed++
 	case doubt:
 		letter, event := p.desk.MoveHeld(r, p.channel, p.lane, time.Now())

@@ -24,6 +24,10 @@ var star = map[string]edges{
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
 		tests: []string{"internal/dispatcher"},
 	},
+	"internal/deadletters": {
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/dispatcher"},
+		tests: []string{"internal/kafka/kafkatest"},
+	},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},

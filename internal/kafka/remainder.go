@@ -62,7 +62,9 @@ func (b *Remainder) Left(r *Record, identify func() string) bool {
 }
 
 // InDoubt reports whether a member meant to call a provider for the record, which is left, and nothing tells what became of it.
-func (b *Remainder) InDoubt(r *Record, identify func() string) bool { return b.progress.inDoubt(r.Offset, identify) != nil }
+func (b *Remainder) InDoubt(r *Record, identify func() string) bool {
+	return b.progress.inDoubt(r.Offset, identify) != nil
+}
 
 // Done takes note that the record at that offset has been done.
 func (b *Remainder) Done(offset int64) { b.progress.finish(offset) }
