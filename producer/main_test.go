@@ -40,11 +40,15 @@ type fakeBus struct {
 	block bool // until ctx ends
 	panic bool
 
-	mu  sync.Mutex
-	got []notify.Notification
+	mu    sync.Mutex
+	calls int
+	got   []notify.Notification
 }
 
 func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+	b.mu.Lock()
+	b.calls++
+	b.mu.Unlock()
 	for _, n := range ns {
 		job, err := b.one(ctx, n)
 		jobs, errs = append(jobs, job), append(errs, err)
@@ -157,6 +161,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Idempotency == nil {
+		cfg.Idempotency = &fakeKeys{}
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
 	return s
@@ -196,6 +203,9 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 		}
 		if strings.HasSuffix(r.URL.Path, "/cancel") {
 			schema = "Cancelled"
+		}
+		if strings.HasSuffix(r.URL.Path, "/batch") {
+			schema = "BatchResults"
 		}
 	}
 	require.Equal(t, kind, answer.Header.Get("Content-Type"))
