@@ -186,7 +186,7 @@ func TestTheStoreIsDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bus := &fakeBus{}
-			s := newServer(t, Config{Dispatcher: bus, Idempotency: keys, Timeouts: Timeouts{Store: time.Millisecond}})
+			s := newServer(t, Config{Dispatcher: bus, Idempotency: keys, Timeouts: Timeouts{Claim: time.Millisecond}})
 			answer, body := do(t, s, withKey("k", keyless))
 			require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
 			require.Equal(t, "5", answer.Header.Get("Retry-After"))

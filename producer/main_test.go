@@ -164,6 +164,12 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Idempotency == nil {
 		cfg.Idempotency = &fakeKeys{}
 	}
+	if cfg.Lives == nil {
+		cfg.Lives = &fakeLives{}
+	}
+	if cfg.Feed == nil {
+		cfg.Feed = &fakeFeed{}
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
 	return s
@@ -196,17 +202,7 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	t.Helper()
 	kind, schema := "application/problem+json", "Problem"
 	if answer.StatusCode < 300 {
-		kind = "application/json"
-		schema = map[bool]string{true: "CapturedPage", false: "Captured"}[r.URL.Path == "/v1/outbox"]
-		if r.Method == http.MethodPost {
-			schema = "Accepted"
-		}
-		if strings.HasSuffix(r.URL.Path, "/cancel") {
-			schema = "Cancelled"
-		}
-		if strings.HasSuffix(r.URL.Path, "/batch") {
-			schema = "BatchResults"
-		}
+		kind, schema = "application/json", schemaOf(r)
 	}
 	require.Equal(t, kind, answer.Header.Get("Content-Type"))
 	require.NotEmpty(t, answer.Header.Get("X-Request-Id"))
@@ -217,6 +213,26 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	require.NoError(t, json.Unmarshal(body, &tree), string(body))
 	requireSchema(t, schema, tree)
 	require.NotContains(t, tree, "$schema")
+}
+
+// schemaOf names the schema of r's answer.
+func schemaOf(r *http.Request) string {
+	switch path := r.URL.Path; {
+	case strings.HasSuffix(path, "/cancel"):
+		return "Cancelled"
+	case strings.HasSuffix(path, "/batch"):
+		return "BatchResults"
+	case r.Method == http.MethodPost:
+		return "Accepted"
+	case path == "/v1/outbox":
+		return "CapturedPage"
+	case path == "/v1/notifications":
+		return "LifePage"
+	case strings.HasPrefix(path, "/v1/outbox/"):
+		return "Captured"
+	default:
+		return "Life"
+	}
 }
 
 var schemasOnce = sync.OnceValue(func() huma.Registry {

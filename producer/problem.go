@@ -27,6 +27,7 @@ const (
 	codeIdempotencyMismatch  code = "idempotency-mismatch"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
+	codeShedding             code = "shedding"
 	codeStatusUnavailable    code = "status-unavailable"
 )
 
@@ -51,7 +52,8 @@ var problems = map[code]struct {
 	codeIdempotencyMismatch:  {http.StatusUnprocessableEntity, "The idempotency key belongs to another notification"},
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
-	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot be asked now"},
+	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
+	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

@@ -75,11 +75,11 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "not-captured", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/0190163d-8694-739b-aea5-966c26f8ad99"},
 		{name: "no-such-id", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/..%2F..%2Fetc%2Fpasswd"},
 		{name: "cancel-no-uuid", status: 404, code: codeNotFound, path: "/v1/notifications/eve@test.example/cancel", body: "-"},
-		{name: "get-notifications", status: 405, code: codeMethodNotAllowed, method: get, headers: map[string]string{"Allow": "POST"}},
+		{name: "put-notifications", status: 405, code: codeMethodNotAllowed, method: http.MethodPut, headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "post-outbox", status: 405, code: codeMethodNotAllowed, method: post, path: "/v1/outbox", headers: map[string]string{"Allow": "GET"}},
 		{name: "get-cancel", status: 405, code: codeMethodNotAllowed, method: get, path: toCancel, headers: map[string]string{"Allow": "POST"}},
-		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "POST", "Access-Control-Allow-Origin": ""}},
-		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "POST"}},
+		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "GET, POST", "Access-Control-Allow-Origin": ""}},
+		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "slow-body", status: 408, code: codeTimeout, headers: closing, change: func(r *http.Request) { r.Body = io.NopCloser(failing{os.ErrDeadlineExceeded}) }},
 		{name: "announced-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, headers: closing},
 		{name: "streamed-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, change: func(r *http.Request) { r.ContentLength = -1 }},
@@ -103,7 +103,6 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "batch-not-json", status: 400, code: codeMalformed, path: batchPath, body: `{"notifications":[` + sound},
 		{name: "batch-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 50}, path: batchPath, body: batch(sound, sound), headers: closing},
 		{name: "batch-form", status: 415, code: codeUnsupportedMedia, path: batchPath, change: set("Content-Type", "text/plain")},
-		{name: "get-batch", status: 405, code: codeMethodNotAllowed, method: get, path: batchPath, headers: map[string]string{"Allow": "POST"}},
 		{name: "not-an-object", status: 422, code: codeInvalid, body: "[]"},
 		{name: "faults-of-form-and-content", status: 422, code: codeInvalid, body: `{"channel":"email","recipient":"nobody","refrence":1,"metadata":7,"payload":{"subject":5}}`},
 		{name: "faults", status: 422, code: codeInvalid, body: `{"channel":"sms","recipient":"12345","payload":{}}`},
@@ -135,7 +134,7 @@ func TestProblems(t *testing.T) {
 	sendKey, send := GenerateKey("shop", ScopeSend)
 	readKey, read := GenerateKey("eyes", ScopeRead)
 	seen := map[code]bool{}
-	for _, c := range problemCases(sendKey, readKey, []Key{send, read}) {
+	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read})) {
 		t.Run(c.name, func(t *testing.T) {
 			log := &journal{}
 			c.cfg.Log = log.logger()
@@ -165,6 +164,7 @@ func TestProblems(t *testing.T) {
 			seen[c.code] = true
 		})
 	}
+	seen[codeShedding] = true // see TestThereIsAnEndToStreams
 	for code := range problems {
 		require.True(t, seen[code], "no case ends in %s", code)
 	}
