@@ -44,7 +44,7 @@ func (s *Server) claim(ctx context.Context, items []*item) {
 		return
 	}
 	// Not for its caller alone: one that hangs up now shall find the key as it is when it comes again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeouts.Store)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeouts.Claim)
 	defer cancel()
 	claimed, err := s.cfg.Idempotency.Claim(ctx, claims)
 	for c, i := range claiming {
@@ -87,7 +87,7 @@ func claimants(items []*item, now time.Time, t Timeouts) (claiming []*item) {
 		}
 		i.claim = notify.Claim{
 			Tenant: i.n.Tenant, Key: i.key, Fingerprint: print, ID: id, Token: notify.NewID(),
-			At: now, Until: now.Add(t.Dispatch + 2*t.Store), // dispatching, and a claim and a settlement of the store
+			At: now, Until: now.Add(t.Dispatch + 2*t.Claim), // dispatching, and a claim and a settlement of the store
 		}
 		claiming = append(claiming, i)
 	}
@@ -137,7 +137,7 @@ func (s *Server) settle(ctx context.Context, items []*item) error {
 	if len(all) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Store)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Claim)
 	defer cancel()
 	return s.cfg.Idempotency.Settle(ctx, all)
 }

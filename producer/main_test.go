@@ -40,11 +40,15 @@ type fakeBus struct {
 	block bool // until ctx ends
 	panic bool
 
-	mu  sync.Mutex
-	got []notify.Notification
+	mu    sync.Mutex
+	calls int
+	got   []notify.Notification
 }
 
 func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+	b.mu.Lock()
+	b.calls++
+	b.mu.Unlock()
 	for _, n := range ns {
 		job, err := b.one(ctx, n)
 		jobs, errs = append(jobs, job), append(errs, err)
@@ -157,6 +161,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Idempotency == nil {
+		cfg.Idempotency = &fakeKeys{}
+	}
 	if cfg.Lives == nil {
 		cfg.Lives = &fakeLives{}
 	}
@@ -213,6 +220,8 @@ func schemaOf(r *http.Request) string {
 	switch path := r.URL.Path; {
 	case strings.HasSuffix(path, "/cancel"):
 		return "Cancelled"
+	case strings.HasSuffix(path, "/batch"):
+		return "BatchResults"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

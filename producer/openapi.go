@@ -186,7 +186,8 @@ func refusals(schemas huma.Registry, op *huma.Operation, statuses ...int) {
 			Description: http.StatusText(status) + ":" + codes + ".",
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: ref("Problem")}},
 		}
-		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		switch status {
+		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			op.Responses[strconv.Itoa(status)].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
 		}
 	}

@@ -60,4 +60,3 @@ func batchExamples() map[string]*huma.Example {
 	}
 	return map[string]*huma.Example{"two": {Value: map[string]any{"notifications": all}}}
 }
-

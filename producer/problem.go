@@ -53,7 +53,7 @@ var problems = map[code]struct {
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
-	codeStatusUnavailable:    {http.StatusServiceUnavailable, "What became of notifications cannot be told now"},
+	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

@@ -34,7 +34,6 @@ var notes = map[string]map[string]note{
 		"metadata":       {doc: "The caller's own data, at most 4 KiB."},
 		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it: send it again, or hold it for a person to decide.", words: []any{"resend", "hold"}},
 		"send_at":        {doc: "It is not sent earlier; at most 30 days ahead."},
-		"sensitive":      {doc: "What it says is kept nowhere but in Kafka until its retention, and is shown nowhere: for one-time passwords and the like."},
 	},
 	"Email": {
 		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
@@ -101,10 +100,9 @@ var notes = map[string]map[string]note{
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
 	"Captured": {
-		"summary":   {doc: "The subject, the title or the beginning of the body."},
-		"file":      {doc: "Where the message is on the server."},
-		"content":   {doc: "The message itself; only when one is asked for. Of a sensitive one its envelope."},
-		"sensitive": {doc: "What the message says was not kept."},
+		"summary": {doc: "The subject, the title or the beginning of the body."},
+		"file":    {doc: "Where the message is on the server."},
+		"content": {doc: "The message itself; only when one is asked for."},
 	},
 	"Fault": {
 		"pointer": {doc: "A JSON pointer as a URI fragment (RFC 6901).", example: "#/payload/subject"},
@@ -142,9 +140,7 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{
-		"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin",
-	} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -176,7 +172,9 @@ func (n note) put(s *huma.Schema) {
 
 // describeNotification says which payload belongs to which channel, and hides what is not supported yet.
 func describeNotification(s *huma.Schema) {
-	delete(s.Properties, "template")
+	for _, later := range []string{"template", "sensitive"} {
+		delete(s.Properties, later)
+	}
 	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
 	s.Required = []string{"channel", "recipient", "payload"}
 	for _, variant := range []struct{ channel, payload string }{{"email", "Email"}, {"sms", "SMS"}, {"push", "Push"}} {
