@@ -46,7 +46,10 @@ func (s *Server) claim(ctx context.Context, items []*item) {
 	// Not for its caller alone: one that hangs up now shall find the key as it is when it comes again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeouts.Claim)
 	defer cancel()
-	claimed, err := s.cfg.Idempotency.Claim(ctx, claims)
+	claimed, err := []notify.Claimed(nil), notify.ErrStatusUnavailable
+	if s.cfg.Idempotency != nil {
+		claimed, err = s.cfg.Idempotency.Claim(ctx, claims)
+	}
 	for c, i := range claiming {
 		if err != nil {
 			i.failure = refuse(codeStatusUnavailable, "repeat it after a while, or leave the idempotency key out: keys cannot be looked up now").

@@ -198,6 +198,13 @@ func TestTheStoreIsDown(t *testing.T) {
 	}
 }
 
+func TestThereIsNoStore(t *testing.T) {
+	s := newServer(t, Config{})
+	s.cfg.Idempotency = nil
+	_, body := do(t, s, withKey("k", keyless))
+	requireCode(t, codeStatusUnavailable, body)
+}
+
 // What is durable is answered so, whatever the store says afterwards.
 func TestTheStoreGoesDownBetween(t *testing.T) {
 	keys, log := &fakeKeys{settleErr: errors.New("the cause")}, &journal{}

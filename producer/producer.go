@@ -48,7 +48,7 @@ type Outbox interface {
 // Config is what the API is made of.
 type Config struct {
 	Dispatcher     Dispatcher
-	Idempotency    Idempotency
+	Idempotency    Idempotency // nil: requests with a key are refused, as while the store is away
 	Canceller      Canceller
 	Outbox         Outbox // nil: nothing is captured here
 	Lives          Lives
