@@ -66,14 +66,14 @@ func TestBatch(t *testing.T) {
 		`{"payload":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+"}",
 		`{"reference":"`+strings.Repeat("x", 1000)+`"}`,
 		`{"idempotency_key":"a b",`+keyless[1:],
-		`{"sensitive":true,`+keyless[1:],
+		`{"template":{"id":"welcome"},`+keyless[1:],
 		`{"reference":"last",`+keyless[1:],
 		"{\"reference\":\"\xff\"}",
 	)
 	statuses := []int{202, 422, 422, 422, 422, 400, 413, 422, 422, 202, 400}
 	pointers := map[int]string{
 		1: "#/notifications/1/payload/subject", 2: "#/notifications/2", 3: "#/notifications/3", 4: "#/notifications/4/expires_at",
-		7: "#/notifications/7/idempotency_key", 8: "#/notifications/8/sensitive",
+		7: "#/notifications/7/idempotency_key", 8: "#/notifications/8/template",
 	}
 	for i, r := range got {
 		require.Equal(t, statuses[i], r.Status, i)

@@ -34,6 +34,7 @@ var notes = map[string]map[string]note{
 		"metadata":       {doc: "The caller's own data, at most 4 KiB."},
 		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it: send it again, or hold it for a person to decide.", words: []any{"resend", "hold"}},
 		"send_at":        {doc: "It is not sent earlier; at most 30 days ahead."},
+		"sensitive":      {doc: "What it says is kept nowhere but in Kafka until its retention, and is shown nowhere: for one-time passwords and the like."},
 	},
 	"Email": {
 		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
@@ -100,9 +101,10 @@ var notes = map[string]map[string]note{
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
 	"Captured": {
-		"summary": {doc: "The subject, the title or the beginning of the body."},
-		"file":    {doc: "Where the message is on the server."},
-		"content": {doc: "The message itself; only when one is asked for."},
+		"summary":   {doc: "The subject, the title or the beginning of the body."},
+		"file":      {doc: "Where the message is on the server."},
+		"content":   {doc: "The message itself; only when one is asked for. Of a sensitive one its envelope."},
+		"sensitive": {doc: "What the message says was not kept."},
 	},
 	"Fault": {
 		"pointer": {doc: "A JSON pointer as a URI fragment (RFC 6901).", example: "#/payload/subject"},
@@ -172,9 +174,7 @@ func (n note) put(s *huma.Schema) {
 
 // describeNotification says which payload belongs to which channel, and hides what is not supported yet.
 func describeNotification(s *huma.Schema) {
-	for _, later := range []string{"template", "sensitive"} {
-		delete(s.Properties, later)
-	}
+	delete(s.Properties, "template")
 	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
 	s.Required = []string{"channel", "recipient", "payload"}
 	for _, variant := range []struct{ channel, payload string }{{"email", "Email"}, {"sms", "SMS"}, {"push", "Push"}} {
