@@ -167,6 +167,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Lives == nil {
 		cfg.Lives = &fakeLives{}
 	}
+	if cfg.DeadLetters == nil {
+		cfg.DeadLetters = &fakeLetters{}
+	}
 	if cfg.Feed == nil {
 		cfg.Feed = &fakeFeed{}
 	}
@@ -222,6 +225,10 @@ func schemaOf(r *http.Request) string {
 		return "Cancelled"
 	case strings.HasSuffix(path, "/batch"):
 		return "BatchResults"
+	case path == toRedrive:
+		return "Redriven"
+	case path == "/v1/dead-letters":
+		return "LetterPage"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, acceptBatch, cancel, listLives, getLife, stream, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, listOutbox, getOutbox, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -64,6 +64,8 @@ func describe() description {
 		listLives:   describeListLives(schemas),
 		getLife:     describeGetLife(schemas),
 		stream:      describeStream(schemas),
+		listLetters: describeListLetters(schemas),
+		redrive:     describeRedrive(schemas),
 		listOutbox:  describeListOutbox(schemas),
 		getOutbox:   describeGetOutbox(schemas),
 		openAPI: &huma.Operation{
@@ -73,7 +75,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.listOutbox, d.getOutbox, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {

@@ -53,6 +53,7 @@ type Config struct {
 	Outbox         Outbox // nil: nothing is captured here
 	Lives          Lives
 	Feed           Feed
+	DeadLetters    DeadLetters
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Keys           []Key           // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool
@@ -73,6 +74,7 @@ type Timeouts struct {
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
 	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 1s
 	Status   time.Duration // for the status store to answer; 5s
+	Letters  time.Duration // for one request about dead letters; 20s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -84,6 +86,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
 		Claim:    cmp.Or(t.Claim, time.Second),
 		Status:   cmp.Or(t.Status, 5*time.Second),
+		Letters:  cmp.Or(t.Letters, 20*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }
@@ -143,7 +146,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	t := s.cfg.Timeouts
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: t.Header, ReadTimeout: t.Read, IdleTimeout: t.Idle, MaxHeaderBytes: maxHeader,
-		WriteTimeout: t.Read + t.Dispatch + 10*time.Second, // it runs from the end of the head
+		WriteTimeout: t.Read + max(t.Dispatch, t.Letters) + 10*time.Second, // it runs from the end of the head
 	}
 	if errorLog, err := zap.NewStdLogAt(s.cfg.Log, zap.WarnLevel); err == nil {
 		server.ErrorLog = errorLog

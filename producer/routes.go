@@ -28,6 +28,8 @@ func routes() []route {
 		{d.listLives, ScopeRead, (*Server).listLives},
 		{d.getLife, ScopeRead, (*Server).getLife},
 		{d.stream, ScopeRead, (*Server).stream},
+		{d.listLetters, ScopeRead, (*Server).listLetters},
+		{d.redrive, ScopeAdmin, (*Server).redriveLetters},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox},
 		{d.openAPI, "", (*Server).openAPI},

@@ -100,6 +100,19 @@ var notes = map[string]map[string]note{
 	"Try": {
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
+	"Letter": {
+		"reason":     {doc: "Why it ended: one of our words, such as attempts_used_up, or the provider's sentence."},
+		"recipient":  {doc: "As the server's log.recipients says: masked by default."},
+		"expires_at": {doc: "After that it would only expire again."},
+		"bytes":      {doc: "Size of what was submitted."},
+		"letter":     {doc: "Where the dead letter is."},
+		"origin":     {doc: "Where the job was."},
+		"sent":       {doc: "A gateway turned out to have taken it: it is not redriven."},
+	},
+	"SkippedLetter": {
+		"letter": {doc: "Where the dead letter is."},
+		"why":    {doc: "redriven (before), sent (a gateway has taken it), expired, expunged, gone (its value was too large for a dead letter and is no longer where the job was), or too_large (for its topic as it is now)."},
+	},
 	"Captured": {
 		"summary":   {doc: "The subject, the title or the beginning of the body."},
 		"file":      {doc: "Where the message is on the server."},
@@ -123,6 +136,8 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[cancelled]():             "Cancelled",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
+		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
+		reflect.TypeFor[redriven]():              "Redriven",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -131,6 +146,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
 		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[notify.Letter](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -142,6 +158,8 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
+	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
+	r.Schema(reflect.TypeFor[redriven](), true, "")
 	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
