@@ -34,7 +34,6 @@ import (
 type mortal struct {
 	server *httptest.Server
 	store  *store.Store
-	keys   *store.Keys
 	log    *publications
 	left   atomic.Int64 // calls until its death
 	after  bool         // it dies once the last of them has been carried out
@@ -51,7 +50,7 @@ func (m *mortal) last() (carriedOut, heard bool) {
 func (m *mortal) Claim(ctx context.Context, claims []notify.Claim) (claimed []notify.Claimed, err error) {
 	carriedOut, heard := m.last()
 	if carriedOut {
-		claimed, err = m.keys.Claim(ctx, claims)
+		claimed, err = m.store.Claim(ctx, claims)
 	}
 	if !heard {
 		return nil, errDead
@@ -62,7 +61,7 @@ func (m *mortal) Claim(ctx context.Context, claims []notify.Claim) (claimed []no
 func (m *mortal) Settle(ctx context.Context, settled []notify.Settlement) (err error) {
 	carriedOut, heard := m.last()
 	if carriedOut {
-		err = m.keys.Settle(ctx, settled)
+		err = m.store.Settle(ctx, settled)
 	}
 	if !heard {
 		return errDead
@@ -134,7 +133,6 @@ func birth(t *testing.T, c store.Config, log *publications) *mortal {
 	var err error
 	m.store, err = store.Open(t.Context(), c)
 	require.NoError(t, err)
-	m.keys = m.store.Keys()
 	api, err := producer.New(producer.Config{
 		Dispatcher: dispatcher.New(dispatcher.Config{
 			Topics:    dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelSMS: "sms_topic"}},

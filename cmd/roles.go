@@ -44,7 +44,8 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 
 // serveAPI is the role that takes notifications in.
 //
-//	POST /v1/notifications ─▶ producer ─▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
+//	POST /v1/notifications ─▶ producer ─▶ status store (idempotency keys)
+//	                             └─────▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
@@ -64,7 +65,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		return err
 	}
 	api, err := producer.New(producer.Config{
-		Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
 		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),

@@ -10,41 +10,28 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Keys keeps which notification an idempotency key stands for. Any number of processes may share them.
+// Idempotency keys. Any number of processes may share them. The clocks that count are those of the processes: where they
+// differ, a claim may be taken over from somebody who is still at it. Both then publish under the same id, and workers drop
+// the second copy.
 //
-// The clocks that count are those of the processes. Where they differ, a claim may be taken over from somebody who is still
-// at it: both then publish under the same id, and workers drop the second copy.
-//
-// It does not touch the lease: whoever has keys looked up waits for no recorder, except on SQLite, which has one writer.
-type Keys struct {
-	s       *Store
-	claims  *gather[notify.Claim, notify.Claimed]
-	settled *gather[notify.Settlement, struct{}]
-}
-
-// Keys gives the store's keys. A process makes them once: what comes in at one time is then written at once.
-func (s *Store) Keys() *Keys {
-	k := &Keys{s: s}
-	k.claims, k.settled = newGather(k.claim), newGather(k.settle)
-	return k
-}
+// None of this touches the lease: whoever has keys looked up waits for no recorder, except on SQLite, which has one writer.
 
 // Claim grants each key that is free, or whose owner's time is over, to the first who asks. It returns once that is
 // durable. Its error is [notify.ErrStatusUnavailable]; keys may have been granted all the same.
-func (k *Keys) Claim(ctx context.Context, claims []notify.Claim) ([]notify.Claimed, error) {
-	claimed, err := k.claims.do(ctx, claims)
+func (s *Store) Claim(ctx context.Context, claims []notify.Claim) ([]notify.Claimed, error) {
+	claimed, err := s.claims.do(ctx, claims)
 	return claimed, unavailable("claiming idempotency keys", err)
 }
 
 // Settle says what came of claims. Its error is [notify.ErrStatusUnavailable].
-func (k *Keys) Settle(ctx context.Context, settled []notify.Settlement) error {
-	_, err := k.settled.do(ctx, settled)
+func (s *Store) Settle(ctx context.Context, settled []notify.Settlement) error {
+	_, err := s.settled.do(ctx, settled)
 	return unavailable("settling idempotency keys", err)
 }
 
 // claim is one transaction. Rows that are missing are made, those that are there locked, and all are judged here. Locks are
 // taken in the order of names, as everywhere, so that no two wait for each other.
-func (k *Keys) claim(ctx context.Context, claims []notify.Claim) ([]notify.Claimed, error) {
+func (s *Store) claim(ctx context.Context, claims []notify.Claim) ([]notify.Claimed, error) {
 	fresh := map[keyName]*keyRow{}
 	for _, c := range claims {
 		if name := (keyName{c.Tenant, c.Key}); fresh[name] == nil {
@@ -53,15 +40,15 @@ func (k *Keys) claim(ctx context.Context, claims []notify.Claim) ([]notify.Claim
 	}
 	names := slices.SortedFunc(maps.Keys(fresh), byName)
 	claimed := make([]notify.Claimed, len(claims))
-	return claimed, k.transact(ctx, func(tx *sql.Tx) error {
+	return claimed, s.transact(ctx, func(tx *sql.Tx) error {
 		inserted := make([][]any, len(names))
 		for i, name := range names {
 			inserted[i] = fresh[name].values()
 		}
-		if err := k.s.each(ctx, tx, k.s.insert("idempotency", keyColumns, lockConflict), inserted); err != nil {
+		if err := s.each(ctx, tx, s.insert("idempotency", keyColumns, lockConflict), inserted); err != nil {
 			return err
 		}
-		rows, err := k.lock(ctx, tx, names)
+		rows, err := s.lockKeys(ctx, tx, names)
 		if err != nil {
 			return err
 		}
@@ -73,7 +60,7 @@ func (k *Keys) claim(ctx context.Context, claims []notify.Claim) ([]notify.Claim
 				changed[row.keyName] = true
 			}
 		}
-		return k.update(ctx, tx, rows, changed)
+		return s.updateKeys(ctx, tx, rows, changed)
 	})
 }
 
@@ -101,13 +88,13 @@ func (r *keyRow) claim(c notify.Claim) (claimed notify.Claimed, taken bool) {
 	}
 }
 
-func (k *Keys) settle(ctx context.Context, settled []notify.Settlement) ([]struct{}, error) {
+func (s *Store) settle(ctx context.Context, settled []notify.Settlement) ([]struct{}, error) {
 	names := map[keyName]bool{}
 	for _, c := range settled {
 		names[keyName{c.Tenant, c.Key}] = true
 	}
-	return make([]struct{}, len(settled)), k.transact(ctx, func(tx *sql.Tx) error {
-		rows, err := k.lock(ctx, tx, slices.SortedFunc(maps.Keys(names), byName))
+	return make([]struct{}, len(settled)), s.transact(ctx, func(tx *sql.Tx) error {
+		rows, err := s.lockKeys(ctx, tx, slices.SortedFunc(maps.Keys(names), byName))
 		if err != nil {
 			return err
 		}
@@ -118,7 +105,7 @@ func (k *Keys) settle(ctx context.Context, settled []notify.Settlement) ([]struc
 				changed[row.keyName] = true
 			}
 		}
-		return k.update(ctx, tx, rows, changed)
+		return s.updateKeys(ctx, tx, rows, changed)
 	})
 }
 

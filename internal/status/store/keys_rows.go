@@ -7,10 +7,8 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/pressly/goose/v3"
-	"go.uber.org/zap"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -33,8 +31,8 @@ type keyRow struct {
 }
 
 // transact runs do in a transaction.
-func (k *Keys) transact(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := k.s.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+func (s *Store) transact(ctx context.Context, do func(tx *sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
@@ -61,24 +59,24 @@ func (r *keyRow) values() []any {
 	return []any{r.tenant, r.key, r.id, r.fingerprint, r.created, r.claimant, r.claimedTo, r.answer}
 }
 
-// lock gives the rows of names as nobody else can change them any more. SQLite has locked the whole file.
-func (k *Keys) lock(ctx context.Context, tx *sql.Tx, names []keyName) (map[keyName]*keyRow, error) {
+// lockKeys gives the rows of names as nobody else can change them any more. SQLite has locked the whole file.
+func (s *Store) lockKeys(ctx context.Context, tx *sql.Tx, names []keyName) (map[keyName]*keyRow, error) {
 	of := map[string][]string{}
 	for _, name := range names {
 		of[name.tenant] = append(of[name.tenant], name.key)
 	}
 	rows := make(map[keyName]*keyRow, len(names))
 	for _, tenant := range slices.Sorted(maps.Keys(of)) {
-		if err := k.lockOf(ctx, tx, tenant, of[tenant], rows); err != nil {
+		if err := s.lockKeysOf(ctx, tx, tenant, of[tenant], rows); err != nil {
 			return nil, err
 		}
 	}
 	return rows, nil
 }
 
-func (k *Keys) lockOf(ctx context.Context, tx *sql.Tx, tenant string, keys []string, into map[keyName]*keyRow) error {
-	found, err := tx.QueryContext(ctx, "SELECT key, id, fingerprint, created_at, claimant, claimed_to, answer FROM idempotency WHERE key "+k.s.among+
-		" AND tenant = $2 ORDER BY key"+k.s.locking("FOR UPDATE"), k.s.list(keys), tenant)
+func (s *Store) lockKeysOf(ctx context.Context, tx *sql.Tx, tenant string, keys []string, into map[keyName]*keyRow) error {
+	found, err := tx.QueryContext(ctx, "SELECT key, id, fingerprint, created_at, claimant, claimed_to, answer FROM idempotency WHERE key "+s.among+
+		" AND tenant = $2 ORDER BY key"+s.locking("FOR UPDATE"), s.list(keys), tenant)
 	if err != nil {
 		return err
 	}
@@ -101,45 +99,10 @@ func (d *dialect) locking(clause string) string {
 	return " " + clause
 }
 
-func (k *Keys) update(ctx context.Context, tx *sql.Tx, rows map[keyName]*keyRow, changed map[keyName]bool) error {
+func (s *Store) updateKeys(ctx context.Context, tx *sql.Tx, rows map[keyName]*keyRow, changed map[keyName]bool) error {
 	var values [][]any
 	for _, name := range slices.SortedFunc(maps.Keys(changed), byName) {
 		values = append(values, rows[name].values())
 	}
-	return k.s.each(ctx, tx, statement{keyColumns, "UPDATE idempotency SET " + assign(keyColumns[2:]) +
-		" FROM " + k.s.batch(keyColumns) + " WHERE idempotency.tenant = e.tenant AND idempotency.key = e.key"}, values)
-}
-
-// Run removes keys whose time is over, now and then, until ctx ends. One that cannot be removed now is removed later.
-func (k *Keys) Run(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		if n, err := k.forget(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			k.s.log.Warn("old idempotency keys stay for now", zap.Error(err))
-		} else if n > 0 {
-			k.s.log.Debug("idempotency keys have become free", zap.Int64("keys", n))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-// forget removes the keys that are free at now. It waits for nobody: what somebody has locked is left for later.
-func (k *Keys) forget(ctx context.Context, now time.Time) (removed int64, err error) {
-	const atOnce = 1000
-	for {
-		r, err := k.s.write.ExecContext(ctx, "DELETE FROM idempotency WHERE (tenant, key) IN (SELECT tenant, key FROM idempotency WHERE created_at <= $1 ORDER BY created_at LIMIT $2"+
-			k.s.locking("FOR UPDATE SKIP LOCKED")+")", micros(now)-notify.KeyLifetime.Microseconds(), atOnce)
-		if err != nil {
-			return removed, unavailable("removing idempotency keys", err)
-		}
-		n, err := r.RowsAffected()
-		if removed += n; err != nil || n < atOnce {
-			return removed, err
-		}
-	}
+	return s.each(ctx, tx, s.update("idempotency", keyColumns, " AND n.key = e.key"), values)
 }

@@ -27,7 +27,7 @@ func settlementOf(c notify.Claim, o notify.Outcome) notify.Settlement {
 	return s
 }
 
-func claim(t testing.TB, k *Keys, claims ...notify.Claim) []notify.Claimed {
+func claim(t testing.TB, k *Store, claims ...notify.Claim) []notify.Claimed {
 	t.Helper()
 	claimed, err := k.Claim(context.Background(), claims)
 	require.NoError(t, err)
@@ -35,14 +35,14 @@ func claim(t testing.TB, k *Keys, claims ...notify.Claim) []notify.Claimed {
 	return claimed
 }
 
-func settle(t testing.TB, k *Keys, settled ...notify.Settlement) {
+func settle(t testing.TB, k *Store, settled ...notify.Settlement) {
 	t.Helper()
 	require.NoError(t, k.Settle(context.Background(), settled))
 }
 
 func TestTheLifeOfAKey(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		k := open(t, c).Keys()
+		k := open(t, c)
 		first := claimOf("k", noon)
 		require.Equal(t, []notify.Claimed{{State: notify.ClaimGranted, ID: first.ID, First: true}}, claim(t, k, first))
 
@@ -70,7 +70,7 @@ func TestTheLifeOfAKey(t *testing.T) {
 // Whoever takes a key over publishes under the id that may be on the log already; whoever has lost it has no say any more.
 func TestAKeyIsTakenOver(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		k := open(t, c).Keys()
+		k := open(t, c)
 		dead := claimOf("k", noon)
 		claim(t, k, dead)
 		early, next := claimOf("k", dead.Until.Add(-time.Microsecond)), claimOf("k", dead.Until)
@@ -90,8 +90,7 @@ func TestAKeyIsTakenOver(t *testing.T) {
 
 func TestARefusedKeyIsFree(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		s := open(t, c)
-		k := s.Keys()
+		k := open(t, c)
 		first := claimOf("k", noon)
 		claim(t, k, first)
 		settle(t, k, settlementOf(first, notify.OutcomeRefused))
@@ -100,31 +99,15 @@ func TestARefusedKeyIsFree(t *testing.T) {
 		require.Equal(t, []notify.Claimed{{State: notify.ClaimGranted, ID: second.ID, First: true}}, claim(t, k, second))
 		settle(t, k, settlementOf(second, notify.OutcomeAnswered))
 
-		require.NoError(t, s.Reset(context.Background()))
+		require.NoError(t, k.Reset(context.Background()))
 		require.Equal(t, notify.ClaimMismatch, claim(t, k, first)[0].State, "keys are not in the topics: they stay when the store is emptied")
-	})
-}
-
-func TestOldKeysAreRemoved(t *testing.T) {
-	onEach(t, func(t *testing.T, c Config) {
-		k := open(t, c).Keys()
-		var claims []notify.Claim
-		for i := range 2500 {
-			claims = append(claims, claimOf(fmt.Sprint(i), noon.Add(time.Duration(i)*time.Second)))
-		}
-		claim(t, k, claims...)
-		settle(t, k, settlementOf(claims[2400], notify.OutcomeRefused))
-		n, err := k.forget(context.Background(), claims[2000].At.Add(notify.KeyLifetime))
-		require.NoError(t, err)
-		require.EqualValues(t, 2002, n)
-		require.Equal(t, notify.ClaimInFlight, claim(t, k, claimOf("2001", noon))[0].State)
 	})
 }
 
 // One call may name a key several times, as several requests that came at once do.
 func TestAKeyTwiceAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		k := open(t, c).Keys()
+		k := open(t, c)
 		a, b, other := claimOf("k", noon), claimOf("k", noon), claimOf("k", noon)
 		other.Fingerprint[0]++
 		got := claim(t, k, a, b, claimOf("l", noon), other)
@@ -139,7 +122,7 @@ func TestAKeyTwiceAtOnce(t *testing.T) {
 // TestARaceForAKey: of 64 that ask for one key at three stores at once, one has it.
 func TestARaceForAKey(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		replicas := []*Keys{open(t, c).Keys(), open(t, c).Keys(), open(t, c).Keys()}
+		replicas := []*Store{open(t, c), open(t, c), open(t, c)}
 		for round := range 20 {
 			claimed := make([]notify.Claimed, 64)
 			ids := map[string]bool{}
@@ -165,8 +148,9 @@ func TestARaceForAKey(t *testing.T) {
 // Keys are granted once each; no call fails, as one that had waited in a circle would.
 func TestBatchesDoNotLockEachOther(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		replicas := []*Keys{open(t, c).Keys(), open(t, c).Keys(), open(t, c).Keys()}
+		replicas := []*Store{open(t, c), open(t, c), open(t, c)}
 		const keys, rounds = 50, 30
+		now := time.Now() // keys of another day would be removed under way
 		var wg sync.WaitGroup
 		for w := range 6 {
 			random := rand.New(rand.NewPCG(1, uint64(w)))
@@ -175,7 +159,7 @@ func TestBatchesDoNotLockEachOther(t *testing.T) {
 				for range rounds {
 					var claims []notify.Claim
 					for _, i := range random.Perm(keys)[:keys/2] {
-						claims = append(claims, claimOf(fmt.Sprint(i), noon))
+						claims = append(claims, claimOf(fmt.Sprint(i), now))
 					}
 					var settled []notify.Settlement
 					for i, got := range claim(t, k, claims...) {
@@ -188,7 +172,7 @@ func TestBatchesDoNotLockEachOther(t *testing.T) {
 					if len(settled) > 0 {
 						settle(t, k, settled...)
 					}
-					_, err := k.forget(context.Background(), noon)
+					_, err := k.freeKeys(context.Background())
 					require.NoError(t, err)
 				}
 			})
@@ -199,8 +183,7 @@ func TestBatchesDoNotLockEachOther(t *testing.T) {
 
 func TestKeysOfAStoreThatIsAway(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
-		s := open(t, c)
-		k := s.Keys()
+		k := open(t, c)
 		first := claimOf("k", noon)
 		claim(t, k, first)
 		over, cancel := context.WithCancel(context.Background())
@@ -208,11 +191,11 @@ func TestKeysOfAStoreThatIsAway(t *testing.T) {
 		_, err := k.Claim(over, []notify.Claim{first})
 		require.ErrorIs(t, err, notify.ErrStatusUnavailable)
 		require.ErrorIs(t, k.Settle(over, []notify.Settlement{settlementOf(first, notify.OutcomeAnswered)}), notify.ErrStatusUnavailable)
-		require.NoError(t, s.Close())
+		require.NoError(t, k.Close())
 		_, err = k.Claim(context.Background(), []notify.Claim{first})
 		require.ErrorIs(t, err, notify.ErrStatusUnavailable)
 
-		k = open(t, c).Keys() // back, after a crash: what was granted is known
+		k = open(t, c) // back, after a crash: what was granted is known
 		require.Equal(t, []notify.Claimed{{State: notify.ClaimGranted, ID: first.ID}}, claim(t, k, claimOf("k", first.Until)))
 	})
 }
