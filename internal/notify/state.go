@@ -48,5 +48,6 @@ func (s State) Rank() int {
 	}
 }
 
-// Final reports whether a run can end in s. A gateway with receipts may still turn sent into delivered or bounced.
+// Final reports whether a run ends in s: nothing is sent for it any more. A gateway with receipts may still turn sent into
+// delivered or bounced.
 func (s State) Final() bool { return s.Rank() >= 3 }
