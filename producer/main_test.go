@@ -205,6 +205,8 @@ func schemaOf(r *http.Request) string {
 	switch path := r.URL.Path; {
 	case strings.HasSuffix(path, "/cancel"):
 		return "Cancelled"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

@@ -117,6 +117,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[problem]():               "Problem",
 		reflect.TypeFor[accepted]():              "Accepted",
 		reflect.TypeFor[cancelled]():             "Cancelled",
+		reflect.TypeFor[heard]():                 "Heard",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 	}
@@ -126,7 +127,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -138,7 +139,7 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -151,6 +152,7 @@ func newSchemas() huma.Registry {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}
 	describeNotification(all["Notification"])
+	all["Receipt"] = receiptSchema()
 	return r
 }
 

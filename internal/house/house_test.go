@@ -38,6 +38,7 @@ var star = map[string]edges{
 
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/kafka/embedded":  {code: []string{"internal/kafka"}, tests: []string{"internal/kafka/kafkatest"}},
 	"internal/kafka/kafkatest": {code: []string{"internal/kafka", "internal/kafka/embedded"}},
@@ -58,6 +59,7 @@ var fences = map[string]edges{
 	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
+	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 }
