@@ -131,5 +131,5 @@ func (s *Store) stripEvents(ctx context.Context, tx *sql.Tx, ids []string) error
 		return err
 	}
 	columns := []column{{"seq", number}, {"sum", number}, {"body", word}}
-	return s.each(ctx, tx, statement{columns, "UPDATE events AS n SET sum = e.sum, body = e.body FROM " + s.batch(columns) + " WHERE n.seq = e.seq"}, stripped)
+	return s.each(ctx, tx, s.update("events", columns, ""), stripped)
 }

@@ -24,13 +24,33 @@ func (s *Store) List(ctx context.Context, f notify.LifeFilter, cursor string, li
 		return notify.Lives{}, err
 	}
 	l := newListing(&f, after)
-	if len(l.others) > 0 {
-		if l.until, err = s.edge(ctx, l); err != nil {
-			return notify.Lives{}, unavailable("looking how far a page goes", err)
-		}
+	if len(l.others) == 0 {
+		page, err := s.page(ctx, l, limit)
+		return page, unavailable("reading a page", err)
 	}
-	page, err := s.page(ctx, l, limit)
-	return page, unavailable("reading a page", err)
+	page, err := s.search(ctx, l, limit)
+	return page, unavailable("searching for a page", err)
+}
+
+// search looks at more and more rows, so that a page whose filters leave out little is as fast as one with a single filter.
+func (s *Store) search(ctx context.Context, l *listing, limit int) (all notify.Lives, err error) {
+	all.Data = []notify.Life{}
+	for looked, n := 0, 4*limit; looked < s.scan && len(all.Data) < limit; looked, n = looked+n, 4*n {
+		n = min(n, s.scan-looked)
+		if l.until, err = s.edge(ctx, l, n); err != nil {
+			return all, err
+		}
+		page, err := s.page(ctx, l, limit-len(all.Data))
+		if err != nil {
+			return all, err
+		}
+		all.Data, all.Next = append(all.Data, page.Data...), page.Next
+		if l.until == nil {
+			break
+		}
+		l.after = l.until
+	}
+	return all, nil
 }
 
 // listing is a list that is asked for: along the arms, only those rows for which the others hold, and from one edge to another.
@@ -74,8 +94,8 @@ func (l *listing) along(q *query, a arm, columns string) {
 	}
 }
 
-// edge gives the last row that a page looks at; nil where all that is left may be looked at.
-func (s *Store) edge(ctx context.Context, l *listing) (*edge, error) {
+// edge gives the last of the next n rows; nil where fewer are left.
+func (s *Store) edge(ctx context.Context, l *listing, n int) (*edge, error) {
 	var q query
 	var e edge
 	q.WriteString("SELECT accepted_at, id FROM (")
@@ -85,7 +105,7 @@ func (s *Store) edge(ctx context.Context, l *listing) (*edge, error) {
 		}
 		q.WriteString("SELECT * FROM (")
 		l.along(&q, a, "accepted_at, id")
-		q.WriteString(descending + " LIMIT 1 OFFSET " + q.arg(s.scan/len(l.arms)) + ") AS arm")
+		q.WriteString(descending + " LIMIT 1 OFFSET " + q.arg(n/len(l.arms)) + ") AS arm")
 	}
 	q.WriteString(") AS arms" + descending + " LIMIT 1")
 	err := s.read.QueryRowContext(ctx, q.String(), q.args...).Scan(&e.at, &e.id)

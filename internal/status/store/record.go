@@ -84,6 +84,7 @@ func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
 	if err != nil {
 		return err
 	}
+	key := idColumns[:1]
 	var added, standings, origins [][]any
 	for _, id := range f.ids {
 		l := f.lines[id]
@@ -97,10 +98,10 @@ func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
 	if err := s.each(ctx, tx, s.insert("notifications", slices.Concat(idColumns, originColumns, standingColumns), "(id) DO NOTHING"), added); err != nil {
 		return err
 	}
-	if err := s.each(ctx, tx, s.update(standingColumns, standingWins), standings); err != nil {
+	if err := s.each(ctx, tx, s.update("notifications", slices.Concat(key, standingColumns), " AND "+standingWins), standings); err != nil {
 		return err
 	}
-	return s.each(ctx, tx, s.update(originColumns, originWins), origins)
+	return s.each(ctx, tx, s.update("notifications", slices.Concat(key, originColumns), " AND "+originWins), origins)
 }
 
 // [origin.before] and [standing.after] in SQL: e is the batch, n is the row.
@@ -109,11 +110,6 @@ const (
 	standingWins = "(e.place > n.place OR (e.place = n.place" +
 		" AND (e.state_at, e.state_event, e.state_sum) < (n.state_at, n.state_event, n.state_sum)))"
 )
-
-func (s *Store) update(group []column, wins string) statement {
-	columns := append([]column{{"id", word}}, group...)
-	return statement{columns, "UPDATE notifications AS n SET " + assign(group) + " FROM " + s.batch(columns) + " WHERE n.id = e.id AND " + wins}
-}
 
 func (s *Store) takePayloads(ctx context.Context, tx *sql.Tx, f *folded) error {
 	var rows [][]any
