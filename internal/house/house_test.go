@@ -37,6 +37,7 @@ var star = map[string]edges{
 	"gateway/*/*test": {code: []string{"gateway/gatewaytest"}},
 
 	"internal/validate":        {code: []string{"internal/notify"}},
+	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/kafka/embedded":  {code: []string{"internal/kafka"}, tests: []string{"internal/kafka/kafkatest"}},

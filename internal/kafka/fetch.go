@@ -12,6 +12,9 @@ const fetchBytes = 1 << 20
 
 var errNoRecord = errors.New("the answer holds no whole record")
 
+// errUndecided: from there on, everything waits for a transaction that is still open.
+var errUndecided = errors.New("a transaction is open")
+
 // fetch reads what one fetch brings from offset at on, and the offset to go on from. What has been deleted is skipped. With
 // nothing there it waits as long as told, then gives no records and at itself.
 func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) ([]*Record, int64, error) {
@@ -27,6 +30,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	req := &sarama.FetchRequest{
 		Version: 11, MinBytes: 1, MaxBytes: 16 * fetchBytes, SessionEpoch: -1, MaxWaitTime: int32(wait.Milliseconds()),
 	}
+	if c.decided {
+		req.Isolation = sarama.ReadCommitted
+	}
 	req.AddBlock(topic, p, at, fetchBytes, -1)
 	resp, err := broker.Fetch(req)
 	if err != nil {
@@ -39,6 +45,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	}
 	switch block.Err {
 	case sarama.ErrNoError:
+		if lso := block.LastStableOffset; c.decided && lso >= 0 && at >= lso && at < block.HighWaterMarkOffset {
+			return nil, at, errUndecided
+		}
 		records, next := decodeBlock(topic, p, at, block)
 		return records, next, nil
 	case sarama.ErrOffsetOutOfRange:
@@ -56,13 +65,14 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlock) ([]*Record, int64) {
 	var out []*Record
 	next := at
+	dropped := newAborted(block)
 	for _, set := range block.RecordsSet {
 		batch := set.RecordBatch
 		if batch == nil || batch.PartialTrailingRecord {
 			continue
 		}
 		next = max(next, batch.LastOffset()+1)
-		if batch.Control {
+		if dropped.has(batch) || batch.Control {
 			continue
 		}
 		for _, r := range batch.Records {

@@ -21,6 +21,7 @@ type lazyClient struct {
 	brokers []string
 	config  *sarama.Config
 	cut     func() // ends its connections, and whoever waits for an answer, for good
+	decided bool   // fetch gives only what is in no transaction, or in a committed one
 	mu      sync.Mutex
 	client  sarama.Client
 	closed  bool
@@ -165,32 +166,48 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 
 // fetch reads what is committed for tp; the offset is -1 when nothing is.
 func (o *offsets) fetch(tp topicPartition) (committed, error) {
-	coordinator, err := o.coordinator()
+	cs, err := o.fetchAll(tp.topic, []int32{tp.partition})
 	if err != nil {
 		return committed{}, err
 	}
-	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{tp.topic: {tp.partition}})
+	return cs[0], nil
+}
+
+// fetchAll reads what is committed for partitions of a topic, in one request and in their order.
+func (o *offsets) fetchAll(topic string, partitions []int32) ([]committed, error) {
+	coordinator, err := o.coordinator()
+	if err != nil {
+		return nil, err
+	}
+	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{topic: partitions})
 	resp, err := coordinator.FetchOffset(req)
 	if err != nil {
 		o.lost(coordinator)
-		return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+		return nil, fmt.Errorf("read the offsets of %s: %w", topic, err)
 	}
-	block, whole := resp.GetBlock(tp.topic, tp.partition), resp.Err
+	get, whole := resp.GetBlock, resp.Err
 	if g := resp.GetGroup(o.group); g != nil { // one answer may cover several groups from version 8 on
-		block, whole = g.GetBlock(tp.topic, tp.partition), g.Err
+		get, whole = g.GetBlock, g.Err
 	}
-	switch {
-	case whole != sarama.ErrNoError:
-		err = whole
-	case block == nil:
-		err = errors.New("the answer leaves the partition out")
-	case block.Err != sarama.ErrNoError:
-		err = block.Err
-	default:
-		return committed{tp, block.Offset, block.Metadata}, nil
+	cs := make([]committed, len(partitions))
+	for i, p := range partitions {
+		tp := topicPartition{topic, p}
+		block := get(topic, p)
+		switch {
+		case whole != sarama.ErrNoError:
+			err = whole
+		case block == nil:
+			err = errors.New("the answer leaves the partition out")
+		case block.Err != sarama.ErrNoError:
+			err = block.Err
+		default:
+			cs[i] = committed{tp, block.Offset, block.Metadata}
+			continue
+		}
+		_ = o.refresh()
+		return nil, fmt.Errorf("read the offset of %s: %w", tp, err)
 	}
-	_ = o.refresh()
-	return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+	return cs, nil
 }
 
 func (o *offsets) coordinator() (*sarama.Broker, error) {
