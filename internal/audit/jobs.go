@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
@@ -33,7 +32,7 @@ func (a *audit) record(o *opened, r *kafka.Record, written time.Time) entry {
 		Header: r.Header, Cluster: r.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
 	}
 	e := entry{
-		run: number(r, notify.HeaderRun), step: number(r, notify.HeaderStep), offset: r.Offset, partition: r.Partition,
+		run: uint32(source.Number(notify.HeaderRun)), step: uint32(source.Number(notify.HeaderStep)), offset: r.Offset, partition: r.Partition,
 		at: source.Accepted(a.view.began).UnixMilli(), shelf: o.index,
 	}
 	e.id, _ = compact(validate.Identity(n, source))
@@ -99,14 +98,4 @@ func dueAt(r *kafka.Record, written time.Time) time.Time {
 		return at
 	}
 	return written
-}
-
-// number reads a counter; a bad one is 0, as it is to a worker.
-func number(r *kafka.Record, key string) uint32 {
-	const most = 1 << 30
-	s, _ := r.Header(key)
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= most {
-		return uint32(n)
-	}
-	return 0
 }
