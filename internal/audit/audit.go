@@ -16,7 +16,7 @@ type Config struct {
 	Shelves  []Shelf
 	Since    time.Time            // only what was accepted at that time or later; zero = everything
 	Open     bool                 // also find what is in flight, waiting or held
-	Held     int                  // entries of records in memory, 48 bytes each; 0 = a million
+	Held     int                  // entries of records in memory, each takes 64 bytes there; 0 = a million
 	Dir      string               // of the temporary file; "" = the system's
 	Found    func(Finding) error  // called for each; its error ends the audit
 	Progress func(Progress)       // called now and then; nil tells nobody

@@ -46,7 +46,7 @@ func (a *audit) record(o *opened, r *kafka.Record, written time.Time) entry {
 		if e.run == 0 && e.step == 0 && !r.Timestamp.Before(a.view.since) && !written.Before(a.view.since) {
 			e.marks |= isFirst
 		}
-	case o.Tier > 0:
+	case o.Waits:
 		a.wait(&e, o, r, written)
 	default:
 		e.kind = aLetter

@@ -27,7 +27,7 @@ type Shelf struct {
 	Group   string // empty for dead letters
 	Channel notify.Channel
 	Lane    notify.Lane   // of a lane's jobs; otherwise empty
-	Tier    time.Duration // of the delay ladder; otherwise 0
+	Waits   bool          // it is of the delay ladder
 }
 
 // opened is a shelf as it was found.
