@@ -34,12 +34,15 @@ type Progress struct {
 // audit is one run.
 type audit struct {
 	Config
-	view   *view
-	pile   *pile
-	report *Report
-	tally  tally
-	read   int64
-	batch  []compared
+	view    *view
+	pile    *pile
+	doubts  *doubts // nil until everything has been read once
+	late    bool    // what is read was written after what is accounted for
+	report  *Report
+	tally   tally
+	read    int64
+	batch   []compared
+	checked int64 // notifications
 }
 
 // Run accounts for what the topics hold now. Nothing has to stand still meanwhile. The findings are given one by one; the
@@ -80,11 +83,22 @@ func (a *audit) readAll(ctx context.Context) error {
 		return err
 	}
 	for _, o := range a.view.shelves {
-		if err := a.readShelf(ctx, o); err != nil {
+		if err := a.readShelf(ctx, o, o.bounds); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keep takes an entry: of those in doubt, once there are any.
+func (a *audit) keep(e entry) error {
+	if a.late {
+		e.marks |= isLate
+	}
+	if a.doubts != nil {
+		return a.doubts.add(e)
+	}
+	return a.pile.add(e)
 }
 
 // progress counts one record.
@@ -95,28 +109,41 @@ func (a *audit) progress(topic string) {
 	}
 }
 
-// judgeAll judges notification by notification.
+// judgeAll judges notification by notification, and looks once more for those that seem to be unaccounted for.
 func (a *audit) judgeAll(ctx context.Context) error {
-	n := int64(0)
+	d := newDoubts(a.Held, a.Dir)
+	defer d.pile.close()
 	err := a.pile.each(func(es []entry) error {
-		if n++; n%4096 == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-		}
 		v := judge(es)
-		if !a.Since.IsZero() && !v.first {
-			a.report.Earlier++
-			return nil
+		if v.class == hole && a.wants(&v) {
+			return d.raise(es)
 		}
-		if err := a.count(es, &v); err != nil {
-			return fmt.Errorf("say what was found: %w", err)
-		}
-		return a.compare(ctx, es, &v)
+		return a.settle(ctx, es, &v)
 	})
+	if err == nil && len(d.ids) > 0 {
+		err = a.resolve(ctx, d)
+	}
 	if err == nil {
 		err = a.compareBatch(ctx)
 	}
 	a.tally.close(a)
 	return err
+}
+
+// wants reports whether the notification is among those that were asked for.
+func (a *audit) wants(v *verdict) bool { return a.Since.IsZero() || v.first }
+
+// settle counts a notification.
+func (a *audit) settle(ctx context.Context, es []entry, v *verdict) error {
+	if a.checked++; a.checked%4096 == 0 && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !a.wants(v) {
+		a.report.Earlier++
+		return nil
+	}
+	if err := a.count(es, v); err != nil {
+		return fmt.Errorf("say what was found: %w", err)
+	}
+	return a.compare(ctx, es, v)
 }

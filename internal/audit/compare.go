@@ -22,9 +22,9 @@ const compareAtOnce = 500
 
 // compared is what the topics say of one notification.
 type compared struct {
-	id      string
-	topics  Standing
-	place   int64
+	id     string
+	topics Standing
+	place  int64
 }
 
 // await waits until the store has read whatever was read here. Of a store that stands still, behind, it is an error.
@@ -88,7 +88,7 @@ func (a *audit) compare(ctx context.Context, es []entry, v *verdict) error {
 	if a.Store == nil || v.place < 0 {
 		return nil
 	}
-	first := earliest(es)
+	first := firstOf(es)
 	if a.Kept != nil && !a.Kept(first) {
 		return nil
 	}
@@ -99,8 +99,8 @@ func (a *audit) compare(ctx context.Context, es []entry, v *verdict) error {
 	return a.compareBatch(ctx)
 }
 
-// earliest is when the records first tell of a notification.
-func earliest(es []entry) (first time.Time) {
+// firstOf is when the records first tell of a notification.
+func firstOf(es []entry) (first time.Time) {
 	for i := range es {
 		at := time.UnixMilli(es[i].at)
 		if es[i].kind == anEvent || es[i].kind == aRedrive {

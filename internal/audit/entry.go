@@ -29,6 +29,7 @@ const (
 	isFirst                     // the notification was accepted with it, and not before the time asked for
 	isOutcome                   // a worker's, on the ledger
 	isFinal                     // as the event says
+	isLate                      // written after what is accounted for
 )
 
 // entry is what is kept of a record.

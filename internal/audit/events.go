@@ -16,8 +16,11 @@ import (
 func (a *audit) readEvents(ctx context.Context) error {
 	v := a.view
 	for i, b := range v.bounds {
-		next, whole := b.Oldest, v.whole[i]
-		missing := whole.Oldest > 0 && b.Oldest == whole.Oldest // otherwise what it holds begins before what is asked for
+		next, missing := b.Oldest, v.whole[i].Oldest > 0
+		if missing && b.Oldest > v.whole[i].Oldest { // then it is complete at least since what was asked for
+			v.cut(b.Partition, v.since.Add(-clocksApart))
+			missing = false
+		}
 		err := v.log.Scan(ctx, v.status, []kafka.Bounds{b}, func(r *kafka.Record) error {
 			if missing || r.Offset > next {
 				v.cut(b.Partition, r.Timestamp)
@@ -65,7 +68,7 @@ func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 	switch {
 	case g.Note == notify.NoteRedriven:
 		e.kind = aRedrive
-		if a.view.fadedAnywhere(r.Timestamp) {
+		if a.view.fadedAnywhere(earliest(r.Timestamp, mintedAt(id, r.Timestamp))) {
 			e.marks |= isFaded
 		}
 	case g.Note != "":
@@ -77,7 +80,7 @@ func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 	if ledger {
 		e.marks |= isOutcome
 	}
-	return a.pile.add(e)
+	return a.keep(e)
 }
 
 // glanced is what counts of an event.

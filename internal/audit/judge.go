@@ -31,20 +31,26 @@ type verdict struct {
 	run   int   // of the state
 	again int   // how often a gateway accepted it besides the first time of each run
 	first bool  // it was accepted in what was read
+
+	nothing bool // no record of it is accounted for: all are later
 }
 
-// judge reads all records of one notification.
+// judge reads all records of one notification. What is later than what is accounted for only shows that it is not lost.
 //
 // Everything that is done or decided asks for something: a job that is done for an outcome, an event that puts the job off
 // for its next step, a redrive for the next run. Only the furthest of these counts, since each is met by whatever is later.
 // It is met by an outcome of that step or a later one, by one that ends the run, or by a record of it that is not done.
 func judge(es []entry) (v verdict) {
-	v.place = -1
+	v.place, v.nothing = -1, true
 	reached, over := stage{}, false // as a worker remembers it: how far events say it came, and whether that run is over
 	known, asked := false, false
 	var letter *entry
 	for i := range es {
 		e := &es[i]
+		if e.is(isLate) {
+			continue
+		}
+		v.nothing = false
 		v.first = v.first || e.is(isFirst)
 		v.fold(e)
 		switch {
@@ -91,10 +97,12 @@ func (e *entry) asks() (stage, bool) {
 func (v *verdict) missing(es []entry, letter *entry) {
 	v.class = faded
 	var lost *entry
+	alive := false
 	for i := range es {
 		e := &es[i]
+		alive = alive || e.is(isLate) && !e.stage().before(v.stage)
 		s, ok := e.asks()
-		if !ok || s != v.stage {
+		if !ok || s != v.stage || e.is(isLate) {
 			continue
 		}
 		record := e.kind == aJob || e.kind == aWait
@@ -113,6 +121,8 @@ func (v *verdict) missing(es []entry, letter *entry) {
 	case v.class != faded:
 	case letter != nil && !letter.stage().before(v.stage) && (lost == nil || lost.kind != aJob):
 		v.class, v.at = buried, letter
+	case lost != nil && alive:
+		v.class, v.at = inFlight, lost
 	case lost != nil:
 		v.class, v.at = hole, lost
 	}
@@ -142,7 +152,7 @@ func (v *verdict) fold(e *entry) {
 func sentAgain(es []entry) (n int) {
 	var sent []*entry
 	for i := range es {
-		if e := &es[i]; e.kind == anEvent && e.is(isOutcome) && states[e.state] == notify.StateSent {
+		if e := &es[i]; e.kind == anEvent && !e.is(isLate) && e.is(isOutcome) && states[e.state] == notify.StateSent {
 			sent = append(sent, e)
 		}
 	}

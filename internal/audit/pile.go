@@ -30,7 +30,9 @@ type chunk struct {
 }
 
 // newPile makes a pile whose file, if it needs one, is in dir; "" is the system's place for temporary files.
-func newPile(limit int, dir string) *pile { return &pile{limit: max(1, limit), dir: dir, seed: maphash.MakeSeed()} }
+func newPile(limit int, dir string) *pile {
+	return &pile{limit: max(1, limit), dir: dir, seed: maphash.MakeSeed()}
+}
 
 // close forgets everything.
 func (p *pile) close() {
@@ -99,7 +101,7 @@ func (p *pile) each(visit func(es []entry) error) error {
 	return nil
 }
 
-// part appends the entries of part i to all, and forgets those in memory.
+// part appends the entries of part i to all.
 func (p *pile) part(i int, all []entry) ([]entry, error) {
 	var b []byte
 	for _, c := range p.away[i] {
@@ -111,7 +113,5 @@ func (p *pile) part(i int, all []entry) ([]entry, error) {
 			all = append(all, readEntryFrom(b[at:]))
 		}
 	}
-	all = append(all, p.held[i]...)
-	p.held[i] = nil
-	return all, nil
+	return append(all, p.held[i]...), nil
 }

@@ -73,12 +73,12 @@ const (
 
 // Finding is one notification of which something is to be said, and the record that says it.
 type Finding struct {
-	What       FindingKind   `json:"what"`
-	ID         string        `json:"id"`
-	Run        int           `json:"run"`
-	Step       int           `json:"step"`
-	Why        Why           `json:"why,omitempty"`   // unaccounted
-	Times      int           `json:"times,omitempty"` // duplicate: how often too often
+	What       FindingKind    `json:"what"`
+	ID         string         `json:"id"`
+	Run        int            `json:"run"`
+	Step       int            `json:"step"`
+	Why        Why            `json:"why,omitempty"`   // unaccounted
+	Times      int            `json:"times,omitempty"` // duplicate: how often too often
 	Where      *notify.Origin `json:"where,omitempty"` // the record; of all but duplicates and differences
 	AcceptedAt *time.Time     `json:"accepted_at,omitempty"`
 	Due        *time.Time     `json:"due,omitempty"`    // waiting

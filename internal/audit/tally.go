@@ -26,7 +26,9 @@ func (a *audit) count(es []entry, v *verdict) error {
 		return a.countEnded(v)
 	case inFlight:
 		a.report.InFlight++
-		a.countOpen(v, a.view.shelves[v.at.shelf])
+		if v.at.kind == aJob { // else it was on its way while this was read
+			a.countOpen(v, a.view.shelves[v.at.shelf])
+		}
 		return a.open(v, FoundInFlight)
 	case waiting:
 		a.report.Waiting++
@@ -143,4 +145,3 @@ func (e *entry) why() Why {
 		return NoNextStep
 	}
 }
-

@@ -26,8 +26,8 @@ type Shelf struct {
 	Topic   string
 	Group   string // empty for dead letters
 	Channel notify.Channel
-	Lane    notify.Lane   // of a lane's jobs; otherwise empty
-	Waits   bool          // it is of the delay ladder
+	Lane    notify.Lane // of a lane's jobs; otherwise empty
+	Waits   bool        // it is of the delay ladder
 }
 
 // opened is a shelf as it was found.
@@ -35,6 +35,7 @@ type opened struct {
 	Shelf
 	index     uint16
 	bounds    []kafka.Bounds // what is read
+	whole     []kafka.Bounds // what there is
 	positions map[int32]*kafka.Position
 	newest    map[int32]int64
 }
@@ -54,7 +55,7 @@ type view struct {
 	bounds  []kafka.Bounds // of the status topic, as far as it is read
 	whole   []kafka.Bounds // all of it
 	shelves []*opened
-	from    map[int32]int64    // by partition of the status topic: it is complete for what was written since, Unix ms
+	from    map[int32]int64 // by partition of the status topic: it is complete for what was written since, Unix ms
 	total   int64
 }
 
@@ -119,11 +120,24 @@ func (v *view) close(o *opened) error {
 	if err != nil {
 		return err
 	}
-	o.bounds = bounds
+	o.bounds, o.whole = bounds, whole
 	for _, b := range whole {
 		o.newest[b.Partition] = b.Newest
 	}
 	return nil
+}
+
+// later gives what has come to a topic since the view was taken.
+func (v *view) later(topic string, whole []kafka.Bounds) ([]kafka.Bounds, error) {
+	seen := map[int32]int64{}
+	for _, b := range whole {
+		seen[b.Partition] = b.Newest
+	}
+	now, err := v.log.Bounds(topic)
+	for i := range now {
+		now[i].Oldest = max(now[i].Oldest, seen[now[i].Partition])
+	}
+	return now, err
 }
 
 // measure gives what is read of a topic, and what there is.
