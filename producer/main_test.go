@@ -149,6 +149,12 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Lives == nil {
+		cfg.Lives = &fakeLives{}
+	}
+	if cfg.Feed == nil {
+		cfg.Feed = &fakeFeed{}
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
 	return s
@@ -181,14 +187,7 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	t.Helper()
 	kind, schema := "application/problem+json", "Problem"
 	if answer.StatusCode < 300 {
-		kind = "application/json"
-		schema = map[bool]string{true: "CapturedPage", false: "Captured"}[r.URL.Path == "/v1/outbox"]
-		if r.Method == http.MethodPost {
-			schema = "Accepted"
-		}
-		if strings.HasSuffix(r.URL.Path, "/cancel") {
-			schema = "Cancelled"
-		}
+		kind, schema = "application/json", schemaOf(r)
 	}
 	require.Equal(t, kind, answer.Header.Get("Content-Type"))
 	require.NotEmpty(t, answer.Header.Get("X-Request-Id"))
@@ -199,6 +198,24 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	require.NoError(t, json.Unmarshal(body, &tree), string(body))
 	requireSchema(t, schema, tree)
 	require.NotContains(t, tree, "$schema")
+}
+
+// schemaOf names the schema of r's answer.
+func schemaOf(r *http.Request) string {
+	switch path := r.URL.Path; {
+	case strings.HasSuffix(path, "/cancel"):
+		return "Cancelled"
+	case r.Method == http.MethodPost:
+		return "Accepted"
+	case path == "/v1/outbox":
+		return "CapturedPage"
+	case path == "/v1/notifications":
+		return "LifePage"
+	case strings.HasPrefix(path, "/v1/outbox/"):
+		return "Captured"
+	default:
+		return "Life"
+	}
 }
 
 var schemasOnce = sync.OnceValue(func() huma.Registry {

@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, cancel, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, cancel, listLives, getLife, stream, listOutbox, getOutbox, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -60,6 +60,9 @@ func describe() description {
 		},
 		accept:     describeAccept(schemas),
 		cancel:     describeCancel(schemas),
+		listLives:  describeListLives(schemas),
+		getLife:    describeGetLife(schemas),
+		stream:     describeStream(schemas),
 		listOutbox: describeListOutbox(schemas),
 		getOutbox:  describeGetOutbox(schemas),
 		openAPI: &huma.Operation{
@@ -69,7 +72,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.listOutbox, d.getOutbox, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {
@@ -94,7 +97,6 @@ func describeAccept(schemas huma.Registry) *huma.Operation {
 		}},
 	}
 	refusals(schemas, op, 400, 401, 403, 408, 413, 415, 422, 500, 503)
-	op.Responses["503"].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
 	return op
 }
 
@@ -111,7 +113,6 @@ func describeCancel(schemas huma.Registry) *huma.Operation {
 		}},
 	}
 	refusals(schemas, op, 401, 403, 404, 422, 500, 503)
-	op.Responses["503"].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
 	return op
 }
 
@@ -122,14 +123,10 @@ func idParameter() *huma.Param {
 }
 
 func describeListOutbox(schemas huma.Registry) *huma.Operation {
-	most, least := float64(maxLimit), float64(1)
 	op := &huma.Operation{
 		Method: http.MethodGet, Path: "/v1/outbox", OperationID: "list-outbox", Summary: "What was captured instead of sent, latest first",
 		Tags: []string{"outbox"}, Security: keyed(), Description: "Needs scope read.",
-		Parameters: []*huma.Param{{
-			Name: "limit", In: "query", Description: "How many at most.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit},
-		}},
+		Parameters: []*huma.Param{numberParameter("limit", "How many at most.", 1, maxLimit, defaultLimit)},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The messages, without their content.", Content: content[page[notify.Captured]](schemas, "CapturedPage"),
 		}},
@@ -178,6 +175,9 @@ func refusals(schemas huma.Registry, op *huma.Operation, statuses ...int) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status) + ":" + codes + ".",
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: ref("Problem")}},
+		}
+		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+			op.Responses[strconv.Itoa(status)].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
 		}
 	}
 }

@@ -25,6 +25,8 @@ const (
 	codeNotSupportedYet      code = "not-supported-yet"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
+	codeShedding             code = "shedding"
+	codeStatusUnavailable    code = "status-unavailable"
 )
 
 // problems is the one table from a code to what a caller sees.
@@ -46,6 +48,8 @@ var problems = map[code]struct {
 	codeNotSupportedYet:      {http.StatusUnprocessableEntity, "Something here is not supported yet"},
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
+	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
+	codeStatusUnavailable:    {http.StatusServiceUnavailable, "What became of notifications cannot be told now"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

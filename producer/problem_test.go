@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,11 +67,11 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "not-captured", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/0190163d-8694-739b-aea5-966c26f8ad99"},
 		{name: "no-such-id", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/..%2F..%2Fetc%2Fpasswd"},
 		{name: "cancel-no-uuid", status: 404, code: codeNotFound, path: "/v1/notifications/eve@test.example/cancel", body: "-"},
-		{name: "get-notifications", status: 405, code: codeMethodNotAllowed, method: get, headers: map[string]string{"Allow": "POST"}},
+		{name: "put-notifications", status: 405, code: codeMethodNotAllowed, method: http.MethodPut, headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "post-outbox", status: 405, code: codeMethodNotAllowed, method: post, path: "/v1/outbox", headers: map[string]string{"Allow": "GET"}},
 		{name: "get-cancel", status: 405, code: codeMethodNotAllowed, method: get, path: toCancel, headers: map[string]string{"Allow": "POST"}},
-		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "POST", "Access-Control-Allow-Origin": ""}},
-		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "POST"}},
+		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "GET, POST", "Access-Control-Allow-Origin": ""}},
+		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "slow-body", status: 408, code: codeTimeout, headers: closing, change: func(r *http.Request) { r.Body = io.NopCloser(failing{os.ErrDeadlineExceeded}) }},
 		{name: "announced-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, headers: closing},
 		{name: "streamed-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, change: func(r *http.Request) { r.ContentLength = -1 }},
@@ -113,7 +114,7 @@ func TestProblems(t *testing.T) {
 	sendKey, send := GenerateKey("shop", ScopeSend)
 	readKey, read := GenerateKey("eyes", ScopeRead)
 	seen := map[code]bool{}
-	for _, c := range problemCases(sendKey, readKey, []Key{send, read}) {
+	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read})) {
 		t.Run(c.name, func(t *testing.T) {
 			log := &journal{}
 			c.cfg.Log = log.logger()
@@ -143,6 +144,7 @@ func TestProblems(t *testing.T) {
 			seen[c.code] = true
 		})
 	}
+	seen[codeShedding] = true // see TestThereIsAnEndToStreams
 	for code := range problems {
 		require.True(t, seen[code], "no case ends in %s", code)
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,10 @@ type Config struct {
 	Dispatcher     Dispatcher
 	Canceller      Canceller
 	Outbox         Outbox // nil: nothing is captured here
-	Keys           []Key  // none: only callers on this host, unless AllowAnonymous
+	Lives          Lives
+	Feed           Feed
+	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
+	Keys           []Key           // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool
 	MaxBody        int64 // bytes of a request's body; 0 = 5 MiB
 
@@ -65,6 +69,7 @@ type Timeouts struct {
 	Read     time.Duration // for the whole request; 30s
 	Idle     time.Duration // between two requests of a connection; 2m
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
+	Status   time.Duration // for the status store to answer; 5s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -74,6 +79,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Read:     cmp.Or(t.Read, 30*time.Second),
 		Idle:     cmp.Or(t.Idle, 2*time.Minute),
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
+		Status:   cmp.Or(t.Status, 5*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }
@@ -87,6 +93,7 @@ const (
 type Server struct {
 	cfg     Config
 	keys    keyring
+	latest  *latest // for the streams
 	maxBody atomic.Int64
 	router  http.Handler
 	spec    []byte // of /openapi.json
@@ -104,6 +111,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.maxBody.Store(cmp.Or(cfg.MaxBody, defaultMaxBody))
 	s.cfg.Timeouts = cfg.Timeouts.orDefaults()
+	s.latest = newLatest(cfg.Feed, s.cfg.Log)
 	s.router = s.newRouter()
 	return s, nil
 }
@@ -136,6 +144,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if errorLog, err := zap.NewStdLogAt(s.cfg.Log, zap.WarnLevel); err == nil {
 		server.ErrorLog = errorLog
 	}
+	reading, stop := context.WithCancel(ctx)
+	var streams sync.WaitGroup
+	streams.Go(func() { s.latest.run(reading, s.cfg.Fed) })
+	defer streams.Wait()
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {

@@ -24,6 +24,9 @@ func routes() []route {
 	return []route{
 		{d.accept, ScopeSend, (*Server).accept},
 		{d.cancel, ScopeSend, (*Server).cancel},
+		{d.listLives, ScopeRead, (*Server).listLives},
+		{d.getLife, ScopeRead, (*Server).getLife},
+		{d.stream, ScopeRead, (*Server).stream},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox},
 		{d.openAPI, "", (*Server).openAPI},

@@ -67,6 +67,38 @@ var notes = map[string]map[string]note{
 		"apns":         {doc: "ApnsConfig of FCM v1. For recipients of type apns its headers and payload go to APNs as they stand."},
 		"webpush":      {doc: "WebpushConfig of FCM v1. Not for recipients of type apns."},
 	},
+	"Life": {
+		"recipient":   {doc: "As it was submitted; absent while only events are known, and once it was expunged."},
+		"state":       {doc: "One of " + list(notify.States()) + "; more may come."},
+		"final":       {doc: "Whether this run has ended; a receipt may still turn sent into delivered or bounced while it is false."},
+		"run":         {doc: "How often it was redriven."},
+		"step":        {doc: "How often a worker put it back within the run."},
+		"attempt":     {doc: "Attempts that counted so far."},
+		"gateway":     {doc: "The gateway that was called last."},
+		"code":        {doc: "What the provider said, as its own code."},
+		"reason":      {doc: "Why it is in this state."},
+		"provider_id": {doc: "The provider's name for the message."},
+		"simulated":   {doc: "It was captured or simulated: nothing was sent."},
+		"accepted_at": {doc: "When it was accepted; of its first event while no more is known."},
+		"updated_at":  {doc: "When it came into this state."},
+		"next_at":     {doc: "When it is tried next, while it waits."},
+		"expunged":    {doc: "Its personal data was removed."},
+		"payload":     {doc: "The message; only of one that is asked for, unless it is sensitive, was expunged or is not kept (status.store_payload)."},
+		"timeline":    {doc: "Its events, by run, step and time; only of one that is asked for."},
+	},
+	"Event": {
+		"event_id":    {doc: "The same event has the same one, however often it comes."},
+		"state":       {doc: "One of " + list(notify.States()) + "; more may come."},
+		"tries":       {doc: "The calls of gateways within this attempt."},
+		"warnings":    {doc: "What of the notification was not understood, and ignored."},
+		"note":        {doc: "stuck or redriven: the state stays as it is."},
+		"origin":      {doc: "The record that the event speaks of."},
+		"next_at":     {doc: "When it is tried next."},
+		"provider_id": {doc: "The provider's name for the message."},
+	},
+	"Try": {
+		"ms": {doc: "How long the call took, in milliseconds."},
+	},
 	"Captured": {
 		"summary": {doc: "The subject, the title or the beginning of the body."},
 		"file":    {doc: "Where the message is on the server."},
@@ -86,6 +118,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[accepted]():              "Accepted",
 		reflect.TypeFor[cancelled]():             "Cancelled",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
+		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -93,7 +126,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -104,7 +137,8 @@ func newSchemas() huma.Registry {
 		}
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault"} {
+	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
+	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -112,6 +146,7 @@ func newSchemas() huma.Registry {
 			n.put(all[name].Properties[field])
 		}
 	}
+	all["Life"].Properties["payload"].Type = huma.TypeObject
 	for _, block := range []string{"android", "apns", "webpush"} {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}

@@ -20,11 +20,7 @@ import (
 // running serves cfg on loopback until the test ends; end ends it at once and gives what Serve returned.
 func running(t *testing.T, cfg Config) (address string, end func() error) {
 	t.Helper()
-	if cfg.Dispatcher == nil {
-		cfg.Dispatcher = &fakeBus{}
-	}
-	s, err := New(cfg)
-	require.NoError(t, err)
+	s := newServer(t, cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

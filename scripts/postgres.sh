@@ -37,6 +37,7 @@ configure() {
   if ((EUID == 0)); then
     id postgres >/dev/null 2>&1 || fail "there is no user postgres to run it as; PostgreSQL does not run as root"
     chown postgres: "$run"
+    as_server test -w "$run" || fail "the user postgres cannot reach $run; let LAUDSPEAKER_POSTGRES_HOME name a folder that all may enter"
   fi
   as_server "$bin/initdb" -D "$data" -U laudspeaker -A trust -E UTF8 --locale=C.UTF-8 >"$run/initdb.log" 2>&1 ||
     fail "the data folder could not be made: see $run/initdb.log"

@@ -17,7 +17,7 @@ func (w *Worker) sent(a *kafka.Attempt, j *job, t try) kafka.Result {
 	e := w.event(j)
 	e.State = notify.StateSent
 	e.Attempt++
-	e.ProviderID, e.Simulated = t.receipt.ProviderID, t.receipt.Simulated
+	e.ProviderID, e.Simulated, e.Awaited = t.receipt.ProviderID, t.receipt.Simulated, t.receipt.Awaited
 	w.counts.delivered(time.Since(j.accepted))
 	return w.left(a, j, e.State, w.cfg.Desk.Sent(a.Record, e))
 }

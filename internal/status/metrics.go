@@ -38,7 +38,7 @@ type gauge struct {
 	active   atomic.Bool
 
 	mu     sync.Mutex
-	oldest time.Time           // of the records in hand; zero when there are none
+	oldest time.Time          // of the records in hand; zero when there are none
 	behind map[part]time.Time // when what was read last had been written, of partitions that have more
 }
 

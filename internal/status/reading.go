@@ -13,7 +13,7 @@ import (
 // Reading is how records become changes.
 type Reading struct {
 	Jobs         map[string]JobTopic           // the topics of jobs by name; every other one is of events
-	Cluster      string                        // Kafka's id, of which the ids of those notifications are made that bring none
+	Cluster      string                        // Kafka's id, of which ids are made for jobs that bring none; of a [Recorder] it is told when it runs
 	StorePayload bool                          // false: what a notification says is not kept
 	ExpiresAfter map[notify.Lane]time.Duration // how long a notification lives that does not say so itself
 }

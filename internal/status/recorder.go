@@ -69,8 +69,10 @@ func (r *Recorder) Woken() <-chan struct{} { return r.wake }
 // Recording reports whether this process is the one that records.
 func (r *Recorder) Recording() bool { return r.gauge.active.Load() }
 
-// Run records until ctx ends. A store that is away is waited for, and so is the lease.
-func (r *Recorder) Run(ctx context.Context) error {
+// Run records what the Kafka cluster of that id holds, until ctx ends. A store that is away is waited for, and so is the
+// lease.
+func (r *Recorder) Run(ctx context.Context, cluster string) error {
+	r.cfg.Reading.Cluster = cluster
 	defer r.release(ctx)
 	for ctx.Err() == nil {
 		err := r.turn(ctx)

@@ -26,7 +26,7 @@ func record(t testing.TB, store Store, source Source, log *zap.Logger) (r *Recor
 	r = NewRecorder(Config{Store: store, Source: source, Reading: reading, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	go func() { ended <- r.Run(ctx, reading.Cluster) }()
 	return r, sync.OnceFunc(func() { cancel(); require.NoError(t, <-ended) })
 }
 

@@ -19,8 +19,11 @@ type dialect struct {
 	among string
 	list  func(words []string) any
 
-	// batch stands for rows of columns as the table e, in a statement that each runs.
-	batch func(columns []column) string
+	// A statement over a batch calls it e. values gives the rows to insert, from says where e comes from in an update, and spell
+	// gives the statement as the database takes it.
+	values func(columns []column) string
+	from   func(columns []column) string
+	spell  func(columns []column, text string) string
 	// each runs a statement over rows, in their order.
 	each func(ctx context.Context, tx *sql.Tx, s statement, rows [][]any) error
 }
@@ -65,6 +68,14 @@ func assign(columns []column) string {
 
 // insert adds the rows of a batch to table; conflict says what becomes of one that is there.
 func (d *dialect) insert(table string, columns []column, conflict string) statement {
-	return statement{columns, "INSERT INTO " + table + " (" + names(columns, "") + ") SELECT " + names(columns, "e.") +
-		" FROM " + d.batch(columns) + " WHERE TRUE ON CONFLICT " + conflict}
+	text := "INSERT INTO " + table + " (" + names(columns, "") + ") " + d.values(columns) + " ON CONFLICT " + conflict
+	return statement{columns, d.spell(columns, text)}
+}
+
+// update gives the rows of table, which is called n, the values of a batch, whose first column is the key of the rows. Where
+// says which rows, besides.
+func (d *dialect) update(table string, columns []column, where string) statement {
+	key := columns[0].name
+	text := "UPDATE " + table + " AS n SET " + assign(columns[1:]) + d.from(columns) + " WHERE n." + key + " = e." + key + where
+	return statement{columns, d.spell(columns, text)}
 }

@@ -33,7 +33,11 @@ func postgres() dialect {
 		empty: "TRUNCATE %s",
 		among: "= ANY($1::text[])",
 		list:  func(words []string) any { return words },
-		batch: arrays,
+		values: func(columns []column) string {
+			return "SELECT " + names(columns, "e.") + " FROM " + arrays(columns) + " WHERE TRUE"
+		},
+		from:  func(columns []column) string { return " FROM " + arrays(columns) },
+		spell: func(_ []column, text string) string { return text },
 		each:  allRows,
 	}
 }

@@ -8,48 +8,6 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// The columns in the order of the fields of [line].
-var (
-	idColumns     = []column{{"id", word}, {"expunged", truth}}
-	originColumns = []column{
-		{"unread", number},
-		{"accepted_at", number}, {"source", number},
-		{"tenant", word}, {"channel", word}, {"lane", word},
-		{"recipient", word}, {"address", word}, {"written", word},
-		{"recipient_type", word}, {"reference", word}, {"metadata", word},
-		{"send_at", moment}, {"expires_at", moment},
-		{"sensitive", truth},
-	}
-	standingColumns = []column{
-		{"place", number}, {"state_at", number}, {"state_event", word}, {"state_sum", number},
-		{"state", word}, {"final", truth}, {"run", number}, {"step", number}, {"attempt", number},
-		{"gateway", word}, {"code", word}, {"reason", word}, {"provider_id", word},
-		{"simulated", truth}, {"next_at", moment},
-	}
-	lineColumns    = slices.Concat(idColumns, originColumns, standingColumns)
-	payloadColumns = []column{{"id", word}, {"accepted_at", number}, {"source", number}, {"payload", word}}
-	eventColumns   = []column{
-		{"notification_id", word}, {"event_id", word}, {"at", number}, {"sum", number}, {"state", word}, {"gateway", word}, {"body", word},
-	}
-)
-
-func (l *line) row() []any {
-	row := make([]any, 0, len(lineColumns))
-	row = append(row, l.id, l.expunged)
-	row = l.origin.append(row)
-	return l.standing.append(row)
-}
-
-func (o *origin) append(row []any) []any {
-	return append(row, o.unread, o.acceptedAt, o.source, o.tenant, o.channel, o.lane, o.recipient, o.address, o.written,
-		o.recipientType, o.reference, o.labels, o.sendAt, o.expiresAt, o.sensitive)
-}
-
-func (s *standing) append(row []any) []any {
-	return append(row, s.place, s.at, s.event, s.sum, s.state, s.final, s.run, s.step, s.attempt,
-		s.gateway, s.code, s.reason, s.providerID, s.simulated, s.nextAt)
-}
-
 // Record takes a batch, whole or not at all. It is refused with [status.ErrNotHeld] unless holder's lease is live, and with
 // [status.ErrMoved] unless the store is where the batch begins.
 func (s *Store) Record(ctx context.Context, holder string, b status.Batch) error {
@@ -126,6 +84,7 @@ func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
 	if err != nil {
 		return err
 	}
+	key := idColumns[:1]
 	var added, standings, origins [][]any
 	for _, id := range f.ids {
 		l := f.lines[id]
@@ -136,13 +95,13 @@ func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
 		standings = append(standings, l.standing.append([]any{id}))
 		origins = append(origins, l.origin.append([]any{id}))
 	}
-	if err := s.each(ctx, tx, s.insert("notifications", lineColumns, "(id) DO NOTHING"), added); err != nil {
+	if err := s.each(ctx, tx, s.insert("notifications", slices.Concat(idColumns, originColumns, standingColumns), "(id) DO NOTHING"), added); err != nil {
 		return err
 	}
-	if err := s.each(ctx, tx, s.update(standingColumns, standingWins), standings); err != nil {
+	if err := s.each(ctx, tx, s.update("notifications", slices.Concat(key, standingColumns), " AND "+standingWins), standings); err != nil {
 		return err
 	}
-	return s.each(ctx, tx, s.update(originColumns, originWins), origins)
+	return s.each(ctx, tx, s.update("notifications", slices.Concat(key, originColumns), " AND "+originWins), origins)
 }
 
 // [origin.before] and [standing.after] in SQL: e is the batch, n is the row.
@@ -151,11 +110,6 @@ const (
 	standingWins = "(e.place > n.place OR (e.place = n.place" +
 		" AND (e.state_at, e.state_event, e.state_sum) < (n.state_at, n.state_event, n.state_sum)))"
 )
-
-func (s *Store) update(group []column, wins string) statement {
-	columns := append([]column{{"id", word}}, group...)
-	return statement{columns, "UPDATE notifications AS n SET " + assign(group) + " FROM " + s.batch(columns) + " WHERE n.id = e.id AND " + wins}
-}
 
 func (s *Store) takePayloads(ctx context.Context, tx *sql.Tx, f *folded) error {
 	var rows [][]any

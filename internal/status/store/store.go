@@ -25,7 +25,8 @@ type Store struct {
 	read  *sql.DB
 	write *sql.DB // the same as read, or the one connection that may write
 	dialect
-	log *zap.Logger
+	scan int // rows of an index that a page looks at
+	log  *zap.Logger
 }
 
 // Open opens the store and brings its tables up to date, which several processes may do at once.
@@ -34,7 +35,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.log = c.Log
+	s.scan, s.log = scanLimit, c.Log
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}

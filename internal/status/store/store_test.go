@@ -45,7 +45,9 @@ func TestPositionsGoWithTheirBatch(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
 		ctx := context.Background()
 		s := recording(t, c)
-		at := func(next int64) []status.Position { return []status.Position{{Topic: "email_topic", Partition: 3, Next: next}} }
+		at := func(next int64) []status.Position {
+			return []status.Position{{Topic: "email_topic", Partition: 3, Next: next}}
+		}
 		id := notify.NewID()
 		first := status.Batch{Changes: []status.Change{accepted(id, noon)}, From: at(-1), To: at(7)}
 		require.NoError(t, s.Record(ctx, "me", first))
