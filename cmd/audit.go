@@ -13,6 +13,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/audit"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/status/store"
 )
 
 func newAudit() *cobra.Command {
@@ -32,10 +33,15 @@ nothing to Kafka, and needs little memory: what it notes of each record goes to 
 "Faded" are those that are done, and so old that the status topic no longer holds what became of them: nobody can say more.
 With --since only what was accepted since then is read and counted, give or take what clocks differ; an hour is allowed for.
 
+With --against-store the status store is compared, once it has read what the topics held: what it says of state and run
+has to be what the topics say, or later. Every difference is printed, and the exit code is 1. It needs status.dsn or
+data_dir as the API has them, and looks only at the channels that are configured.
+
 With --json every finding is one JSON object a line, with "what": unaccounted, duplicate or difference, with --open also
 in_flight, waiting and held; the last line, "what": "summary", is the report.`,
 		Example: `  laudspeaker audit
   laudspeaker audit --since 24h --open
+  laudspeaker audit --against-store --config configs/production.yaml
   laudspeaker audit --config configs/production.yaml --json | jq -r 'select(.what == "unaccounted") | .id'`,
 		Args: cobra.NoArgs,
 	}
@@ -43,6 +49,7 @@ in_flight, waiting and held; the last line, "what": "summary", is the report.`,
 	f := auditFlags{}
 	c.Flags().StringVar(&f.since, "since", "", "only what was accepted since: 24h (ago), 2026-01-31 or 2026-01-31T09:30:00Z")
 	c.Flags().BoolVar(&f.open, "open", false, "also show each that is in flight, waiting or held, and where")
+	c.Flags().BoolVar(&f.store, "against-store", false, "also compare the status store")
 	c.Flags().BoolVar(&f.json, "json", false, "one JSON object a line, the report as the last")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg, err := s.load()
@@ -57,6 +64,7 @@ in_flight, waiting and held; the last line, "what": "summary", is the report.`,
 type auditFlags struct {
 	since      string
 	open, json bool
+	store      bool
 }
 
 func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Writer) error {
@@ -69,15 +77,24 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 		return err
 	}
 	defer end()
-	c := audit.Config{Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics), Since: since, Open: f.open}
+	reading := newProgress(said)
+	c := audit.Config{
+		Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics), Since: since, Open: f.open,
+		Found:    func(f audit.Finding) error { return printFinding(out, f) },
+		Progress: func(p audit.Progress) { reading.at(p.Done, p.Total, p.Doing) },
+	}
+	if f.json {
+		c.Found = func(f audit.Finding) error { return printJSON(out, f) }
+	}
 	if c.Cluster, err = bus.reader.ClusterID(); err != nil {
 		return err
 	}
-	reading := newProgress(said)
-	c.Progress = func(p audit.Progress) { reading.at(p.Done, p.Total, p.Doing) }
-	c.Found = func(f audit.Finding) error { return printFinding(out, f) }
-	if f.json {
-		c.Found = func(f audit.Finding) error { return printJSON(out, f) }
+	if f.store {
+		opened, err := compareStore(ctx, cfg, &c)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
 	}
 	report, err := audit.Run(ctx, c)
 	if err != nil {
@@ -89,6 +106,23 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 		err = printReport(out, report)
 	}
 	return errors.Join(err, auditFault(report))
+}
+
+// compareStore makes the audit compare the status store, which the caller closes. Only what is configured is compared: the
+// recorder reads no other channels.
+func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config) (*store.Store, error) {
+	p, err := newProcess(cfg, io.Discard, "audit", true)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := storeOf(ctx, cfg, p)
+	if err != nil {
+		return nil, err
+	}
+	kept := time.Now().Add(-cfg.Status.Retention).Add(time.Hour) // it may be about to go
+	c.Store, c.Shelves = opened, shelvesOf(p.topics)
+	c.Kept = func(first time.Time) bool { return first.After(kept) }
+	return opened, nil
 }
 
 // auditFault is what makes the exit code 1.
