@@ -41,6 +41,7 @@ var star = map[string]edges{
 	"gateway/*/*test": {code: []string{"gateway/gatewaytest"}},
 
 	"internal/validate":        {code: []string{"internal/notify"}},
+	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
