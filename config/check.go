@@ -22,6 +22,7 @@ func (c *Config) check(fs *Faults) {
 	fs.unless(c.ExpiresAfter.Urgent > 0 && c.ExpiresAfter.Normal > 0 && c.ExpiresAfter.Bulk > 0, "expires_after.urgent, normal and bulk must be longer than 0s, such as 24h")
 	fs.unless(c.Lanes.Urgent > 0 && c.Lanes.Normal > 0 && c.Lanes.Bulk > 0 && c.Lanes.Urgent+c.Lanes.Normal+c.Lanes.Bulk <= 100,
 		"lanes.urgent, normal and bulk must be percents above 0 that make 100 at most together")
+	c.Status.check(fs)
 	c.Kafka.check(fs)
 	for _, name := range slices.Sorted(maps.Keys(c.Gateways)) {
 		c.checkGateway(fs, name)
@@ -44,6 +45,9 @@ func checkListen(fs *Faults, key, address string) {
 func (c *Config) checkAPI(fs *Faults) {
 	a := c.API
 	checkListen(fs, "api.listen", a.Listen)
+	if a.PublicURL != "" {
+		checkURL(fs, "api.public_url", a.PublicURL)
+	}
 	fs.unless(a.MaxBody >= 1<<10 && a.MaxBody <= 32<<20, "api.max_body must be between 1KiB and 32MiB")
 	host, _, err := net.SplitHostPort(a.Listen)
 	fs.unless(err != nil || loopback(host) || len(a.Keys) > 0 || a.AllowAnonymous,

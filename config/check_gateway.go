@@ -50,8 +50,8 @@ func (t *Twilio) check(fs *Faults, key string) {
 	if t.APIKey != "" || t.APISecret != "" {
 		fs.unless(apiKeySID.MatchString(t.APIKey) && t.APISecret != "", "%s.api_key must be the SID of an API key, SK and 32 hexadecimal digits, and %s.api_secret its secret", key, key)
 	}
-	for _, secret := range []Secret{t.AuthToken, t.APISecret} {
-		fs.unless(secret == "" || credential.MatchString(string(secret)), "%s.auth_token or api_secret has characters other than letters and digits: look for blanks or line ends around it", key)
+	for _, secret := range []Secret{t.AuthToken, t.APISecret, t.Receipts.AuthToken} {
+		fs.unless(secret == "" || credential.MatchString(string(secret)), "%s.auth_token, api_secret or receipts.auth_token has characters other than letters and digits: look for blanks or line ends around it", key)
 	}
 	fs.unless(t.MessagingServiceSID == "" || serviceSID.MatchString(t.MessagingServiceSID), "%s.messaging_service_sid must be MG and 32 hexadecimal digits", key)
 	fs.unless(t.From == "" || t.MessagingServiceSID == "", "%s.from and %s.messaging_service_sid are both set: keep one", key, key)

@@ -18,6 +18,7 @@ type Config struct {
 	Admin        Admin              `yaml:"admin" doc:"Health and metrics, in every role."`
 	Log          Log                `yaml:"log" doc:"Logs go to standard error. Payloads are never logged."`
 	Kafka        Kafka              `yaml:"kafka" doc:"The bus. With no brokers the role all brings its own, for a single host."`
+	Status       Status             `yaml:"status" doc:"What is kept of every notification's fate (serve-api, all)."`
 	ExpiresAfter ExpiresAfter       `yaml:"expires_after" doc:"How long a notification without expires_at is worth delivering, counted from send_at."`
 	Lanes        Lanes              `yaml:"lanes" doc:"What part of each gateway's concurrency and rate is whose, in percent."`
 	Gateways     map[string]Gateway `yaml:"gateways" doc:"Ways out, each under a name of your own. The type says which keys it has."`
@@ -31,6 +32,7 @@ type API struct {
 	Listen         string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the API. One that is not loopback needs keys."`
 	MaxBody        Size     `yaml:"max_body" default:"5MiB" doc:"Largest request body. Topics are made to take it with 256 KiB to spare."`
 	Keys           []APIKey `yaml:"keys" doc:"Who may call; written by: laudspeaker keys generate NAME. None: only callers on this host." example:"[{id: '3f9c2b7a', name: shop, sha256: 64 hex digits, scopes: [send, read]}]"`
+	PublicURL      string   `yaml:"public_url" doc:"Address under which providers reach this API, through a proxy of your own or a tunnel: they call it to say what became of messages. Empty asks for no receipts. https, unless on loopback; what it is set to is also the workers' business." example:"https://notify.example.com"`
 	AllowAnonymous bool     `yaml:"allow_anonymous" default:"false" doc:"Serves an address that is not loopback without keys. Only behind a proxy of your own that authenticates."`
 }
 

@@ -24,14 +24,17 @@ type SMTP struct {
 type Twilio struct {
 	Limits `yaml:",inline"`
 
-	AccountSID          string        `yaml:"account_sid" doc:"SID of the account (AC…)."`
-	AuthToken           Secret        `yaml:"auth_token" doc:"Token of the account; or api_key and api_secret."`
-	APIKey              string        `yaml:"api_key" doc:"SID of an API key (SK…)."`
-	APISecret           Secret        `yaml:"api_secret" doc:"Secret of the API key."`
-	From                string        `yaml:"from" doc:"Sender of messages that name none: an E.164 number, short code or alphanumeric sender id."`
-	MessagingServiceSID string        `yaml:"messaging_service_sid" doc:"Messaging service (MG…) that chooses the sender; in place of from."`
-	BaseURL             string        `yaml:"base_url" default:"https://api.twilio.com" doc:"Where the API is. https, unless on loopback."`
-	Timeout             time.Duration `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+	AccountSID          string         `yaml:"account_sid" doc:"SID of the account (AC…)."`
+	AuthToken           Secret         `yaml:"auth_token" doc:"Token of the account; or api_key and api_secret."`
+	APIKey              string         `yaml:"api_key" doc:"SID of an API key (SK…)."`
+	APISecret           Secret         `yaml:"api_secret" doc:"Secret of the API key."`
+	From                string         `yaml:"from" doc:"Sender of messages that name none: an E.164 number, short code or alphanumeric sender id."`
+	MessagingServiceSID string         `yaml:"messaging_service_sid" doc:"Messaging service (MG…) that chooses the sender; in place of from."`
+	Receipts            TwilioReceipts `yaml:"receipts" doc:"What became of messages, as Twilio says it later. Asked for when api.public_url is set."`
+	BaseURL             string         `yaml:"base_url" default:"https://api.twilio.com" doc:"Where the API is. https, unless on loopback."`
+	Timeout             time.Duration  `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
+
+	Callback string // where receipts go, by api.public_url; empty asks for none
 }
 
 // FCM is the section of a gateway of type fcm: Firebase Cloud Messaging, HTTP v1

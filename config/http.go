@@ -30,6 +30,7 @@ type HTTP struct {
 	CodePath       string            `yaml:"code_path" doc:"Where the provider's code is in its JSON answer, as a JSON Pointer." example:"/error/code"`
 	Rules          []HTTPRule        `yaml:"rules" doc:"What answers mean, where the usual table does not say it; the first that fits counts. verdict is permanent, gone (about the recipient), transient, throttled, unavailable or ambiguous; reason, for gone, is recipient_gone, opted_out or bad_recipient." example:"[{status: 400, code: ['21610'], verdict: gone, reason: opted_out}]"`
 	RecipientTypes []string          `yaml:"recipient_types" default:"fcm,topic,condition" doc:"Recipient types of channel push that the API takes."`
+	Receipts       HTTPReceipts      `yaml:"receipts" doc:"What became of messages, as the API or something beside it says later."`
 	Check          HTTPCheck         `yaml:"check" doc:"Request of laudspeaker gateways check."`
 	Timeout        time.Duration     `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`
 }
@@ -114,6 +115,7 @@ func (h *HTTP) check(fs *Faults, key string) {
 	for _, t := range h.RecipientTypes {
 		fs.unless(slices.Contains(pushTypes, t), "%s.recipient_types has a type that is not known; there are %s", key, strings.Join(pushTypes, ", "))
 	}
+	h.Receipts.check(fs, key)
 	h.checkCredentials(fs, key)
 	h.checkHeaders(fs, key)
 	h.checkAnswers(fs, key)

@@ -162,7 +162,10 @@ func (l *loader) said(key string) string {
 
 // resolve fills in what follows from other settings.
 func (c *Config) resolve() {
-	for _, g := range c.Gateways {
+	for name, g := range c.Gateways {
+		if g.Twilio != nil {
+			g.Twilio.Callback = c.callback(name, g.Twilio)
+		}
 		if g.Capture != nil && g.Capture.Dir == "" {
 			g.Capture.Dir = c.outbox()
 		}

@@ -40,11 +40,23 @@ type fakeBus struct {
 	block bool // until ctx ends
 	panic bool
 
-	mu  sync.Mutex
-	got []notify.Notification
+	mu    sync.Mutex
+	calls int
+	got   []notify.Notification
 }
 
-func (b *fakeBus) Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+	b.mu.Lock()
+	b.calls++
+	b.mu.Unlock()
+	for _, n := range ns {
+		job, err := b.one(ctx, n)
+		jobs, errs = append(jobs, job), append(errs, err)
+	}
+	return jobs, errs
+}
+
+func (b *fakeBus) one(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
 	if b.panic {
 		panic("eve@test.example")
 	}
@@ -149,6 +161,18 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Idempotency == nil {
+		cfg.Idempotency = &fakeKeys{}
+	}
+	if cfg.Lives == nil {
+		cfg.Lives = &fakeLives{}
+	}
+	if cfg.DeadLetters == nil {
+		cfg.DeadLetters = &fakeLetters{}
+	}
+	if cfg.Feed == nil {
+		cfg.Feed = &fakeFeed{}
+	}
 	s, err := New(cfg)
 	require.NoError(t, err)
 	return s
@@ -181,14 +205,7 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	t.Helper()
 	kind, schema := "application/problem+json", "Problem"
 	if answer.StatusCode < 300 {
-		kind = "application/json"
-		schema = map[bool]string{true: "CapturedPage", false: "Captured"}[r.URL.Path == "/v1/outbox"]
-		if r.Method == http.MethodPost {
-			schema = "Accepted"
-		}
-		if strings.HasSuffix(r.URL.Path, "/cancel") {
-			schema = "Cancelled"
-		}
+		kind, schema = "application/json", schemaOf(r)
 	}
 	require.Equal(t, kind, answer.Header.Get("Content-Type"))
 	require.NotEmpty(t, answer.Header.Get("X-Request-Id"))
@@ -199,6 +216,32 @@ func requireDescribed(t testing.TB, r *http.Request, answer *http.Response, body
 	require.NoError(t, json.Unmarshal(body, &tree), string(body))
 	requireSchema(t, schema, tree)
 	require.NotContains(t, tree, "$schema")
+}
+
+// schemaOf names the schema of r's answer.
+func schemaOf(r *http.Request) string {
+	switch path := r.URL.Path; {
+	case strings.HasSuffix(path, "/cancel"):
+		return "Cancelled"
+	case strings.HasSuffix(path, "/batch"):
+		return "BatchResults"
+	case path == toRedrive:
+		return "Redriven"
+	case path == "/v1/dead-letters":
+		return "LetterPage"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
+	case r.Method == http.MethodPost:
+		return "Accepted"
+	case path == "/v1/outbox":
+		return "CapturedPage"
+	case path == "/v1/notifications":
+		return "LifePage"
+	case strings.HasPrefix(path, "/v1/outbox/"):
+		return "Captured"
+	default:
+		return "Life"
+	}
 }
 
 var schemasOnce = sync.OnceValue(func() huma.Registry {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 // problemCase is one way to get a problem; its body is in testdata/problems, in the file of its name.
@@ -40,6 +42,13 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 	bus := func(err error) Config { return Config{Dispatcher: &fakeBus{err: err}} }
 	cancel := func(f *fakeCanceller) Config {
 		return Config{Canceller: f, Timeouts: Timeouts{Dispatch: time.Millisecond}}
+	}
+	taken := func(by bool) Config { // the key of the case, by something else or by the same
+		print, _ := fingerprint(soundest())
+		if by {
+			print[0]++
+		}
+		return Config{Idempotency: &fakeKeys{rows: map[[2]string]*fakeRow{{"default", "eve@test.example"}: {Claim: notify.Claim{Fingerprint: print}}}}}
 	}
 	asked := map[string]string{"WWW-Authenticate": `Bearer realm="laudspeaker"`}
 	busy := map[string]string{"Retry-After": "5"}
@@ -66,11 +75,11 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "not-captured", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/0190163d-8694-739b-aea5-966c26f8ad99"},
 		{name: "no-such-id", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/..%2F..%2Fetc%2Fpasswd"},
 		{name: "cancel-no-uuid", status: 404, code: codeNotFound, path: "/v1/notifications/eve@test.example/cancel", body: "-"},
-		{name: "get-notifications", status: 405, code: codeMethodNotAllowed, method: get, headers: map[string]string{"Allow": "POST"}},
+		{name: "put-notifications", status: 405, code: codeMethodNotAllowed, method: http.MethodPut, headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "post-outbox", status: 405, code: codeMethodNotAllowed, method: post, path: "/v1/outbox", headers: map[string]string{"Allow": "GET"}},
 		{name: "get-cancel", status: 405, code: codeMethodNotAllowed, method: get, path: toCancel, headers: map[string]string{"Allow": "POST"}},
-		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "POST", "Access-Control-Allow-Origin": ""}},
-		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "POST"}},
+		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "GET, POST", "Access-Control-Allow-Origin": ""}},
+		{name: "odd-method", status: 405, code: codeMethodNotAllowed, method: "BREW", headers: map[string]string{"Allow": "GET, POST"}},
 		{name: "slow-body", status: 408, code: codeTimeout, headers: closing, change: func(r *http.Request) { r.Body = io.NopCloser(failing{os.ErrDeadlineExceeded}) }},
 		{name: "announced-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, headers: closing},
 		{name: "streamed-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 100}, change: func(r *http.Request) { r.ContentLength = -1 }},
@@ -81,13 +90,25 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "latin-1", status: 415, code: codeUnsupportedMedia, change: set("Content-Type", "application/json; charset=iso-8859-1")},
 		{name: "two-types", status: 415, code: codeUnsupportedMedia, change: set("Content-Type", "application/json, text/plain")},
 		{name: "gzip", status: 415, code: codeUnsupportedMedia, change: set("Content-Encoding", "gzip"), headers: map[string]string{"Accept-Encoding": "identity"}},
-		{name: "idempotency-key", status: 422, code: codeNotSupportedYet, change: set("Idempotency-Key", "eve@test.example")},
+		{name: "idempotency-key", status: 422, code: codeInvalidParameter, change: set("Idempotency-Key", "eve@test.example ")},
+		{name: "idempotency-mismatch", status: 422, code: codeIdempotencyMismatch, cfg: taken(true), change: set("Idempotency-Key", "eve@test.example")},
+		{name: "idempotency-in-flight", status: 409, code: codeIdempotencyInFlight, cfg: taken(false), change: set("Idempotency-Key", "eve@test.example"), headers: map[string]string{"Retry-After": "1"}},
+		{name: "store-down", status: 503, code: codeStatusUnavailable, cfg: Config{Idempotency: &fakeKeys{claimErr: errors.New("the cause")}}, change: set("Idempotency-Key", "eve@test.example"), headers: busy},
+		{name: "batch-key", status: 422, code: codeInvalidParameter, path: batchPath, body: batch(sound), change: set("Idempotency-Key", "eve@test.example")},
+		{name: "batch-too-many", status: 422, code: codeInvalid, path: batchPath, body: batch(slices.Repeat([]string{"{}"}, 1001)...)},
+		{name: "batch-empty", status: 422, code: codeInvalid, path: batchPath, body: batch()},
+		{name: "batch-absent", status: 422, code: codeInvalid, path: batchPath, body: "{}"},
+		{name: "batch-no-array", status: 422, code: codeInvalid, path: batchPath, body: `{"notifications":` + sound + `,"more":"eve@test.example"}`},
+		{name: "batch-single", status: 422, code: codeInvalid, path: batchPath},
+		{name: "batch-not-json", status: 400, code: codeMalformed, path: batchPath, body: `{"notifications":[` + sound},
+		{name: "batch-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 50}, path: batchPath, body: batch(sound, sound), headers: closing},
+		{name: "batch-form", status: 415, code: codeUnsupportedMedia, path: batchPath, change: set("Content-Type", "text/plain")},
 		{name: "not-an-object", status: 422, code: codeInvalid, body: "[]"},
 		{name: "faults-of-form-and-content", status: 422, code: codeInvalid, body: `{"channel":"email","recipient":"nobody","refrence":1,"metadata":7,"payload":{"subject":5}}`},
 		{name: "faults", status: 422, code: codeInvalid, body: `{"channel":"sms","recipient":"12345","payload":{}}`},
 		{name: "expired", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z",` + sound[1:]},
 		{name: "expired-and-more", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z","tenant":1,` + sound[1:]},
-		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"sensitive":true,"reference":"a\nb",` + sound[1:]},
+		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"template":{},"reference":"a\nb",` + sound[1:]},
 		{name: "channel-not-configured", status: 422, code: codeChannelNotConfigured, cfg: bus(fmt.Errorf("dispatch: %w", notify.ErrChannelNotConfigured))},
 		{name: "limit-not-a-number", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=eve@test.example"},
 		{name: "limit-too-high", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=501"},
@@ -113,7 +134,7 @@ func TestProblems(t *testing.T) {
 	sendKey, send := GenerateKey("shop", ScopeSend)
 	readKey, read := GenerateKey("eyes", ScopeRead)
 	seen := map[code]bool{}
-	for _, c := range problemCases(sendKey, readKey, []Key{send, read}) {
+	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read}), letterProblemCases(sendKey, readKey, []Key{send, read}), receiptProblemCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			log := &journal{}
 			c.cfg.Log = log.logger()
@@ -136,16 +157,24 @@ func TestProblems(t *testing.T) {
 			require.Equal(t, 1, strings.Count(log.text(), "\n"), log.text())
 			require.Contains(t, log.text(), `"request_id":"request-1"`)
 			require.Contains(t, log.text(), fmt.Sprintf(`"status":%d`, c.status))
-			require.Equal(t, strings.Contains(c.name, "internal"), strings.Contains(log.text(), `"cause":"the cause"`) && c.cfg.Outbox == nil)
+			require.Equal(t, strings.Contains(c.name, "internal"), strings.Contains(log.text(), `"cause":"the cause"`) && c.cfg.Outbox == nil && c.cfg.Idempotency == nil)
 			var indented bytes.Buffer
 			require.NoError(t, json.Indent(&indented, []byte(body), "", "  "))
 			golden(t, filepath.Join("testdata", "problems", c.name+".json"), indented.String())
 			seen[c.code] = true
 		})
 	}
+	seen[codeShedding] = true // see TestThereIsAnEndToStreams
 	for code := range problems {
 		require.True(t, seen[code], "no case ends in %s", code)
 	}
+}
+
+// soundest is sound as the API reads it.
+func soundest() *notify.Notification {
+	n, _, _ := validate.Decode([]byte(sound), true)
+	validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}}.Check(n)
+	return n
 }
 
 func (c problemCase) request() *http.Request {

@@ -20,11 +20,7 @@ import (
 // running serves cfg on loopback until the test ends; end ends it at once and gives what Serve returned.
 func running(t *testing.T, cfg Config) (address string, end func() error) {
 	t.Helper()
-	if cfg.Dispatcher == nil {
-		cfg.Dispatcher = &fakeBus{}
-	}
-	s, err := New(cfg)
-	require.NoError(t, err)
+	s := newServer(t, cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -179,10 +175,10 @@ func TestEndDoesNotWaitForEver(t *testing.T) {
 
 type gate struct{ entered, leave chan struct{} }
 
-func (g *gate) Dispatch(_ context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (g *gate) Dispatch(_ context.Context, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	close(g.entered)
 	<-g.leave
-	return n, nil
+	return ns, make([]error, len(ns))
 }
 
 func TestServeRefusesOtherHostsWithoutKeys(t *testing.T) {

@@ -135,9 +135,12 @@ func TestTheLedgerFillsTheHistory(t *testing.T) {
 	learn("outcome", "0", "0", `{"state":"retrying","final":false}`) // read again
 	require.Equal(t, duplicate, enter(0, 2))
 	require.Equal(t, fresh, enter(1, 0))
+	learn("outcome", "1", "0", `{"state":"sent","final":false}`)
+	require.Equal(t, duplicate, enter(1, 7), "a receipt is awaited: nothing is left to send")
+	require.Equal(t, fresh, enter(2, 0))
 	learn("outcome", "x", "-7", "")
 	learn("outcome", "9999999999999999999", "", "")
-	require.Equal(t, fresh, enter(1, 0), "bad headers say nothing")
+	require.Equal(t, fresh, enter(2, 0), "bad headers say nothing")
 }
 
 func TestTheOldestIsForgottenFirst(t *testing.T) {

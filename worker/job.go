@@ -57,7 +57,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 		j.reference = n.Reference
 	}
 	if j.refusal = w.examine(r, j, n, faults); j.refusal == nil {
-		j.message.ID = j.id
+		j.message.ID, j.message.Run = j.id, j.run
 		j.accepted = acceptedAt(r)
 		j.due = due(n, r, j.step)
 		j.planned = j.step == 0 && j.due.Sub(j.accepted) > soon

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -140,6 +141,24 @@ func TestTheGatewayGetsWhatItNeeds(t *testing.T) {
 	require.Equal(t, recipient, m.Address)
 	require.Equal(t, "Hi", m.Email.Subject)
 	require.WithinDuration(t, r.Timestamp.Add(24*time.Hour), *m.ExpiresAt, 0)
+	require.Equal(t, 2, m.Run, "of which a receipt is then")
 	require.Equal(t, []int{2, 1, 4}, []int{e.Run, e.Step, e.Attempt})
 	require.Equal(t, "p-1", e.ProviderID)
+}
+
+// What is sent has ended for the engine, whether its provider will say more or not: a second copy is not sent.
+func TestAnAwaitedReceiptEndsTheRunAsWell(t *testing.T) {
+	calls := 0
+	w := worker(sendFunc(func(context.Context, *notify.Message) (notify.Receipt, error) {
+		calls++
+		return notify.Receipt{Awaited: true}, nil
+	}), nil)
+	r := record(mail)
+	res := w.Handle(t.Context(), attempt(r))
+	require.Contains(t, string(res.Outcome.Value), `"state":"sent","final":false`)
+	res.Ended()
+	later := record(mail, "ls-step", "3")
+	later.Offset = r.Offset + 1
+	require.Nil(t, w.Handle(t.Context(), attempt(later)).Outcome, "it is dropped")
+	require.Equal(t, 1, calls)
 }

@@ -18,7 +18,8 @@ type Desk interface {
 	Sent(r *kafka.Record, e notify.Event) kafka.Result
 	End(r *kafka.Record, e notify.Event) kafka.Result
 	Bury(r *kafka.Record, e notify.Event, reason string) kafka.Result
-	Later(r *kafka.Record, e notify.Event, at time.Time) kafka.Result
+	// Later has no result when the job is too large for where it would wait: then it ends.
+	Later(r *kafka.Record, e notify.Event, at time.Time) (res kafka.Result, fits bool)
 }
 
 // Control is what operators and callers have told all workers. Its methods answer at once and may be called from many
@@ -117,8 +118,14 @@ func (w *Worker) Learn(topic string, n int32, r *kafka.Record) {
 		return
 	}
 	id, _ := r.Header(kafka.HeaderJobID)
-	s := stage{int32(number(r, notify.HeaderRun)), int32(number(r, notify.HeaderStep)), bytes.Contains(r.Value, []byte(`"final":true`))}
+	s := stage{int32(number(r, notify.HeaderRun)), int32(number(r, notify.HeaderStep)), ends(r.Value)}
 	w.seen.learn(partition{topic, n}, id, s)
+}
+
+// ends reports whether the run is over for an engine: a receipt that is still awaited changes nothing about that. Within a
+// text of the event the quotes would have backslashes.
+func ends(event []byte) bool {
+	return bytes.Contains(event, []byte(`"final":true`)) || bytes.Contains(event, []byte(`"state":"sent"`))
 }
 
 // TookOver begins a partition anew: [kafka.RunnerConfig.OnTakeOver].

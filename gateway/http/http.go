@@ -72,7 +72,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if f != nil {
 		return notify.Receipt{}, f
 	}
-	return notify.Receipt{ProviderID: id}, nil
+	return notify.Receipt{ProviderID: id, Awaited: s.cfg.Receipts.Secret != ""}, nil
 }
 
 // Check makes the configured request, with the credentials and those headers that need no message. Without one it

@@ -37,6 +37,9 @@ func (s *Sender) params(m *notify.Message, now time.Time) (*api.CreateMessagePar
 	if m.ExpiresAt != nil {
 		p.SetValidityPeriod(validity(m.ExpiresAt.Sub(now)))
 	}
+	if s.cfg.Callback != "" {
+		p.SetStatusCallback(callback(s.cfg.Callback, m))
+	}
 	return p, nil
 }
 

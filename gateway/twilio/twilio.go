@@ -4,6 +4,8 @@
 // It alone knows Twilio's parameters, limits and error codes. It makes one request a try and judges the answer by the
 // tables in judge.go; nothing is retried here. Twilio has no idempotency key: a request whose answer is lost may have
 // been sent, and the verdict says so.
+//
+// Where the API has a public address, each message asks Twilio to say there what becomes of it; [Receipts] reads that.
 package twilio
 
 import (
@@ -57,7 +59,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if created.Sid == nil || *created.Sid == "" {
 		return notify.Receipt{}, notOurs(x)
 	}
-	return notify.Receipt{ProviderID: *created.Sid}, nil
+	return notify.Receipt{ProviderID: *created.Sid, Awaited: s.cfg.Callback != ""}, nil
 }
 
 // Check reads the newest message of the account: unlike the account itself, an API key may read that too.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -11,6 +12,9 @@ import (
 const fetchBytes = 1 << 20
 
 var errNoRecord = errors.New("the answer holds no whole record")
+
+// errUndecided: all that is there waits for a transaction that is still open.
+var errUndecided = errors.New("a transaction is open")
 
 // fetch reads what one fetch brings from offset at on, and the offset to go on from. What has been deleted is skipped. With
 // nothing there it waits as long as told, then gives no records and at itself.
@@ -27,6 +31,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	req := &sarama.FetchRequest{
 		Version: 11, MinBytes: 1, MaxBytes: 16 * fetchBytes, SessionEpoch: -1, MaxWaitTime: int32(wait.Milliseconds()),
 	}
+	if c.decided {
+		req.Isolation = sarama.ReadCommitted
+	}
 	req.AddBlock(topic, p, at, fetchBytes, -1)
 	resp, err := broker.Fetch(req)
 	if err != nil {
@@ -39,6 +46,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	}
 	switch block.Err {
 	case sarama.ErrNoError:
+		if lso := block.LastStableOffset; c.decided && lso >= 0 && at >= lso && at < block.HighWaterMarkOffset {
+			return nil, at, errUndecided
+		}
 		records, next := decodeBlock(topic, p, at, block)
 		return records, next, nil
 	case sarama.ErrOffsetOutOfRange:
@@ -56,13 +66,14 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlock) ([]*Record, int64) {
 	var out []*Record
 	next := at
+	aborted := aborted(block.AbortedTransactions)
 	for _, set := range block.RecordsSet {
 		batch := set.RecordBatch
 		if batch == nil || batch.PartialTrailingRecord {
 			continue
 		}
 		next = max(next, batch.LastOffset()+1)
-		if batch.Control {
+		if aborted.holds(batch) || batch.Control {
 			continue
 		}
 		for _, r := range batch.Records {
@@ -79,6 +90,21 @@ func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlo
 		}
 	}
 	return out, next
+}
+
+// aborted are the transactions that came to nothing, which a broker names to whoever reads only what is committed.
+type aborted []*sarama.AbortedTransaction
+
+// holds reports whether the next batch is part of one. A marker ends the one transaction that its producer has open.
+func (a *aborted) holds(batch *sarama.RecordBatch) bool {
+	begun := func(t *sarama.AbortedTransaction) bool {
+		return t.ProducerID == batch.ProducerID && t.FirstOffset <= batch.FirstOffset
+	}
+	if batch.Control {
+		*a = slices.DeleteFunc(*a, begun)
+		return false
+	}
+	return batch.IsTransactional && slices.ContainsFunc(*a, begun)
 }
 
 func headersOf(hs []*sarama.RecordHeader) []Header {

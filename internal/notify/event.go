@@ -28,12 +28,16 @@ type Event struct {
 	ProviderID     string     `json:"provider_id,omitempty"`
 	NextAt         *time.Time `json:"next_at,omitempty"`
 	Warnings       []string   `json:"warnings,omitempty"`
-	Note           string     `json:"note,omitempty"` // stuck or [NoteRedriven]: the state stays as it is
+	Note           string     `json:"note,omitempty"` // [NoteStuck] or [NoteRedriven]: the state stays as it is
 	Origin         *Origin    `json:"origin,omitempty"`
+	Awaited        bool       `json:"-"` // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
 }
 
-// NoteRedriven: the dead letter at the event's origin was sent again, as the next run.
-const NoteRedriven = "redriven"
+// Notes, which say something of a notification without changing its state.
+const (
+	NoteRedriven = "redriven" // the dead letter at the event's origin was sent again, as the next run
+	NoteStuck    = "stuck"    // it should have ended by now
+)
 
 // Origin is the record that an event speaks of.
 type Origin struct {
@@ -51,10 +55,10 @@ type Try struct {
 	Millis  int64   `json:"ms"`
 }
 
-// Seal completes e before it is published: Final by its state, the event id from (id, run, step, state, final, note), so
-// that the same event published twice is recognised, and its text bounded.
+// Seal completes e before it is published: Final by its state and whether a receipt is awaited, the event id from (id, run,
+// step, state, final, note), so that the same event published twice is recognised, and its text bounded.
 func (e *Event) Seal() {
-	e.Final = e.State.Final()
+	e.Final = e.State.Final() && !e.Awaited
 	e.At = e.At.UTC()
 	e.Code, e.Reason = Clip(e.Code, 64), Clip(e.Reason, 500)
 	for i := range e.Tries {

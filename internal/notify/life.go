@@ -3,6 +3,7 @@ package notify
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -37,8 +38,9 @@ type Life struct {
 	Timeline      []Event           `json:"timeline,omitempty"` // only of one alone: by run, step and time
 }
 
-// LifeFilter chooses notifications; a zero field asks for nothing.
+// LifeFilter chooses notifications, or their events; a zero field asks for nothing.
 type LifeFilter struct {
+	ID           string // of one notification; only events are chosen by it
 	States       []State
 	Channel      Channel
 	Lane         Lane
@@ -47,6 +49,18 @@ type LifeFilter struct {
 	Recipient    string // as the caller wrote it, or the bare address
 	Tenant       string
 	Since, Until time.Time // accepted at or after, and before
+}
+
+// Wants reports whether e is an event that f chooses. An event knows no recipient and not when its notification was accepted:
+// by these it is not chosen.
+func (f *LifeFilter) Wants(e *Event) bool {
+	return (f.ID == "" || f.ID == e.NotificationID) &&
+		(len(f.States) == 0 || slices.Contains(f.States, e.State)) &&
+		(f.Channel == "" || f.Channel == e.Channel) &&
+		(f.Lane == "" || f.Lane == e.Lane) &&
+		(f.Gateway == "" || f.Gateway == e.Gateway) &&
+		(f.Reference == "" || f.Reference == e.Reference) &&
+		(f.Tenant == "" || f.Tenant == e.Tenant)
 }
 
 // Lives is a page of a list, the latest first.

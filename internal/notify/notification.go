@@ -88,7 +88,7 @@ type Notification struct {
 	Reference     string            `json:"reference,omitempty"`      // the caller's own word for it, at most 255 bytes, not unique
 	Metadata      map[string]string `json:"metadata,omitempty"`       // at most 4 KiB encoded
 	OnAmbiguous   string            `json:"on_ambiguous,omitempty"`   // resend (the default) or hold
-	Sensitive     bool              `json:"sensitive,omitempty"`
+	Sensitive     bool              `json:"sensitive,omitempty"`      // what it says is kept nowhere but on the bus, and shown nowhere
 }
 
 // Encode gives the JSON that goes on the bus: compact, without HTML escaping, no line end.
@@ -109,6 +109,7 @@ func encode(v any) ([]byte, error) {
 type Message struct {
 	Notification
 	Address string // the bare address (domain lower case, ASCII), the E.164 number, the token, topic or condition
+	Run     int    // of the job; a receipt says which run it is about
 	Email   *Email
 	SMS     *SMS
 	Push    *Push
@@ -118,4 +119,5 @@ type Message struct {
 type Receipt struct {
 	ProviderID string // the provider's name for the message; may be empty
 	Simulated  bool   // nothing left this host (capture, sim)
+	Awaited    bool   // the provider will say what became of it, in a [Report]: until then sent is not final
 }

@@ -1,5 +1,7 @@
 package notify
 
+import "slices"
+
 // State is a notification's place in its life.
 type State string
 
@@ -19,6 +21,17 @@ const (
 	StateDead       State = "dead"
 )
 
+// States lists the states, in the order in which they are shown to people.
+func States() []State {
+	return []State{
+		StateQueued, StateScheduled, StateRetrying, StateHeld, StateSent, StateDelivered, StateBounced,
+		StateRejected, StateExpired, StateSuppressed, StateCancelled, StateDead,
+	}
+}
+
+// Known reports whether s is one of the contract's.
+func (s State) Known() bool { return slices.Contains(States(), s) }
+
 // Rank orders the states of one run: an event of a lower rank than what is known changes nothing.
 func (s State) Rank() int {
 	switch s {
@@ -35,5 +48,6 @@ func (s State) Rank() int {
 	}
 }
 
-// Final reports whether a run can end in s. A gateway with receipts may still turn sent into delivered or bounced.
+// Final reports whether a run ends in s: nothing is sent for it any more. A gateway with receipts may still turn sent into
+// delivered or bounced.
 func (s State) Final() bool { return s.Rank() >= 3 }

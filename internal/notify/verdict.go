@@ -36,6 +36,7 @@ const (
 	ReasonOrder           = "order"     // it kept others of its key waiting for too long
 	ReasonSuppressed      = "suppressed"
 	ReasonCancelled       = "cancelled"
+	ReasonUnconfirmed     = "unconfirmed" // sent for good: its provider has not said in time what became of it
 )
 
 // Failure is a verdict other than accepted: the error that a gateway's Send returns.

@@ -133,11 +133,11 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) keep(p url.Values) (sid string) {
+func (s *Server) keep(p url.Values) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted = append(s.accepted, p)
-	return fmt.Sprintf("SM%032x", len(s.accepted))
+	return sid(len(s.accepted) - 1)
 }
 
 func fail(w http.ResponseWriter, status, code int, text string) {

@@ -1,0 +1,109 @@
+package twilio
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/twilio/twilio-go/client"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// callback is where Twilio says what becomes of m. Twilio signs the whole address, so that what stands in it is ours.
+func callback(base string, m *notify.Message) string {
+	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}}.Encode()
+}
+
+// Receipts reads what Twilio says of messages that it had accepted
+// (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
+type Receipts struct {
+	validator client.RequestValidator
+	callback  string
+}
+
+// NewReceipts gives the receipts of a gateway that has a Callback.
+func NewReceipts(cfg config.Twilio) *Receipts {
+	return &Receipts{client.NewRequestValidator(string(cfg.ReceiptToken())), cfg.Callback}
+}
+
+// Read checks the signature of a request with that body and gives what it says. It fails with [notify.ErrForged] or
+// [notify.Faults]. What Twilio signs is the address that it was given, so that only the query is taken from r: on the way here a
+// proxy may have changed the rest.
+func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
+	form, err := url.ParseQuery(string(body))
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return notify.Report{}, notify.Faults{{Pointer: "#", Code: notify.FaultInvalid, Detail: "send a form, as Twilio does"}}
+	}
+	params := make(map[string]string, len(form))
+	for name, values := range form {
+		if len(values) > 1 { // only one of them would be signed
+			return notify.Report{}, notify.ErrForged
+		}
+		params[name] = values[0]
+	}
+	signatures := r.Header.Values("X-Twilio-Signature")
+	if len(signatures) != 1 || !s.validator.Validate(s.callback+"?"+r.URL.RawQuery, params, signatures[0]) {
+		return notify.Report{}, notify.ErrForged
+	}
+	return report(r.URL.RawQuery, params)
+}
+
+// report gives the words of a signed request.
+func report(query string, params map[string]string) (notify.Report, error) {
+	ours, err := url.ParseQuery(query)
+	id, isID := notify.ParseID(ours.Get("id"))
+	run, notNumber := strconv.ParseUint(ours.Get("run"), 10, 31)
+	if err != nil || !isID || notNumber != nil {
+		return notify.Report{}, notify.Faults{{Pointer: "#", Code: notify.FaultInvalid, Detail: "leave the address as it was given at the send: id and run are in it"}}
+	}
+	status := params["MessageStatus"]
+	if status == "" {
+		return notify.Report{}, notify.Faults{{Pointer: "#/MessageStatus", Code: notify.FaultRequired, Detail: "say what became of the message"}}
+	}
+	said := notify.Report{NotificationID: id, Run: int(run), ProviderID: params["MessageSid"], State: fates[status]}
+	if said.State == notify.StateBounced {
+		said.Code = params["ErrorCode"]
+		said.Reason = why(status, said.Code)
+	}
+	return said, nil
+}
+
+// fates are the message statuses after which nothing follows. The others (queued, sending, sent, and what Twilio may add) say
+// that it is on its way.
+var fates = map[string]notify.State{
+	"delivered":   notify.StateDelivered,
+	"read":        notify.StateDelivered, // channels that tell; it follows delivered, and is then a repetition
+	"undelivered": notify.StateBounced,
+	"failed":      notify.StateBounced,
+	"canceled":    notify.StateBounced,
+}
+
+// bounces are the codes of messages that Twilio had accepted and could not deliver (https://www.twilio.com/docs/api/errors).
+var bounces = map[string]string{
+	"21610": notify.ReasonOptedOut,
+	"30001": "the queue at Twilio ran over",
+	"30002": "the account was suspended while the message waited",
+	"30003": "the handset cannot be reached: switched off or without network",
+	"30004": "the recipient or the carrier blocks the message",
+	"30005": notify.ReasonRecipientGone,
+	"30006": notify.ReasonBadRecipient, // a landline, or a carrier that cannot be reached
+	"30007": "the carrier filtered the message",
+	"30008": "the carrier did not say why",
+	"30034": "the sender is not registered for this destination",
+	"30036": "it was not delivered before it expired",
+}
+
+func why(status, code string) string {
+	if reason, known := bounces[code]; known {
+		return reason
+	}
+	if _, err := strconv.ParseUint(code, 10, 31); err == nil {
+		return fmt.Sprintf("Twilio says %s: see https://www.twilio.com/docs/api/errors/%s", status, code)
+	}
+	return "Twilio says " + status
+}

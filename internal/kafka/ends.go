@@ -1,0 +1,100 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/IBM/sarama"
+)
+
+// Place is an offset of a partition.
+type Place struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Ends says where every partition of the topics ends now for whoever reads only what is committed. Each broker is asked
+// once.
+func (r *Reader) Ends(topics []string) ([]Place, error) { return r.edges(topics, sarama.OffsetNewest) }
+
+// edges gives the ends of all partitions, or with [sarama.OffsetOldest] their beginnings.
+func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
+	client, err := r.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	requests := map[*sarama.Broker]*sarama.OffsetRequest{}
+	for _, topic := range topics {
+		ps, err := client.Partitions(topic)
+		if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+			return nil, fmt.Errorf("%w: %s", ErrNoTopic, topic)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
+		}
+		for _, p := range ps {
+			leader, err := client.Leader(topic, p)
+			if err != nil {
+				return nil, fmt.Errorf("find the leader of %s/%d: %w", topic, p, err)
+			}
+			if requests[leader] == nil {
+				requests[leader] = sarama.NewOffsetRequest(r.conn.config.Version)
+				requests[leader].IsolationLevel = sarama.ReadCommitted
+			}
+			requests[leader].AddBlock(topic, p, which, 1)
+		}
+	}
+	var edges []Place
+	for leader, req := range requests {
+		some, err := r.edgesAt(leader, req)
+		if err != nil {
+			_ = client.RefreshMetadata(topics...) // another may lead by now
+			return nil, err
+		}
+		edges = append(edges, some...)
+	}
+	return edges, nil
+}
+
+func (r *Reader) edgesAt(leader *sarama.Broker, req *sarama.OffsetRequest) (edges []Place, err error) {
+	resp, err := leader.GetAvailableOffsets(req)
+	if err != nil {
+		_ = leader.Close() // the next one who needs it dials again
+		return nil, fmt.Errorf("ask %s for the edges of its partitions: %w", leader.Addr(), err)
+	}
+	for topic, blocks := range resp.Blocks {
+		for p, b := range blocks {
+			if b.Err != sarama.ErrNoError {
+				return nil, fmt.Errorf("ask for an edge of %s/%d: %w", topic, p, b.Err)
+			}
+			edges = append(edges, Place{topic, p, b.Offset})
+		}
+	}
+	return edges, nil
+}
+
+// Commit commits places in the name of a group without members, for those who watch how far groups have come. It is
+// refused while the group has members.
+func (r *Reader) Commit(group string, at []Place) error {
+	o, err := r.offsets(group)
+	if err != nil {
+		return err
+	}
+	defer o.conn.close()
+	o.instance = nil
+	cs := make([]committed, len(at))
+	for i, p := range at {
+		cs[i] = committed{topicPartition{p.Topic, p.Partition}, p.Offset, ""}
+	}
+	answers, err := o.commit(member{generation: sarama.GroupGenerationUndefined}, cs)
+	for i := 0; err == nil && i < len(answers); i++ {
+		if answers[i] != sarama.ErrNoError {
+			err = answers[i]
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("commit for group %s: %w", group, err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package receipts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// Reader knows how one gateway's provider signs and words its receipts. It may be called at once from many goroutines.
+type Reader interface {
+	// Read gives what a request with that body says, once its signature has been checked. Its errors are [notify.ErrForged]
+	// and [notify.Faults], which repeat nothing of the request.
+	Read(r *http.Request, body []byte) (notify.Report, error)
+}
+
+// Lives is the status store. Its methods may be called at once from many goroutines, and end with ctx. Their errors are
+// [notify.ErrUnknownNotification], when what the topics held at the call does not have it, and [notify.ErrStatusUnavailable].
+type Lives interface {
+	Get(ctx context.Context, id string) (*notify.Life, error)
+	// OfProvider gives the id of the notification that the gateway's provider knows by that name.
+	OfProvider(ctx context.Context, gateway, providerID string) (id string, err error)
+}
+
+// Teller publishes events.
+type Teller interface {
+	// Tell returns once e, which it seals, is durable. Its error is [notify.ErrBusUnavailable]; e may be told all the same.
+	Tell(ctx context.Context, e notify.Event) error
+}
+
+// Desk takes receipts. Its methods may be called at once from many goroutines.
+type Desk struct {
+	Readers map[string]Reader // by the gateway's name
+	Lives   Lives
+	Teller  Teller
+	Metrics *Metrics // nil counts nothing
+}
+
+// What became of a receipt that was taken.
+const (
+	Recorded     = "recorded"
+	Repeated     = "repeated"     // the notification's fate was known
+	Late         = "late"         // the run has ended otherwise, or another one has begun
+	Acknowledged = "acknowledged" // no news: it is on its way
+)
+
+// Take gives what became of the receipt in a request with that body. Its errors are those of [Reader], [notify.ErrUnknownGateway],
+// [notify.ErrUnknownNotification], and of which repeating helps: [notify.ErrEarly], [notify.ErrStatusUnavailable] and
+// [notify.ErrBusUnavailable].
+func (d *Desk) Take(ctx context.Context, gateway string, r *http.Request, body []byte) (result string, err error) {
+	reader, ok := d.Readers[gateway]
+	if !ok {
+		d.Metrics.count("", notify.ErrUnknownGateway, "") // not its name: anybody may make one up
+		return "", notify.ErrUnknownGateway
+	}
+	said, err := reader.Read(r, body)
+	if err == nil {
+		result, err = d.hear(ctx, gateway, said)
+	}
+	d.Metrics.count(gateway, err, result)
+	return result, err
+}
+
+func (d *Desk) hear(ctx context.Context, gateway string, said notify.Report) (result string, err error) {
+	if said.State == "" {
+		return Acknowledged, nil
+	}
+	life, result, err := d.find(ctx, gateway, said)
+	if err != nil || result != Recorded {
+		return result, err
+	}
+	if err := d.Teller.Tell(ctx, event(life, gateway, said, time.Now())); err != nil {
+		return "", fmt.Errorf("publish a receipt: %w", err)
+	}
+	return Recorded, nil
+}
+
+const (
+	// patience is how long a receipt waits for the news that its message was sent: a provider may be faster than the way
+	// over the bus into the store.
+	patience  = time.Second
+	lookAgain = 50 * time.Millisecond
+)
+
+// find gives the notification that was said something of, and what that is to it; an early receipt waits a little.
+func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*notify.Life, string, error) {
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	for {
+		life, result, err := d.look(ctx, gateway, said)
+		// Only the event that it was sent tells the provider's name for it.
+		early := errors.Is(err, notify.ErrEarly) || errors.Is(err, notify.ErrUnknownNotification) && said.NotificationID == ""
+		if !early {
+			return life, result, err
+		}
+		select {
+		case <-ctx.Done():
+			return life, "", err
+		case <-enough.C:
+			return life, "", err
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+func (d *Desk) look(ctx context.Context, gateway string, said notify.Report) (life *notify.Life, result string, err error) {
+	id := said.NotificationID
+	if id == "" {
+		if id, err = d.Lives.OfProvider(ctx, gateway, said.ProviderID); err != nil {
+			return nil, "", fmt.Errorf("look for the provider's id: %w", err)
+		}
+	}
+	if life, err = d.Lives.Get(ctx, id); err != nil {
+		return nil, "", fmt.Errorf("look for the notification: %w", err)
+	}
+	result, err = weigh(life, gateway, said)
+	return life, result, err
+}

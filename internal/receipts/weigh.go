@@ -1,0 +1,57 @@
+package receipts
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// weigh says what a report is to a notification. One that was held was in doubt, which the report ends.
+func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
+	run := said.Run
+	if run == notify.AnyRun {
+		run = life.Run
+	}
+	switch {
+	case run < life.Run:
+		return Late, nil
+	case run > life.Run:
+		return "", notify.ErrEarly
+	case life.State == notify.StateDelivered || life.State == notify.StateBounced:
+		return Repeated, nil
+	case life.State == notify.StateSent || life.State == notify.StateHeld:
+		if !tells(life, gateway, said) {
+			return "", notify.ErrUnknownNotification
+		}
+		return Recorded, nil
+	case life.State.Final():
+		return Late, nil
+	default:
+		return "", notify.ErrEarly
+	}
+}
+
+// tells reports whether that gateway sent the notification by the try of which it speaks: a provider has no say about what others
+// sent, and of two tries whose fates differ the one counts that the engine took for the sending one.
+func tells(life *notify.Life, gateway string, said notify.Report) bool {
+	same := life.ProviderID == "" || said.ProviderID == "" || life.ProviderID == said.ProviderID
+	return life.Gateway == gateway && same
+}
+
+// event is what a report makes known. In the timeline it follows what it is about, whatever the provider's clock says.
+func event(life *notify.Life, gateway string, said notify.Report, now time.Time) notify.Event {
+	at := said.At
+	if at.IsZero() || at.After(now) {
+		at = now
+	}
+	if at.Before(life.UpdatedAt) {
+		at = life.UpdatedAt
+	}
+	return notify.Event{
+		NotificationID: life.ID, Run: life.Run, Step: life.Step, Attempt: life.Attempt, State: said.State, At: at,
+		Tenant: life.Tenant, Channel: life.Channel, Lane: life.Lane, Reference: life.Reference, Simulated: life.Simulated,
+		Gateway: gateway, Code: said.Code, Reason: said.Reason,
+		ProviderID: notify.Clip(cmp.Or(life.ProviderID, said.ProviderID), 255),
+	}
+}
