@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/laudspeaker/laudspeaker/gateway/http"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
@@ -20,6 +22,9 @@ func (p *process) receiptReaders() (map[string]receipts.Reader, error) {
 			switch g := o.Gateway; {
 			case g.Twilio != nil && g.Twilio.Callback != "":
 				readers[o.Name] = twilio.NewReceipts(*g.Twilio)
+			case g.Twilio != nil && p.cfg.API.PublicURL != "":
+				p.log.Warn("Twilio is asked for no receipts: api_key does not sign them; set receipts.auth_token to the account's token",
+					zap.String("key", "gateways."+o.Name+".receipts.auth_token"))
 			case g.HTTP != nil && g.HTTP.Receipts.Secret != "":
 				r, err := http.NewReceipts(o.Name, g.HTTP.Receipts)
 				if err != nil {
