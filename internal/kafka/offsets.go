@@ -69,19 +69,27 @@ func (c *lazyClient) close() {
 
 // clusterID asks for Kafka's cluster id.
 func (c *lazyClient) clusterID() (string, error) {
+	meta, err := c.metadata()
+	if err != nil {
+		return "", fmt.Errorf("ask for the cluster id: %w", err)
+	}
+	if meta.ClusterID == nil {
+		return "", nil
+	}
+	return *meta.ClusterID, nil
+}
+
+// metadata asks for what there is of the cluster and all of its topics.
+func (c *lazyClient) metadata() (*sarama.MetadataResponse, error) {
 	client, err := c.get()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resp, err := client.LeastLoadedBroker().GetMetadata(sarama.NewMetadataRequest(c.config.Version, []string{}))
 	if err != nil {
 		c.reset()
-		return "", fmt.Errorf("ask for the cluster id: %w", err)
 	}
-	if resp.ClusterID == nil {
-		return "", nil
-	}
-	return *resp.ClusterID, nil
+	return resp, err
 }
 
 // offsets commits and reads the offsets of one group on a client of its own: a commit on the group's client would wait

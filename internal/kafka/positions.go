@@ -34,34 +34,55 @@ func ReadPosition(offset int64, metadata string) *Position {
 
 // Position reads a group's last commit of a partition.
 func (r *Reader) Position(group, topic string, partition int32) (*Position, error) {
-	all, err := r.Positions(group, topic, []int32{partition})
+	was, err := r.committed(group, topicPartition{topic, partition})
 	if err != nil {
 		return nil, err
 	}
-	return all[partition], nil
+	return ReadPosition(was.offset, was.metadata), nil
 }
 
-// Positions reads a group's last commits of a topic's partitions. A group that has never committed has the position -1 in
-// all of them.
-func (r *Reader) Positions(group, topic string, partitions []int32) (map[int32]*Position, error) {
+// Positions reads a group's last commits of all partitions of a topic. A group that has never committed has the position -1.
+func (r *Reader) Positions(group, topic string) (map[int32]*Position, error) {
+	client, err := r.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	ps, err := client.Partitions(topic)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
+	}
 	o, err := r.offsets(group)
 	if err != nil {
 		return nil, err
 	}
 	defer o.conn.close()
-	cs, err := o.fetchAll(topic, partitions)
-	if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
-		cs, err = nil, nil
-		for _, p := range partitions {
-			cs = append(cs, committed{topicPartition{topic, p}, -1, ""})
+	cs, err := o.fetchAll(topic, ps)
+	all := make(map[int32]*Position, len(ps))
+	switch {
+	case errors.Is(err, sarama.ErrGroupIDNotFound): // the embedded broker knows only groups that have committed
+		for _, p := range ps {
+			all[p] = ReadPosition(-1, "")
 		}
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("ask how far group %s has come: %w", group, err)
 	}
-	all := make(map[int32]*Position, len(cs))
 	for _, c := range cs {
 		all[c.partition] = ReadPosition(c.offset, c.metadata)
 	}
 	return all, nil
+}
+
+// Topics lists what topics there are.
+func (r *Reader) Topics() ([]string, error) {
+	meta, err := r.conn.metadata()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the topics: %w", err)
+	}
+	var names []string
+	for _, t := range meta.Topics {
+		if t.Err == sarama.ErrNoError {
+			names = append(names, t.Name)
+		}
+	}
+	return names, nil
 }
