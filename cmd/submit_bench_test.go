@@ -24,7 +24,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/producer"
 )
 
-// BenchmarkSubmit is how many notifications a second the API makes durable, from 16 clients over HTTP, one by one and in
+// BenchmarkSubmit is how many notifications a second the API makes durable, from a few clients over HTTP, one by one and in
 // batches of 1,000, with and without keys: on an embedded broker, or on the Kafka of LAUDSPEAKER_TEST_BROKERS; keys in SQLite.
 func BenchmarkSubmit(b *testing.B) {
 	url := submitting(b)
@@ -70,7 +70,7 @@ func submitted(b *testing.B, url, body string) *http.Request {
 func measure(b *testing.B, size int, request func() *http.Request) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 	defer client.CloseIdleConnections()
-	b.SetParallelism(8) // times GOMAXPROCS
+	b.SetParallelism(4) // times GOMAXPROCS
 	began, accepted := time.Now(), atomic.Int64{}
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
