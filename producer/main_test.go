@@ -222,6 +222,8 @@ func schemaOf(r *http.Request) string {
 		return "Cancelled"
 	case strings.HasSuffix(path, "/batch"):
 		return "BatchResults"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

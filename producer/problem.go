@@ -25,10 +25,12 @@ const (
 	codeChannelNotConfigured code = "channel-not-configured"
 	codeNotSupportedYet      code = "not-supported-yet"
 	codeIdempotencyMismatch  code = "idempotency-mismatch"
+	codeInvalidReceipt       code = "invalid-receipt"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
 	codeShedding             code = "shedding"
 	codeStatusUnavailable    code = "status-unavailable"
+	codeNotSentYet           code = "not-sent-yet"
 )
 
 // problems is the one table from a code to what a caller sees.
@@ -50,10 +52,12 @@ var problems = map[code]struct {
 	codeChannelNotConfigured: {http.StatusUnprocessableEntity, "The channel has no gateway"},
 	codeNotSupportedYet:      {http.StatusUnprocessableEntity, "Something here is not supported yet"},
 	codeIdempotencyMismatch:  {http.StatusUnprocessableEntity, "The idempotency key belongs to another notification"},
+	codeInvalidReceipt:       {http.StatusUnprocessableEntity, "The receipt is not valid"},
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
 	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
+	codeNotSentYet:           {http.StatusServiceUnavailable, "The message is not known to be sent yet"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

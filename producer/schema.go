@@ -119,6 +119,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[results]():               "BatchResults",
 		reflect.TypeFor[result]():                "BatchResult",
 		reflect.TypeFor[cancelled]():             "Cancelled",
+		reflect.TypeFor[heard]():                 "Heard",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 	}
@@ -128,7 +129,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[heard](), reflect.TypeFor[results](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -140,7 +141,7 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -154,6 +155,7 @@ func newSchemas() huma.Registry {
 	}
 	describeNotification(all["Notification"])
 	describeBatch(all)
+	all["Receipt"] = receiptSchema()
 	return r
 }
 
