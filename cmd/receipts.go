@@ -9,7 +9,6 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/http"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/receipts"
 )
@@ -49,7 +48,7 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.
 type teller struct {
 	desk      dispatcher.Desk
-	publisher *kafka.Publisher
+	publisher onePublisher
 }
 
 // Tell is that of the receipts and of the reconciler.

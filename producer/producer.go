@@ -74,7 +74,7 @@ type Timeouts struct {
 	Read     time.Duration // for the whole request; 30s
 	Idle     time.Duration // between two requests of a connection; 2m
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
-	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 1s
+	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 2s
 	Status   time.Duration // for the status store to answer; 5s
 	Letters  time.Duration // for one request about dead letters; 20s
 	Drain    time.Duration // for requests under way when the server ends; 10s
@@ -86,7 +86,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Read:     cmp.Or(t.Read, 30*time.Second),
 		Idle:     cmp.Or(t.Idle, 2*time.Minute),
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
-		Claim:    cmp.Or(t.Claim, time.Second),
+		Claim:    cmp.Or(t.Claim, 2*time.Second),
 		Status:   cmp.Or(t.Status, 5*time.Second),
 		Letters:  cmp.Or(t.Letters, 20*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
