@@ -50,7 +50,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	root.AddGroup(&cobra.Group{ID: "operate", Title: "Setting up:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
-		"client":  {newSend(), newCancel(), newOutbox()},
+		"client":  {newSend(), newCancel(), newOutbox(), newExpunge()},
 		"bus":     {newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
 		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {

@@ -149,6 +149,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Expunger == nil {
+		cfg.Expunger = &fakeExpunger{}
+	}
 	if cfg.Lives == nil {
 		cfg.Lives = &fakeLives{}
 	}
@@ -205,6 +208,8 @@ func schemaOf(r *http.Request) string {
 	switch path := r.URL.Path; {
 	case strings.HasSuffix(path, "/cancel"):
 		return "Cancelled"
+	case path == toExpunge:
+		return "Expunged"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, cancel, listLives, getLife, stream, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, cancel, listLives, getLife, stream, expunge, listOutbox, getOutbox, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -63,6 +63,7 @@ func describe() description {
 		listLives:  describeListLives(schemas),
 		getLife:    describeGetLife(schemas),
 		stream:     describeStream(schemas),
+		expunge:    describeExpunge(schemas),
 		listOutbox: describeListOutbox(schemas),
 		getOutbox:  describeGetOutbox(schemas),
 		openAPI: &huma.Operation{
@@ -72,7 +73,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.expunge, d.listOutbox, d.getOutbox, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {

@@ -51,6 +51,7 @@ type Config struct {
 	Outbox         Outbox // nil: nothing is captured here
 	Lives          Lives
 	Feed           Feed
+	Expunger       Expunger
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Keys           []Key           // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool
@@ -70,6 +71,7 @@ type Timeouts struct {
 	Idle     time.Duration // between two requests of a connection; 2m
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
 	Status   time.Duration // for the status store to answer; 5s
+	Expunge  time.Duration // for one request to expunge; 20s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -80,6 +82,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Idle:     cmp.Or(t.Idle, 2*time.Minute),
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
 		Status:   cmp.Or(t.Status, 5*time.Second),
+		Expunge:  cmp.Or(t.Expunge, 20*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }
@@ -139,7 +142,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	t := s.cfg.Timeouts
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: t.Header, ReadTimeout: t.Read, IdleTimeout: t.Idle, MaxHeaderBytes: maxHeader,
-		WriteTimeout: t.Read + t.Dispatch + 10*time.Second, // it runs from the end of the head
+		WriteTimeout: t.Read + max(t.Dispatch, t.Expunge) + 10*time.Second, // it runs from the end of the head
 	}
 	if errorLog, err := zap.NewStdLogAt(s.cfg.Log, zap.WarnLevel); err == nil {
 		server.ErrorLog = errorLog

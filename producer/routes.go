@@ -27,6 +27,7 @@ func routes() []route {
 		{d.listLives, ScopeRead, (*Server).listLives},
 		{d.getLife, ScopeRead, (*Server).getLife},
 		{d.stream, ScopeRead, (*Server).stream},
+		{d.expunge, ScopeAdmin, (*Server).expunge},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox},
 		{d.openAPI, "", (*Server).openAPI},

@@ -121,6 +121,8 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[cancelled]():             "Cancelled",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
+		reflect.TypeFor[choice]():                "Expunge",
+		reflect.TypeFor[expunged]():              "Expunged",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -129,6 +131,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
 		reflect.TypeFor[cancelled](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -140,7 +143,7 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Expunged", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -153,6 +156,7 @@ func newSchemas() huma.Registry {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}
 	describeNotification(all["Notification"])
+	describeChoice(all["Expunge"])
 	return r
 }
 

@@ -69,6 +69,13 @@ type Lives struct {
 	Next string // opaque: where the next page begins; empty at the end
 }
 
+// Expunge says of which notifications to remove what a person could be known by. Exactly one field is set.
+type Expunge struct {
+	IDs    []string
+	Tenant string
+	Before time.Time // accepted before
+}
+
 // SeenEvent is an event as the status store took it. Seq orders what it took, on all replicas alike.
 type SeenEvent struct {
 	Seq int64
