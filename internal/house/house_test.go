@@ -53,13 +53,14 @@ var star = map[string]edges{
 // fences keep a library behind one package, so that a change of it is a change there. Tests of the packages in the second
 // list may use it too.
 var fences = map[string]edges{
-	"github.com/IBM/sarama":              {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded"}},
-	"github.com/twmb/franz-go":           {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
-	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
-	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
-	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
-	"github.com/spf13/cobra":             {code: []string{"cmd"}},
-	"github.com/spf13/viper":             {code: []string{"config"}},
+	"github.com/IBM/sarama":                 {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded"}},
+	"github.com/twmb/franz-go":              {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
+	"github.com/wneessen/go-mail":           {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
+	"github.com/failsafe-go/failsafe-go":    {code: []string{"gateway"}},
+	"github.com/golang-jwt/jwt":             {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
+	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"cmd", "worker", "internal/validate"}},
+	"github.com/spf13/cobra":                {code: []string{"cmd"}},
+	"github.com/spf13/viper":                {code: []string{"config"}},
 }
 
 func TestImportsFormAStar(t *testing.T) {
