@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test race chaos lint check bench fuzz kafka generate
+.PHONY: help build run test race chaos lint check bench fuzz kafka postgres generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
@@ -37,7 +37,7 @@ build: ## bin/laudspeaker, one static binary (the first build takes minutes, lat
 run: build ## the whole of Laudspeaker on this machine, Kafka included; sends nothing until a gateway is configured (ARGS='--config FILE')
 	@exec bin/laudspeaker all $(ARGS)
 
-test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka)
+test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka, LAUDSPEAKER_TEST_POSTGRES=postgres://… the store's on a real PostgreSQL too)
 	go test $(TESTFLAGS) $(PACKAGES)
 
 race: ## all tests under the race detector (needs a C compiler)
@@ -94,6 +94,9 @@ fuzz: ## every fuzzer for FUZZTIME (20s) each
 
 kafka: ## start a real Apache Kafka on this machine (needs Java 17 and Maven; `scripts/kafka.sh stop` ends it)
 	scripts/kafka.sh start
+
+postgres: ## start a real PostgreSQL on this machine (Debian: apt-get install postgresql; `scripts/postgres.sh stop` ends it)
+	scripts/postgres.sh start
 
 $(LINTER):
 	@echo "Installing golangci-lint $(GOLANGCI_LINT) into .tools (minutes, once)"

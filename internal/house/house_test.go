@@ -39,6 +39,8 @@ var star = map[string]edges{
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
+	"internal/status":          {code: []string{"internal/notify"}},
+	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
 	"internal/kafka/embedded":  {code: []string{"internal/kafka"}, tests: []string{"internal/kafka/kafkatest"}},
 	"internal/kafka/kafkatest": {code: []string{"internal/kafka", "internal/kafka/embedded"}},
 
@@ -61,6 +63,9 @@ var fences = map[string]edges{
 	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"cmd", "worker", "internal/validate"}},
 	"github.com/spf13/cobra":                {code: []string{"cmd"}},
 	"github.com/spf13/viper":                {code: []string{"config"}},
+	"modernc.org/sqlite":                    {code: []string{"internal/status/store"}},
+	"github.com/jackc/pgx/v5":               {code: []string{"internal/status/store"}},
+	"github.com/pressly/goose/v3":           {code: []string{"internal/status/store"}},
 }
 
 func TestImportsFormAStar(t *testing.T) {

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// scanLimit is how many rows of an index a page looks at where a second filter may leave most of them out. The page then
+// ends early, with a cursor to go on.
+const scanLimit = 10_000
+
+// List gives the page of at most limit notifications after cursor, by the time at which they were accepted, the latest
+// first; or [notify.ErrBadCursor]. A page may have fewer, or none, although Next says that there may be more.
+//
+// One filter goes along its index, with any range of time. With more filters the one that is first in [filters] does, and a
+// page looks at scanLimit of its rows.
+func (s *Store) List(ctx context.Context, f notify.LifeFilter, cursor string, limit int) (notify.Lives, error) {
+	limit = max(limit, 1)
+	after, err := parseCursor(cursor)
+	if err != nil {
+		return notify.Lives{}, err
+	}
+	l := newListing(&f, after)
+	if len(l.others) == 0 {
+		page, err := s.page(ctx, l, limit)
+		return page, unavailable("reading a page", err)
+	}
+	page, err := s.search(ctx, l, limit)
+	return page, unavailable("searching for a page", err)
+}
+
+// search looks at more and more rows, so that a page whose filters leave out little is as fast as one with a single filter.
+func (s *Store) search(ctx context.Context, l *listing, limit int) (all notify.Lives, err error) {
+	all.Data = []notify.Life{}
+	for looked, n := 0, 4*limit; looked < s.scan && len(all.Data) < limit; looked, n = looked+n, 4*n {
+		n = min(n, s.scan-looked)
+		if l.until, err = s.edge(ctx, l, n); err != nil {
+			return all, err
+		}
+		page, err := s.page(ctx, l, limit-len(all.Data))
+		if err != nil {
+			return all, err
+		}
+		all.Data, all.Next = append(all.Data, page.Data...), page.Next
+		if l.until == nil {
+			break
+		}
+		l.after = l.until
+	}
+	return all, nil
+}
+
+// listing is a list that is asked for: along the arms, only those rows for which the others hold, and from one edge to another.
+type listing struct {
+	arms   filter
+	others []filter
+	asked  *notify.LifeFilter
+	after  *edge // the last row of the page before
+	until  *edge // the last row to look at
+}
+
+func newListing(f *notify.LifeFilter, after *edge) *listing {
+	l := &listing{arms: filter{{}}, asked: f, after: after}
+	all := filters(f)
+	if len(all) > 0 && indexed(all[0]) {
+		l.arms, all = all[0], all[1:]
+	}
+	l.others = all
+	return l
+}
+
+// indexed: the tenant that most rows have is the one filter that goes along all rows.
+func indexed(f filter) bool {
+	return f[0].matches[0] != match{"tenant", notify.DefaultTenant}
+}
+
+// along writes the select of columns from one arm, between the edges.
+func (l *listing) along(q *query, a arm, columns string) {
+	q.WriteString("SELECT " + columns + " FROM notifications WHERE TRUE")
+	if c := a.along(q); c != "" {
+		q.WriteString(" AND " + c)
+	}
+	if !l.asked.Since.IsZero() {
+		q.WriteString(" AND accepted_at >= " + q.arg(micros(l.asked.Since)))
+	}
+	if !l.asked.Until.IsZero() {
+		q.WriteString(" AND accepted_at < " + q.arg(micros(l.asked.Until)))
+	}
+	if l.after != nil {
+		q.WriteString(" AND (accepted_at, id) < (" + q.arg(l.after.at) + ", " + q.arg(l.after.id) + ")")
+	}
+}
+
+// edge gives the last of the next n rows; nil where fewer are left.
+func (s *Store) edge(ctx context.Context, l *listing, n int) (*edge, error) {
+	var q query
+	var e edge
+	q.WriteString("SELECT accepted_at, id FROM (")
+	for i, a := range l.arms {
+		if i > 0 {
+			q.WriteString(" UNION ALL ")
+		}
+		q.WriteString("SELECT * FROM (")
+		l.along(&q, a, "accepted_at, id")
+		q.WriteString(descending + " LIMIT 1 OFFSET " + q.arg(n/len(l.arms)) + ") AS arm")
+	}
+	q.WriteString(") AS arms" + descending + " LIMIT 1")
+	err := s.read.QueryRowContext(ctx, q.String(), q.args...).Scan(&e.at, &e.id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return &e, err
+}
+
+const descending = " ORDER BY accepted_at DESC, id DESC"
+
+func (l *listing) page(limit int) *query {
+	q := &query{}
+	q.WriteString("SELECT " + lifeColumns + " FROM (")
+	for i, a := range l.arms {
+		if i > 0 {
+			q.WriteString(" UNION ALL ")
+		}
+		q.WriteString("SELECT * FROM (")
+		l.along(q, a, "*")
+		for _, o := range l.others {
+			q.WriteString(" AND " + o.holds(q))
+		}
+		if l.until != nil {
+			q.WriteString(" AND (accepted_at, id) >= (" + q.arg(l.until.at) + ", " + q.arg(l.until.id) + ")")
+		}
+		q.WriteString(descending + " LIMIT " + q.arg(limit+1) + ") AS arm")
+	}
+	q.WriteString(") AS n" + descending + " LIMIT " + q.arg(limit+1))
+	return q
+}
+
+// page reads one row more than it gives, to know whether there is one.
+func (s *Store) page(ctx context.Context, l *listing, limit int) (notify.Lives, error) {
+	q := l.page(limit)
+	rows, err := s.read.QueryContext(ctx, q.String(), q.args...)
+	if err != nil {
+		return notify.Lives{}, err
+	}
+	defer rows.Close()
+	page := notify.Lives{Data: []notify.Life{}}
+	for rows.Next() {
+		life, err := scanLife(rows.Scan)
+		if err != nil {
+			return notify.Lives{}, err
+		}
+		page.Data = append(page.Data, life)
+	}
+	switch {
+	case len(page.Data) > limit:
+		page.Data = page.Data[:limit]
+		last := page.Data[limit-1]
+		page.Next = edge{micros(last.AcceptedAt), last.ID}.cursor()
+	case l.until != nil:
+		page.Next = l.until.cursor()
+	}
+	return page, rows.Err()
+}

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/laudspeaker/laudspeaker/internal/status"
+)
+
+type asker interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Positions gives how far each partition has been recorded, in no order. One that is missing has not been read.
+func (s *Store) Positions(ctx context.Context) ([]status.Position, error) {
+	at, err := positions(ctx, s.read)
+	return at, unavailable("reading the positions", err)
+}
+
+func positions(ctx context.Context, db asker) ([]status.Position, error) {
+	rows, err := db.QueryContext(ctx, "SELECT topic, partition, next FROM positions")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var at []status.Position
+	for rows.Next() {
+		var p status.Position
+		if err := rows.Scan(&p.Topic, &p.Partition, &p.Next); err != nil {
+			return nil, err
+		}
+		at = append(at, p)
+	}
+	return at, rows.Err()
+}
+
+type partition struct {
+	topic  string
+	number int32
+}
+
+// mustBeAt gives [status.ErrMoved] unless the store is where a batch begins.
+func mustBeAt(ctx context.Context, tx *sql.Tx, from []status.Position) error {
+	at, err := positions(ctx, tx)
+	if err != nil {
+		return err
+	}
+	next := make(map[partition]int64, len(at))
+	for _, p := range at {
+		next[partition{p.Topic, p.Partition}] = p.Next
+	}
+	for _, p := range from {
+		n, known := next[partition{p.Topic, p.Partition}]
+		if !known {
+			n = -1
+		}
+		if n != p.Next {
+			return status.ErrMoved
+		}
+	}
+	return nil
+}
+
+func (s *Store) moveTo(ctx context.Context, tx *sql.Tx, to []status.Position) error {
+	rows := make([][]any, len(to))
+	for i, p := range to {
+		rows[i] = []any{p.Topic, int64(p.Partition), p.Next}
+	}
+	columns := []column{{"topic", word}, {"partition", number}, {"next", number}}
+	return s.each(ctx, tx, s.insert("positions", columns, "(topic, partition) DO UPDATE SET next = excluded.next"), rows)
+}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// chunk is how many notifications one transaction removes, so that a recorder hardly waits.
+const chunk = 500
+
+// keysLast is how long a key of idempotency is kept.
+const keysLast = 24 * time.Hour
+
+// Retain removes the notifications that were accepted before a time, whatever their state, with their events and payloads,
+// and gives how many. It also removes the keys of idempotency that are free again. On an error, n of them are gone already.
+func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error) {
+	for more := true; more && err == nil; {
+		var removed int
+		removed, err = s.remove(ctx, before)
+		n += removed
+		more = removed == chunk
+	}
+	for more := true; more && err == nil; {
+		more, err = s.freeKeys(ctx)
+	}
+	return n, err
+}
+
+func (s *Store) remove(ctx context.Context, before time.Time) (n int, err error) {
+	err = s.change(ctx, "removing what is old", func(tx *sql.Tx, _ lease) error {
+		ids, err := idsOf(ctx, tx, "SELECT id FROM notifications WHERE accepted_at < $1 ORDER BY accepted_at, id LIMIT $2", micros(before), chunk)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		n = len(ids)
+		for _, from := range []string{"events WHERE notification_id ", "payloads WHERE id ", "notifications WHERE id "} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+from+s.among, s.list(ids)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		n = 0 // rolled back
+	}
+	return n, err
+}
+
+// freeKeys needs no lease: nothing of the recorder is touched.
+func (s *Store) freeKeys(ctx context.Context) (more bool, err error) {
+	r, err := s.write.ExecContext(ctx, "DELETE FROM idempotency WHERE (tenant, key) IN"+
+		" (SELECT tenant, key FROM idempotency WHERE created_at < "+s.now+" - $1 LIMIT $2)", keysLast.Microseconds(), chunk)
+	if err != nil {
+		return false, unavailable("freeing keys", err)
+	}
+	n, err := r.RowsAffected()
+	return n == chunk, unavailable("freeing keys", err)
+}
+
+func idsOf(ctx context.Context, tx *sql.Tx, text string, args ...any) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
