@@ -31,10 +31,10 @@ func TestChaosProviderAway(t *testing.T) {
 			sessions, retried := c.sessions(), c.retried()
 
 			away.down(c)
-			c.load.most.Store(int64(min(c.letters, 20_000)))
+			c.load.most.Store(int64(min(c.letters, 200_000)))
 			c.load.await(t, int(c.load.most.Load())) // all of them wait
 			calls, _ := c.provider.counts()
-			during(time.Duration(min(8*scale(), 120)) * time.Second)
+			during(time.Duration(min(8*scale(), 600)) * time.Second)
 			later, _ := c.provider.counts()
 			queued := c.load.waiting()
 			require.Empty(t, kafkatest.All(t, []string{c.broker.addr}, c.prefix+"sms_topic.dlq"), "nothing may be given up")
@@ -45,7 +45,7 @@ func TestChaosProviderAway(t *testing.T) {
 			back := time.Now()
 			away.up(c)
 			full := c.recovery(back, before)
-			c.awaitEnds(2 * time.Minute)
+			c.awaitEnds(10 * time.Minute)
 			urgent, others := c.medians(back)
 			t.Logf("%d waited; %d attempts used, %d requests in the pause, %d rebalances; %.0f/s before, and again %s after the return; urgent after %s, others after %s",
 				queued, used, later-calls, rebalances, before, full.Round(10*time.Millisecond), urgent.Round(time.Millisecond), others.Round(time.Millisecond))

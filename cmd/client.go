@@ -72,17 +72,22 @@ func (cl *client) call(ctx context.Context, method, path string, body, answer an
 		return fmt.Errorf("read the answer of %s: %w", cl.server, err)
 	}
 	if response.StatusCode >= 300 {
-		p := problem{}
-		if json.Unmarshal(content, &p) != nil || p.Title == "" {
-			p = problem{Title: http.StatusText(response.StatusCode), Detail: "this does not look like Laudspeaker; name another server by --server"}
-		}
-		p.Status = response.StatusCode
-		return p
+		return problemOf(response.StatusCode, content)
 	}
 	if err := json.Unmarshal(content, answer); err != nil {
 		return fmt.Errorf("%s answers something that is not JSON; name another server by --server", cl.server)
 	}
 	return nil
+}
+
+// problemOf reads an answer other than success.
+func problemOf(status int, content []byte) problem {
+	p := problem{}
+	if json.Unmarshal(content, &p) != nil || p.Title == "" {
+		p = problem{Title: http.StatusText(status), Detail: "this does not look like Laudspeaker; name another server by --server"}
+	}
+	p.Status = status
+	return p
 }
 
 func (cl *client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {

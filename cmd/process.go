@@ -71,9 +71,10 @@ func newProcess(cfg *config.Config, stderr io.Writer, role string, capture bool)
 }
 
 // makeDataDir makes data_dir where something of this process is kept there. It is nobody else's business: captured
-// messages hold what they say.
+// messages hold what they say, and so does the status store.
 func (p *process) makeDataDir() error {
-	if !p.captures() && len(p.cfg.Kafka.Brokers) > 0 {
+	keepsStatus := p.api != nil && p.cfg.Status.DSN == ""
+	if !p.captures() && !keepsStatus && len(p.cfg.Kafka.Brokers) > 0 {
 		return nil
 	}
 	if err := os.MkdirAll(p.dataDir, 0o700); err != nil {

@@ -46,6 +46,7 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //
 //	POST /v1/notifications ─▶ producer ─▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
+//	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
@@ -58,7 +59,12 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	keeper, err := p.newKeeper(log)
+	if err != nil {
+		return err
+	}
 	api, err := producer.New(producer.Config{
+		Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
 		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),
@@ -70,9 +76,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	p.health.add("publisher", publisher.Ready)
 	p.health.add("bus", p.full)
 	started()
-	return inOrder(
-		ctx,
-		part{"limits", func(ctx context.Context) error {
+	return inOrder(ctx, append([]part{
+		{"limits", func(ctx context.Context) error {
 			if r, ok := p.awaitTopics(ctx); ok && r.MaxMessageBytes > 0 {
 				publisher.LimitRecords(r.MaxMessageBytes)
 				dispatch.SetLimit(r.MaxMessageBytes)
@@ -80,9 +85,9 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 			}
 			return nil
 		}},
-		part{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
-		part{"publisher", publisher.Run},
-	)
+		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
+		{"publisher", publisher.Run},
+	}, keeper.parts()...)...)
 }
 
 func apiKeys(keys []config.APIKey) []producer.Key {

@@ -40,7 +40,8 @@ gateway of its channel.
 Nothing has to be configured to try it: without a gateway, messages are captured and not sent.`,
 		Example: `  laudspeaker all
   laudspeaker send email --to ada@example.com --subject Hello --text 'It works.'
-  laudspeaker outbox --follow`,
+  laudspeaker outbox --follow
+  laudspeaker tail`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -50,7 +51,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	root.AddGroup(&cobra.Group{ID: "operate", Title: "Setting up:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
-		"client":  {newSend(), newCancel(), newOutbox(), newExpunge()},
+		"client":  {newSend(), newStatus(), newTail(), newCancel(), newOutbox(), newExpunge()},
 		"bus":     {newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
 		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {

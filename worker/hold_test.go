@@ -129,6 +129,24 @@ func TestAnIntentThatComesTooLateIsTakenBack(t *testing.T) {
 	require.Equal(t, []string{"intent", "progress"}, d.lines)
 }
 
+// It may have expired by the time its intent is on the ledger: then it is not sent, and nobody asks whether it was.
+func TestItMayExpireWhileItsIntentIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := says(nil), &notes{}
+		a := attempt(record(with(`"on_ambiguous":"hold","expires_at":"2000-01-01T00:00:01Z"`)))
+		a.Played = d.played()
+		noted := a.Played.Record
+		a.Played.Record = func(kind string, headers []kafka.Header) error {
+			time.Sleep(time.Second) // virtual: a slow link
+			return noted(kind, headers)
+		}
+		e, _ := finish(t, worker(s, nil), a)
+		require.Equal(t, notify.StateExpired, e.State)
+		require.Empty(t, s.got)
+		require.Equal(t, []string{"intent", "progress"}, d.lines)
+	})
+}
+
 func TestNobodyElseNeedsAnIntent(t *testing.T) {
 	d := &notes{}
 	a := attempt(record(mail))

@@ -24,21 +24,9 @@ func source(r *kafka.Record) validate.Source {
 	}
 }
 
-// expiry is when n is no longer worth sending: what a redrive says, else n itself, else a lifetime from when it was to be
-// sent.
+// expiry is when n is no longer worth sending.
 func expiry(n *notify.Notification, r *kafka.Record, accepted time.Time, after time.Duration) time.Time {
-	if s, ok := r.Header(notify.HeaderExpiresAt); ok {
-		if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			return at.UTC()
-		}
-	}
-	if n.ExpiresAt != nil {
-		return n.ExpiresAt.UTC()
-	}
-	if n.SendAt != nil && n.SendAt.After(accepted) {
-		accepted = *n.SendAt
-	}
-	return accepted.Add(after).UTC()
+	return source(r).Expires(n, accepted, after)
 }
 
 // due is when a job may be sent first. Its first step is due as the notification says, a later one as the step before has
@@ -59,14 +47,7 @@ func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
 func tooFar(at time.Time) bool { return time.Until(at) > notify.FarthestDue }
 
 // number reads a counter; a bad one is 0.
-func number(r *kafka.Record, key string) int {
-	const most = 1 << 30
-	s, _ := r.Header(key)
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= most {
-		return n
-	}
-	return 0
-}
+func number(r *kafka.Record, key string) int { return source(r).Number(key) }
 
 // newer reports whether r says that a later schema is needed to read it. What is no number says nothing.
 func newer(r *kafka.Record) bool {

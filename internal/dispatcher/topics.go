@@ -67,6 +67,9 @@ func (t Topics) DelayGroup(ch notify.Channel) string {
 	return t.Prefix + "laudspeaker." + string(ch) + ".delay"
 }
 
+// RecorderGroup is the group that says how far the status store has read; nobody is a member of it.
+func (t Topics) RecorderGroup() string { return t.Prefix + "laudspeaker.recorder" }
+
 // Channels lists the configured channels, in the order in which they are shown to people.
 func (t Topics) Channels() []notify.Channel {
 	var on []notify.Channel

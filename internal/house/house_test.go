@@ -39,7 +39,7 @@ var star = map[string]edges{
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
-	"internal/status":          {code: []string{"internal/notify"}},
+	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
 	"internal/kafka/embedded":  {code: []string{"internal/kafka"}, tests: []string{"internal/kafka/kafkatest"}},
 	"internal/kafka/kafkatest": {code: []string{"internal/kafka", "internal/kafka/embedded"}},

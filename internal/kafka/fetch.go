@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -56,13 +57,14 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlock) ([]*Record, int64) {
 	var out []*Record
 	next := at
+	aborted := aborted(block.AbortedTransactions)
 	for _, set := range block.RecordsSet {
 		batch := set.RecordBatch
 		if batch == nil || batch.PartialTrailingRecord {
 			continue
 		}
 		next = max(next, batch.LastOffset()+1)
-		if batch.Control {
+		if aborted.holds(batch) || batch.Control {
 			continue
 		}
 		for _, r := range batch.Records {
@@ -79,6 +81,21 @@ func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlo
 		}
 	}
 	return out, next
+}
+
+// aborted are the transactions that came to nothing, which a broker names to whoever reads only what is committed.
+type aborted []*sarama.AbortedTransaction
+
+// holds reports whether the next batch is part of one. A marker ends the one transaction that its producer has open.
+func (a *aborted) holds(batch *sarama.RecordBatch) bool {
+	begun := func(t *sarama.AbortedTransaction) bool {
+		return t.ProducerID == batch.ProducerID && t.FirstOffset <= batch.FirstOffset
+	}
+	if batch.Control {
+		*a = slices.DeleteFunc(*a, begun)
+		return false
+	}
+	return batch.IsTransactional && slices.ContainsFunc(*a, begun)
 }
 
 func headersOf(hs []*sarama.RecordHeader) []Header {

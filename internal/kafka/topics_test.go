@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -91,6 +93,34 @@ func TestEnsureWithoutDescribeConfigs(t *testing.T) {
 	require.Len(t, r.Faults, 1)
 	require.Contains(t, r.Faults[0], "topic closed: its settings cannot be read")
 	require.Equal(t, 1048588, r.MaxMessageBytes, "of the one that can")
+}
+
+// The controller has made a topic before its brokers know it. Whoever publishes in between is refused.
+func TestEnsureWaitsUntilTheBrokersKnow(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "late"))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	denied := 0
+	c.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.MetadataRequest)
+		if len(req.Topics) == 0 || denied == 4 {
+			return nil, nil, false
+		}
+		denied++
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		host, port, _ := net.SplitHostPort(c.ListenAddrs()[0])
+		n, _ := strconv.Atoi(port)
+		resp.Brokers = []kmsg.MetadataResponseBroker{{NodeID: 0, Host: host, Port: int32(n)}}
+		resp.ControllerID = 0
+		late := kmsg.NewMetadataResponseTopic()
+		late.Topic, late.ErrorCode = kmsg.StringPtr("late"), kerr.UnknownTopicOrPartition.Code
+		resp.Topics = append(resp.Topics, late)
+		return resp, nil, true
+	})
+	_, err = Ensure(t.Context(), Config{Brokers: c.ListenAddrs()}, []TopicSpec{{Name: "late", Partitions: 1}}, true)
+	require.NoError(t, err)
+	require.Equal(t, 4, denied, "it was asked until it knew")
 }
 
 func TestEnsureWithoutKafka(t *testing.T) {

@@ -20,7 +20,7 @@ type Reader interface {
 // Lives is the status store. Its methods may be called at once from many goroutines, and end with ctx. Their errors are
 // [notify.ErrUnknownNotification], when what the topics held at the call does not have it, and [notify.ErrStatusUnavailable].
 type Lives interface {
-	Get(ctx context.Context, id string) (notify.Life, error)
+	Get(ctx context.Context, id string) (*notify.Life, error)
 	// OfProvider gives the id of the notification that the gateway's provider knows by that name.
 	OfProvider(ctx context.Context, gateway, providerID string) (id string, err error)
 }
@@ -86,7 +86,7 @@ const (
 )
 
 // find gives the notification that was said something of, and what that is to it; an early receipt waits a little.
-func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (notify.Life, string, error) {
+func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*notify.Life, string, error) {
 	enough := time.NewTimer(patience)
 	defer enough.Stop()
 	for {
@@ -106,15 +106,15 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (no
 	}
 }
 
-func (d *Desk) look(ctx context.Context, gateway string, said notify.Report) (life notify.Life, result string, err error) {
+func (d *Desk) look(ctx context.Context, gateway string, said notify.Report) (life *notify.Life, result string, err error) {
 	id := said.NotificationID
 	if id == "" {
 		if id, err = d.Lives.OfProvider(ctx, gateway, said.ProviderID); err != nil {
-			return life, "", fmt.Errorf("look for the provider's id: %w", err)
+			return nil, "", fmt.Errorf("look for the provider's id: %w", err)
 		}
 	}
 	if life, err = d.Lives.Get(ctx, id); err != nil {
-		return life, "", fmt.Errorf("look for the notification: %w", err)
+		return nil, "", fmt.Errorf("look for the notification: %w", err)
 	}
 	result, err = weigh(life, gateway, said)
 	return life, result, err

@@ -40,14 +40,15 @@ type book struct {
 	told   []notify.Event
 }
 
-func (b *book) Get(_ context.Context, asked string) (notify.Life, error) {
+func (b *book) Get(_ context.Context, asked string) (*notify.Life, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.looked++
 	if b.err == nil && asked != b.life.ID {
-		return notify.Life{}, notify.ErrUnknownNotification
+		return nil, notify.ErrUnknownNotification
 	}
-	return b.life, b.err
+	life := b.life
+	return &life, b.err
 }
 
 func (b *book) OfProvider(_ context.Context, gateway, providerID string) (string, error) {
@@ -213,7 +214,7 @@ func TestTheProvidersClock(t *testing.T) {
 	} {
 		said := delivered()
 		said.At = c.said
-		require.Equal(t, c.at, event(sent().life, "texts", said, now).At)
+		require.Equal(t, c.at, event(&sent().life, "texts", said, now).At)
 	}
 }
 

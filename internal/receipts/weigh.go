@@ -8,7 +8,7 @@ import (
 )
 
 // weigh says what a report is to a notification. One that was held was in doubt, which the report ends.
-func weigh(life notify.Life, gateway string, said notify.Report) (result string, err error) {
+func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
 	run := said.Run
 	if run == notify.AnyRun {
 		run = life.Run
@@ -34,13 +34,13 @@ func weigh(life notify.Life, gateway string, said notify.Report) (result string,
 
 // tells reports whether that gateway sent the notification by the try of which it speaks: a provider has no say about what others
 // sent, and of two tries whose fates differ the one counts that the engine took for the sending one.
-func tells(life notify.Life, gateway string, said notify.Report) bool {
+func tells(life *notify.Life, gateway string, said notify.Report) bool {
 	same := life.ProviderID == "" || said.ProviderID == "" || life.ProviderID == said.ProviderID
 	return life.Gateway == gateway && same
 }
 
 // event is what a report makes known. In the timeline it follows what it is about, whatever the provider's clock says.
-func event(life notify.Life, gateway string, said notify.Report, now time.Time) notify.Event {
+func event(life *notify.Life, gateway string, said notify.Report, now time.Time) notify.Event {
 	at := said.At
 	if at.IsZero() || at.After(now) {
 		at = now

@@ -65,3 +65,30 @@ func Tenant(n *notify.Notification) string {
 	}
 	return n.Tenant
 }
+
+// Expires is when n is no longer worth sending: what a redrive says, else n itself, else a lifetime from when it was to be
+// sent.
+func (s Source) Expires(n *notify.Notification, accepted time.Time, after time.Duration) time.Time {
+	if text, ok := s.Header(notify.HeaderExpiresAt); ok {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			return at.UTC()
+		}
+	}
+	if n.ExpiresAt != nil {
+		return n.ExpiresAt.UTC()
+	}
+	if n.SendAt != nil && n.SendAt.After(accepted) {
+		accepted = *n.SendAt
+	}
+	return accepted.Add(after).UTC()
+}
+
+// Number reads a counter of a header; a bad one is 0.
+func (s Source) Number(key string) int {
+	const most = 1 << 30
+	text, _ := s.Header(key)
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= most {
+		return n
+	}
+	return 0
+}

@@ -1,0 +1,59 @@
+package status
+
+import "sync"
+
+// part is a partition of a topic.
+type part struct {
+	topic  string
+	number int32
+}
+
+// positions are the store's as the recorder knows them.
+type positions struct {
+	mu sync.Mutex
+	at map[part]int64
+}
+
+func newPositions(at []Position) *positions {
+	p := &positions{at: map[part]int64{}}
+	p.set(at)
+	return p
+}
+
+func (p *positions) set(at []Position) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range at {
+		p.at[part{a.Topic, a.Partition}] = a.Next
+	}
+}
+
+// next gives -1 for a partition that the store does not know.
+func (p *positions) next(topic string, partition int32) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if next, ok := p.at[part{topic, partition}]; ok {
+		return next
+	}
+	return -1
+}
+
+// have reports whether no partition of those is missing.
+func (p *positions) have(those []Position) bool {
+	for _, t := range those {
+		if p.next(t.Topic, t.Partition) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *positions) all() []Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]Position, 0, len(p.at))
+	for at, next := range p.at {
+		list = append(list, Position{at.topic, at.number, next})
+	}
+	return list
+}

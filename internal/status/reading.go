@@ -1,0 +1,140 @@
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
+)
+
+// Reading is how records become changes.
+type Reading struct {
+	Jobs         map[string]JobTopic           // the topics of jobs by name; every other one is of events
+	Cluster      string                        // Kafka's id, of which ids are made for jobs that bring none; of a [Recorder] it is told when it runs
+	StorePayload bool                          // false: what a notification says is not kept
+	ExpiresAfter map[notify.Lane]time.Duration // how long a notification lives that does not say so itself
+}
+
+// JobTopic is what the name of a topic says of its jobs.
+type JobTopic struct {
+	Channel notify.Channel
+	Lane    notify.Lane
+}
+
+// Read gives what a record says. Whatever is in it: a store that refuses one text would otherwise stand still for ever, so
+// nothing gets through but text without NUL characters and of bounded length, and ids that are ids.
+func (g Reading) Read(r *kafka.Record) (Change, kind) {
+	if topic, ok := g.Jobs[r.Topic]; ok {
+		return g.job(r, topic), kindJob
+	}
+	if len(r.Value) == 0 {
+		return Change{}, kindSkipped
+	}
+	e, err := readEvent(r.Value)
+	if err != nil {
+		return Change{}, kindUnreadable
+	}
+	return Change{Event: *e}, kindEvent
+}
+
+// job makes of a job's record that it is queued. A later step of the same run says so again, under the same event id: the
+// first one may be gone from the topic by the time it is read.
+func (g Reading) job(r *kafka.Record, topic JobTopic) Change {
+	n, _, faults := validate.Decode(r.Value, false)
+	s := validate.Source{
+		Header: r.Header, Cluster: g.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
+	}
+	accepted := s.Accepted(time.Now())
+	e := notify.Event{
+		NotificationID: validate.Identity(n, s), Run: s.Number(notify.HeaderRun), State: notify.StateQueued, At: accepted,
+		Tenant: notify.Clip(validate.Tenant(n), longest), Channel: topic.Channel, Lane: topic.Lane,
+	}
+	if written := r.Timestamp.UTC(); e.Run > 0 && written.After(accepted) { // a redrive is queued when it comes
+		e.At = written
+	}
+	job := &Job{AcceptedAt: accepted}
+	if n != nil {
+		e.Reference = notify.Clip(n.Reference, longest)
+		if n.Channel == "" {
+			n.Channel = topic.Channel
+		}
+		g.describe(job, n, s, topic.Lane)
+		if len(faults) > 0 { // then neither is what it seems; the worker rejects it
+			job.Metadata, job.Payload = nil, nil
+		}
+	}
+	e.Seal()
+	return Change{Event: e, Job: job}
+}
+
+// Bounds of text: what the API takes, and the worker's events have.
+const (
+	longest          = 255
+	longestRecipient = 4096
+	longestEvent     = 256 << 10
+	mostMetadata     = 4 << 10
+)
+
+func (g Reading) describe(job *Job, n *notify.Notification, s validate.Source, lane notify.Lane) {
+	address, _ := validate.Recipient(n) // fills in the recipient type
+	job.Address = notify.Clip(address, longestRecipient)
+	job.Recipient = notify.Clip(n.Recipient, longestRecipient)
+	job.RecipientType = notify.Clip(n.RecipientType, longest)
+	job.SendAt = n.SendAt
+	expires := s.Expires(n, job.AcceptedAt, g.ExpiresAfter[lane])
+	job.ExpiresAt = &expires
+	job.Sensitive = n.Sensitive
+	if encoded, err := json.Marshal(n.Metadata); err == nil && len(encoded) <= mostMetadata {
+		job.Metadata = n.Metadata
+	}
+	if g.StorePayload && !n.Sensitive {
+		job.Payload = n.Payload
+	}
+}
+
+var errNoEvent = errors.New("not an event")
+
+func readEvent(value []byte) (*notify.Event, error) {
+	var e notify.Event
+	if len(value) > longestEvent || json.Unmarshal(value, &e) != nil {
+		return nil, errNoEvent
+	}
+	var ok, named bool
+	e.NotificationID, ok = notify.ParseID(e.NotificationID)
+	e.EventID, named = notify.ParseID(e.EventID)
+	if !ok || !named || e.State == "" || e.At.UTC().Year() < 1970 || e.At.UTC().Year() > 9999 {
+		return nil, errNoEvent
+	}
+	for _, n := range []int{e.Run, e.Step, e.Attempt} {
+		if n < 0 || n > 1<<30 {
+			return nil, errNoEvent
+		}
+	}
+	bound(&e)
+	return &e, nil
+}
+
+// bound makes e's texts such that every store takes them. Those of our own events are so already.
+func bound(e *notify.Event) {
+	e.At = e.At.UTC()
+	for _, s := range []*string{
+		(*string)(&e.State), (*string)(&e.Channel), (*string)(&e.Lane), &e.Tenant, &e.Reference, &e.Gateway, &e.ProviderID, &e.Note,
+	} {
+		*s = notify.Clip(*s, longest)
+	}
+	e.Code, e.Reason = notify.Clip(e.Code, longest), notify.Clip(e.Reason, 1000)
+	for i := range e.Tries {
+		t := &e.Tries[i]
+		t.Gateway, t.Code, t.Reason = notify.Clip(t.Gateway, longest), notify.Clip(t.Code, longest), notify.Clip(t.Reason, 1000)
+		t.Verdict = notify.Verdict(notify.Clip(string(t.Verdict), longest))
+	}
+	for i := range e.Warnings {
+		e.Warnings[i] = notify.Clip(e.Warnings[i], longest)
+	}
+	if e.Origin != nil {
+		e.Origin.Topic = notify.Clip(e.Origin.Topic, longest)
+	}
+}
