@@ -135,6 +135,10 @@ func (s *statusStore) Retain(ctx context.Context, before time.Time) (int, error)
 	return ask(s, func(o *store.Store) (int, error) { return o.Retain(ctx, before) })
 }
 
+func (s *statusStore) Expunge(ctx context.Context, which notify.Expunge) (int, error) {
+	return ask(s, func(o *store.Store) (int, error) { return o.Expunge(ctx, which) })
+}
+
 var _ interface {
 	status.Store
 	status.Lives

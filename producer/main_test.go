@@ -210,6 +210,8 @@ func schemaOf(r *http.Request) string {
 		return "Cancelled"
 	case path == toExpunge:
 		return "Expunged"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

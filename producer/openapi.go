@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, cancel, listLives, getLife, stream, expunge, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, cancel, listLives, getLife, stream, expunge, listOutbox, getOutbox, receipt, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -66,6 +66,7 @@ func describe() description {
 		expunge:    describeExpunge(schemas),
 		listOutbox: describeListOutbox(schemas),
 		getOutbox:  describeGetOutbox(schemas),
+		receipt:    describeReceipt(schemas),
 		openAPI: &huma.Operation{
 			Method: http.MethodGet, Path: "/openapi.json", OperationID: "openapi", Summary: "This document", Tags: []string{"server"},
 			Responses: map[string]*huma.Response{"200": {
@@ -73,7 +74,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.expunge, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.expunge, d.listOutbox, d.getOutbox, d.receipt, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {

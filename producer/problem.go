@@ -23,10 +23,12 @@ const (
 	codeInvalidParameter     code = "invalid-parameter"
 	codeChannelNotConfigured code = "channel-not-configured"
 	codeNotSupportedYet      code = "not-supported-yet"
+	codeInvalidReceipt       code = "invalid-receipt"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
 	codeShedding             code = "shedding"
 	codeStatusUnavailable    code = "status-unavailable"
+	codeNotSentYet           code = "not-sent-yet"
 )
 
 // problems is the one table from a code to what a caller sees.
@@ -46,10 +48,12 @@ var problems = map[code]struct {
 	codeInvalidParameter:     {http.StatusUnprocessableEntity, "A parameter is not valid"},
 	codeChannelNotConfigured: {http.StatusUnprocessableEntity, "The channel has no gateway"},
 	codeNotSupportedYet:      {http.StatusUnprocessableEntity, "Something here is not supported yet"},
+	codeInvalidReceipt:       {http.StatusUnprocessableEntity, "The receipt is not valid"},
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
 	codeStatusUnavailable:    {http.StatusServiceUnavailable, "What became of notifications cannot be told now"},
+	codeNotSentYet:           {http.StatusServiceUnavailable, "The message is not known to be sent yet"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

@@ -119,6 +119,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[problem]():               "Problem",
 		reflect.TypeFor[accepted]():              "Accepted",
 		reflect.TypeFor[cancelled]():             "Cancelled",
+		reflect.TypeFor[heard]():                 "Heard",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 		reflect.TypeFor[choice]():                "Expunge",
@@ -130,7 +131,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
@@ -143,7 +144,7 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Expunged", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -157,6 +158,7 @@ func newSchemas() huma.Registry {
 	}
 	describeNotification(all["Notification"])
 	describeChoice(all["Expunge"])
+	all["Receipt"] = receiptSchema()
 	return r
 }
 

@@ -38,6 +38,7 @@ var star = map[string]edges{
 
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
@@ -55,17 +56,18 @@ var star = map[string]edges{
 // fences keep a library behind one package, so that a change of it is a change there. Tests of the packages in the second
 // list may use it too.
 var fences = map[string]edges{
-	"github.com/IBM/sarama":                 {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded"}},
-	"github.com/twmb/franz-go":              {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
-	"github.com/wneessen/go-mail":           {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
-	"github.com/failsafe-go/failsafe-go":    {code: []string{"gateway"}},
-	"github.com/golang-jwt/jwt":             {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
-	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"cmd", "worker", "internal/validate"}},
-	"github.com/spf13/cobra":                {code: []string{"cmd"}},
-	"github.com/spf13/viper":                {code: []string{"config"}},
-	"modernc.org/sqlite":                    {code: []string{"internal/status/store"}},
-	"github.com/jackc/pgx/v5":               {code: []string{"internal/status/store"}},
-	"github.com/pressly/goose/v3":           {code: []string{"internal/status/store"}},
+	"github.com/IBM/sarama":              {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded"}},
+	"github.com/twmb/franz-go":           {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka"}},
+	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
+	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
+	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
+	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
+	"github.com/santhosh-tekuri":         {tests: []string{"cmd", "worker", "internal/validate"}},
+	"github.com/spf13/cobra":             {code: []string{"cmd"}},
+	"github.com/spf13/viper":             {code: []string{"config"}},
+	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},
+	"github.com/jackc/pgx/v5":            {code: []string{"internal/status/store"}},
+	"github.com/pressly/goose/v3":        {code: []string{"internal/status/store"}},
 }
 
 func TestImportsFormAStar(t *testing.T) {
