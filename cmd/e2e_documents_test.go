@@ -34,7 +34,7 @@ func TestEveryRecordIsAsTheDocumentsSay(t *testing.T) {
 		}
 		for _, kind := range []string{
 			"job", "waitingJob", "deadLetter", "event", "note", "control", "no control", "sent", "rejected", "retrying", "scheduled", "expired", "cancelled",
-			"suppressed", "dead", "held", notify.NoteRedriven, "warnings", "tries", "provider_id", "next_at", "origin", "simulated", "code",
+			"suppressed", "dead", "held", "delivered", "bounced", notify.NoteRedriven, notify.NoteStuck, "warnings", "tries", "provider_id", "next_at", "origin", "simulated", "code",
 		} {
 			require.True(t, l.seen[kind], "no %s was written", kind)
 		}
@@ -91,6 +91,14 @@ func (l *library) live() {
 		direct("email_topic.bulk", "{half"),
 	} {
 		b.endOf(job)
+	}
+	for state, note := range map[notify.State]string{notify.StateDelivered: "", notify.StateBounced: "", notify.StateQueued: notify.NoteStuck} {
+		m, err := dispatcher.Desk{Topics: dispatcher.Topics{Prefix: b.prefix}}.Tell(notify.Event{
+			NotificationID: ids[0], State: state, Note: note, At: time.Now(), Tenant: notify.DefaultTenant, Channel: notify.ChannelSMS, Lane: notify.LaneUrgent,
+			Gateway: "texts", Code: "30005", ProviderID: "SM1",
+		})
+		require.NoError(t, err)
+		b.publish(m)
 	}
 	b.deadLetter("email_topic", refused)
 	say("dlq", "redrive", refused)
