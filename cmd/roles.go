@@ -48,6 +48,7 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	                             └─────▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
+//	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
@@ -72,7 +73,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	}
 	api, err := producer.New(producer.Config{
 		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
-		Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
+		Expunger: keeper.store, Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
 		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),

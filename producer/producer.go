@@ -54,6 +54,7 @@ type Config struct {
 	Lives          Lives
 	Feed           Feed
 	DeadLetters    DeadLetters
+	Expunger       Expunger
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Receipts       Receipts        // nil: no gateway takes any
 	PublicHost     string          // the name by which providers call to bring receipts; empty: they do not
@@ -77,6 +78,7 @@ type Timeouts struct {
 	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 2s
 	Status   time.Duration // for the status store to answer; 5s
 	Letters  time.Duration // for one request about dead letters; 20s
+	Expunge  time.Duration // for one request to expunge; 20s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -89,6 +91,7 @@ func (t Timeouts) orDefaults() Timeouts {
 		Claim:    cmp.Or(t.Claim, 2*time.Second),
 		Status:   cmp.Or(t.Status, 5*time.Second),
 		Letters:  cmp.Or(t.Letters, 20*time.Second),
+		Expunge:  cmp.Or(t.Expunge, 20*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }
@@ -148,7 +151,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	t := s.cfg.Timeouts
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: t.Header, ReadTimeout: t.Read, IdleTimeout: t.Idle, MaxHeaderBytes: maxHeader,
-		WriteTimeout: t.Read + max(t.Dispatch, t.Letters) + 10*time.Second, // it runs from the end of the head
+		WriteTimeout: t.Read + max(t.Dispatch, t.Letters, t.Expunge) + 10*time.Second, // it runs from the end of the head
 	}
 	if errorLog, err := zap.NewStdLogAt(s.cfg.Log, zap.WarnLevel); err == nil {
 		server.ErrorLog = errorLog

@@ -139,6 +139,8 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
 		reflect.TypeFor[redriven]():              "Redriven",
+		reflect.TypeFor[choice]():                "Expunge",
+		reflect.TypeFor[expunged]():              "Expunged",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -148,6 +150,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
 		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 		reflect.TypeFor[notify.Letter](),
+		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -161,7 +164,7 @@ func newSchemas() huma.Registry {
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
 	r.Schema(reflect.TypeFor[redriven](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -175,6 +178,7 @@ func newSchemas() huma.Registry {
 	}
 	describeNotification(all["Notification"])
 	describeBatch(all)
+	describeChoice(all["Expunge"])
 	all["Receipt"] = receiptSchema()
 	return r
 }
