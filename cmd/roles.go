@@ -48,12 +48,14 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	                             └─────▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
+//	…    /v1/dead-letters  ─▶ producer ─▶ dead letters ─▶ topics, status store; admission ─▶ publisher
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
 	publisher := kafka.NewPublisher(p.kafka, kafka.PublisherConfig{MaxMessageBytes: recordBytes(p.cfg), Log: log})
+	admitted := admission{publisher, p.full}
 	dispatch := dispatcher.New(dispatcher.Config{
-		Topics: p.topics, Rules: p.rules(), Publisher: admission{publisher, p.full},
+		Topics: p.topics, Rules: p.rules(), Publisher: admitted,
 		ExpiresAfter: lifetimes(p.cfg), MaxBytes: recordBytes(p.cfg),
 	})
 	outbox, err := p.outbox()
@@ -64,8 +66,13 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	letters, closeLetters, err := p.letters(keeper.reader, admitted)
+	if err != nil {
+		return err
+	}
 	api, err := producer.New(producer.Config{
 		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		DeadLetters: letters,
 		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),
@@ -87,6 +94,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 			return nil
 		}},
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
+		closeLetters,
 		{"publisher", publisher.Run},
 	}, keeper.parts()...)...)
 }
