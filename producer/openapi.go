@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, stats, listOutbox, getOutbox, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -66,6 +66,7 @@ func describe() description {
 		stream:      describeStream(schemas),
 		listLetters: describeListLetters(schemas),
 		redrive:     describeRedrive(schemas),
+		stats:       describeStats(schemas),
 		listOutbox:  describeListOutbox(schemas),
 		getOutbox:   describeGetOutbox(schemas),
 		openAPI: &huma.Operation{
@@ -75,7 +76,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.stats, d.listOutbox, d.getOutbox, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {
@@ -108,7 +109,7 @@ func describeAccept(schemas huma.Registry) *huma.Operation {
 			Content: content[accepted](schemas, "Accepted"),
 		}},
 	}
-	refusals(schemas, op, 400, 401, 403, 408, 409, 413, 415, 422, 500, 503)
+	refusals(schemas, op, 400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503)
 	return op
 }
 

@@ -26,7 +26,7 @@ import (
 type Dispatcher interface {
 	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs, with id, tenant, lane
 	// and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
-	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable].
+	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable], and a [notify.Shedding].
 	Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 
@@ -54,6 +54,7 @@ type Config struct {
 	Lives          Lives
 	Feed           Feed
 	DeadLetters    DeadLetters
+	Drains         Drains
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Keys           []Key           // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool

@@ -30,6 +30,7 @@ func routes() []route {
 		{d.stream, ScopeRead, (*Server).stream},
 		{d.listLetters, ScopeRead, (*Server).listLetters},
 		{d.redrive, ScopeAdmin, (*Server).redriveLetters},
+		{d.stats, ScopeRead, (*Server).stats},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox},
 		{d.openAPI, "", (*Server).openAPI},

@@ -271,10 +271,10 @@ func TestBulkIsShed(t *testing.T) {
 			w.lanes["bulk"].left = 1 // in hand all the time
 			w.set("bulk", 1, 1)
 			after(10*time.Minute - 100*time.Millisecond)
-			w.set("bulk", 20_000, 1000)
+			w.set("bulk", 40_000, 1000)
 			for i := range 20 {
 				after(time.Second)
-				if i == 1 {
+				if i == 0 {
 					w.set("bulk", 0, 1000)
 				}
 				require.False(t, refused(g), "it takes forty seconds, whatever the first measurement makes of it")
