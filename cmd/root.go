@@ -52,7 +52,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
 		"client":  {newSend(), newStatus(), newTail(), newCancel(), newOutbox()},
-		"bus":     {newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
+		"bus":     {newAudit(), newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
 		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {
 		for _, c := range commands {

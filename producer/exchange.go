@@ -54,7 +54,7 @@ func (s *Server) guarded(x *exchange, rt route) (err error) {
 			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack()) // not its text, which may hold what was submitted
 		}
 	}()
-	if err := s.admit(x, rt.scope); err != nil {
+	if err := s.admit(x, rt); err != nil {
 		return err
 	}
 	return rt.handle(s, x)

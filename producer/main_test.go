@@ -231,6 +231,8 @@ func schemaOf(r *http.Request) string {
 		return "Stats"
 	case path == "/v1/dead-letters":
 		return "LetterPage"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

@@ -26,10 +26,12 @@ const (
 	codeChannelNotConfigured code = "channel-not-configured"
 	codeNotSupportedYet      code = "not-supported-yet"
 	codeIdempotencyMismatch  code = "idempotency-mismatch"
+	codeInvalidReceipt       code = "invalid-receipt"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
 	codeShedding             code = "shedding"
 	codeStatusUnavailable    code = "status-unavailable"
+	codeNotSentYet           code = "not-sent-yet"
 )
 
 // problems is the one table from a code to what a caller sees.
@@ -55,6 +57,8 @@ var problems = map[code]struct {
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
 	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
+	codeInvalidReceipt:       {http.StatusUnprocessableEntity, "The receipt is not valid"},
+	codeNotSentYet:           {http.StatusServiceUnavailable, "The message is not known to be sent yet"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.

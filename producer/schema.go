@@ -149,6 +149,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[results]():               "BatchResults",
 		reflect.TypeFor[result]():                "BatchResult",
 		reflect.TypeFor[cancelled]():             "Cancelled",
+		reflect.TypeFor[heard]():                 "Heard",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
@@ -162,7 +163,7 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 		reflect.TypeFor[notify.Letter](),
 	} {
 		r.Schema(t, true, "")
@@ -178,7 +179,7 @@ func newSchemas() huma.Registry {
 	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
 	r.Schema(reflect.TypeFor[redriven](), true, "")
 	r.Schema(reflect.TypeFor[stats](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -195,6 +196,7 @@ func newSchemas() huma.Registry {
 	}
 	describeNotification(all["Notification"])
 	describeBatch(all)
+	all["Receipt"] = receiptSchema()
 	return r
 }
 

@@ -42,7 +42,9 @@ var star = map[string]edges{
 	"gateway/*/*test": {code: []string{"gateway/gatewaytest"}},
 
 	"internal/validate":        {code: []string{"internal/notify"}},
+	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
@@ -65,6 +67,7 @@ var fences = map[string]edges{
 	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
+	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -107,13 +106,7 @@ func (m *Meter) commits(of []Place, byTopic map[string]Watched) (map[topicPartit
 	}
 	all := map[topicPartition]committed{}
 	for group, tps := range byGroup {
-		some, err := (&offsets{group: group, conn: m.reader.conn}).fetchAll(tps)
-		if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
-			some, err = nil, nil
-			for _, tp := range tps {
-				some = append(some, committed{tp, -1, ""})
-			}
-		}
+		some, err := (&offsets{group: group, conn: m.reader.conn}).fetchAny(tps)
 		if err != nil {
 			return nil, err
 		}

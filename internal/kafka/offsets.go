@@ -21,6 +21,7 @@ type lazyClient struct {
 	brokers []string
 	config  *sarama.Config
 	cut     func() // ends its connections, and whoever waits for an answer, for good
+	decided bool   // fetch gives only what is in no transaction, or in a committed one
 	mu      sync.Mutex
 	client  sarama.Client
 	closed  bool
@@ -68,19 +69,27 @@ func (c *lazyClient) close() {
 
 // clusterID asks for Kafka's cluster id.
 func (c *lazyClient) clusterID() (string, error) {
+	meta, err := c.metadata()
+	if err != nil {
+		return "", fmt.Errorf("ask for the cluster id: %w", err)
+	}
+	if meta.ClusterID == nil {
+		return "", nil
+	}
+	return *meta.ClusterID, nil
+}
+
+// metadata asks for what there is of the cluster and all of its topics.
+func (c *lazyClient) metadata() (*sarama.MetadataResponse, error) {
 	client, err := c.get()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resp, err := client.LeastLoadedBroker().GetMetadata(sarama.NewMetadataRequest(c.config.Version, []string{}))
 	if err != nil {
 		c.reset()
-		return "", fmt.Errorf("ask for the cluster id: %w", err)
 	}
-	if resp.ClusterID == nil {
-		return "", nil
-	}
-	return *resp.ClusterID, nil
+	return resp, err
 }
 
 // offsets commits and reads the offsets of one group on a client of its own: a commit on the group's client would wait
@@ -170,6 +179,19 @@ func (o *offsets) fetch(tp topicPartition) (committed, error) {
 		return committed{}, err
 	}
 	return all[0], nil
+}
+
+// fetchAny is fetchAll for a group that may never have been: the embedded broker knows only those that have committed.
+func (o *offsets) fetchAny(tps []topicPartition) ([]committed, error) {
+	all, err := o.fetchAll(tps)
+	if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return all, err
+	}
+	all = make([]committed, len(tps))
+	for i, tp := range tps {
+		all[i] = committed{tp, -1, ""}
+	}
+	return all, nil
 }
 
 // fetchAll does so for all of tps, in their order and in one request.

@@ -98,9 +98,9 @@ func (r *Reader) committed(group string, tp topicPartition) (committed, error) {
 		return committed{}, err
 	}
 	defer o.conn.close()
-	was, err := o.fetch(tp)
-	if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
-		return committed{tp, -1, ""}, nil
+	all, err := o.fetchAny([]topicPartition{tp})
+	if err != nil {
+		return committed{}, err
 	}
-	return was, err
+	return all[0], nil
 }
