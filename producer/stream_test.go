@@ -213,6 +213,17 @@ func TestAStoreMadeAnew(t *testing.T) {
 	})
 }
 
+func TestWhereToGoOnIsSaidOnce(t *testing.T) {
+	s := newServer(t, Config{})
+	for _, last := range [][]string{{""}, {"+1"}, {"-1"}, {"1", "1"}, {"1.0"}, {"9223372036854775808"}} {
+		r := request(http.MethodGet, "/v1/stream", "")
+		r.Header["Last-Event-Id"] = last
+		answer, body := do(t, s, r)
+		require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode, "%q", last)
+		require.Contains(t, body, "Last-Event-ID: give the id")
+	}
+}
+
 func TestThereIsAnEndToStreams(t *testing.T) {
 	streaming(t, Config{}, func(s *streams) {
 		var readers []*reader
