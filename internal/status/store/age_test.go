@@ -140,7 +140,7 @@ func expunges(t *testing.T, c Config, by func(id string) notify.Expunge) {
 		require.Equal(t, notify.StateSent, l.State)
 		require.Len(t, l.Timeline, 2)
 		for _, table := range []string{"notifications", "payloads", "events"} {
-			requireNowhere(t, s, table, id, when, "ada", "Ada", "order-7", "shop", "hello")
+			requireNowhere(t, s, table, id, when, "ada@", "Ada", "order-7", "shop", "hello")
 		}
 		l, err = s.Get(ctx, other.Event.NotificationID)
 		require.NoError(t, err)
