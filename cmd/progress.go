@@ -34,6 +34,18 @@ func (p *progress) add(n int, doing string) {
 	fmt.Fprintf(p.w, "%s: %s so far, %s/s\n", doing, thousands(p.n), thousands(int64(float64(p.n)/now.Sub(p.began).Seconds())))
 }
 
+// at says that done of total is done.
+func (p *progress) at(done, total int64, doing string) {
+	p.n = done
+	now := time.Now()
+	if now.Sub(p.said) < sayEvery || total == 0 {
+		return
+	}
+	p.said = now
+	fmt.Fprintf(p.w, "%s: %s of %s (%d %%), %s/s\n", doing, thousands(done), thousands(total), 100*done/total,
+		thousands(int64(float64(done)/now.Sub(p.began).Seconds())))
+}
+
 // thousands writes 12345 as 12,345.
 func thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)

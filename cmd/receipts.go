@@ -48,7 +48,7 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.
 type teller struct {
 	desk      dispatcher.Desk
-	publisher dispatcher.Publisher
+	publisher onePublisher
 }
 
 // Tell is that of the receipts and of the reconciler.

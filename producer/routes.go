@@ -24,10 +24,14 @@ func routes() []route {
 	d := describe()
 	return []route{
 		{d.accept, ScopeSend, (*Server).accept, false},
+		{d.acceptBatch, ScopeSend, (*Server).acceptBatch, false},
 		{d.cancel, ScopeSend, (*Server).cancel, false},
 		{d.listLives, ScopeRead, (*Server).listLives, false},
 		{d.getLife, ScopeRead, (*Server).getLife, false},
 		{d.stream, ScopeRead, (*Server).stream, false},
+		{d.listLetters, ScopeRead, (*Server).listLetters, false},
+		{d.redrive, ScopeAdmin, (*Server).redriveLetters, false},
+		{d.expunge, ScopeAdmin, (*Server).expunge, false},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox, false},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox, false},
 		{d.receipt, "", (*Server).receipt, true},

@@ -24,6 +24,10 @@ var star = map[string]edges{
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
 		tests: []string{"internal/dispatcher"},
 	},
+	"internal/deadletters": {
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/dispatcher"},
+		tests: []string{"internal/kafka/kafkatest"},
+	},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},
@@ -37,6 +41,7 @@ var star = map[string]edges{
 	"gateway/*/*test": {code: []string{"gateway/gatewaytest"}},
 
 	"internal/validate":        {code: []string{"internal/notify"}},
+	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
@@ -62,6 +67,7 @@ var fences = map[string]edges{
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
+	"github.com/santhosh-tekuri":         {tests: []string{"cmd", "worker", "internal/validate"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},

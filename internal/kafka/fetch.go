@@ -13,6 +13,9 @@ const fetchBytes = 1 << 20
 
 var errNoRecord = errors.New("the answer holds no whole record")
 
+// errUndecided: all that is there waits for a transaction that is still open.
+var errUndecided = errors.New("a transaction is open")
+
 // fetch reads what one fetch brings from offset at on, and the offset to go on from. What has been deleted is skipped. With
 // nothing there it waits as long as told, then gives no records and at itself.
 func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) ([]*Record, int64, error) {
@@ -28,6 +31,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	req := &sarama.FetchRequest{
 		Version: 11, MinBytes: 1, MaxBytes: 16 * fetchBytes, SessionEpoch: -1, MaxWaitTime: int32(wait.Milliseconds()),
 	}
+	if c.decided {
+		req.Isolation = sarama.ReadCommitted
+	}
 	req.AddBlock(topic, p, at, fetchBytes, -1)
 	resp, err := broker.Fetch(req)
 	if err != nil {
@@ -40,6 +46,9 @@ func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) 
 	}
 	switch block.Err {
 	case sarama.ErrNoError:
+		if lso := block.LastStableOffset; c.decided && lso >= 0 && at >= lso && at < block.HighWaterMarkOffset {
+			return nil, at, errUndecided
+		}
 		records, next := decodeBlock(topic, p, at, block)
 		return records, next, nil
 	case sarama.ErrOffsetOutOfRange:

@@ -21,6 +21,7 @@ type lazyClient struct {
 	brokers []string
 	config  *sarama.Config
 	cut     func() // ends its connections, and whoever waits for an answer, for good
+	decided bool   // fetch gives only what is in no transaction, or in a committed one
 	mu      sync.Mutex
 	client  sarama.Client
 	closed  bool
@@ -68,19 +69,27 @@ func (c *lazyClient) close() {
 
 // clusterID asks for Kafka's cluster id.
 func (c *lazyClient) clusterID() (string, error) {
+	meta, err := c.metadata()
+	if err != nil {
+		return "", fmt.Errorf("ask for the cluster id: %w", err)
+	}
+	if meta.ClusterID == nil {
+		return "", nil
+	}
+	return *meta.ClusterID, nil
+}
+
+// metadata asks for what there is of the cluster and all of its topics.
+func (c *lazyClient) metadata() (*sarama.MetadataResponse, error) {
 	client, err := c.get()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resp, err := client.LeastLoadedBroker().GetMetadata(sarama.NewMetadataRequest(c.config.Version, []string{}))
 	if err != nil {
 		c.reset()
-		return "", fmt.Errorf("ask for the cluster id: %w", err)
 	}
-	if resp.ClusterID == nil {
-		return "", nil
-	}
-	return *resp.ClusterID, nil
+	return resp, err
 }
 
 // offsets commits and reads the offsets of one group on a client of its own: a commit on the group's client would wait
@@ -165,32 +174,65 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 
 // fetch reads what is committed for tp; the offset is -1 when nothing is.
 func (o *offsets) fetch(tp topicPartition) (committed, error) {
-	coordinator, err := o.coordinator()
+	all, err := o.fetchAll([]topicPartition{tp})
 	if err != nil {
 		return committed{}, err
 	}
-	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{tp.topic: {tp.partition}})
-	resp, err := coordinator.FetchOffset(req)
+	return all[0], nil
+}
+
+// fetchAny is fetchAll for a group that may never have been: the embedded broker knows only those that have committed.
+func (o *offsets) fetchAny(tps []topicPartition) ([]committed, error) {
+	all, err := o.fetchAll(tps)
+	if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return all, err
+	}
+	all = make([]committed, len(tps))
+	for i, tp := range tps {
+		all[i] = committed{tp, -1, ""}
+	}
+	return all, nil
+}
+
+// fetchAll does so for all of tps, in their order and in one request.
+func (o *offsets) fetchAll(tps []topicPartition) ([]committed, error) {
+	coordinator, err := o.coordinator()
+	if err != nil {
+		return nil, err
+	}
+	parts := map[string][]int32{}
+	for _, tp := range tps {
+		parts[tp.topic] = append(parts[tp.topic], tp.partition)
+	}
+	resp, err := coordinator.FetchOffset(sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, parts))
 	if err != nil {
 		o.lost(coordinator)
-		return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+		return nil, fmt.Errorf("read the offsets of %s: %w", o.group, err)
 	}
-	block, whole := resp.GetBlock(tp.topic, tp.partition), resp.Err
+	block, whole := resp.GetBlock, resp.Err
 	if g := resp.GetGroup(o.group); g != nil { // one answer may cover several groups from version 8 on
-		block, whole = g.GetBlock(tp.topic, tp.partition), g.Err
+		block, whole = g.GetBlock, g.Err
 	}
-	switch {
-	case whole != sarama.ErrNoError:
-		err = whole
-	case block == nil:
-		err = errors.New("the answer leaves the partition out")
-	case block.Err != sarama.ErrNoError:
-		err = block.Err
-	default:
-		return committed{tp, block.Offset, block.Metadata}, nil
+	all := make([]committed, len(tps))
+	for i, tp := range tps {
+		b := block(tp.topic, tp.partition)
+		switch {
+		case whole != sarama.ErrNoError:
+			err = whole
+		case b == nil:
+			err = errors.New("the answer leaves the partition out")
+		case b.Err != sarama.ErrNoError:
+			err = b.Err
+		default:
+			all[i] = committed{tp, b.Offset, b.Metadata}
+			continue
+		}
+		if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+			_ = o.refresh()
+		}
+		return nil, fmt.Errorf("read the offset of %s: %w", tp, err)
 	}
-	_ = o.refresh()
-	return committed{}, fmt.Errorf("read the offset of %s: %w", tp, err)
+	return all, nil
 }
 
 func (o *offsets) coordinator() (*sarama.Broker, error) {

@@ -29,10 +29,9 @@ func NewReader(cfg Config) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{
-		conn:    newLazyClient(cfg.Brokers, sc),
-		offsets: func(group string) (*offsets, error) { return newOffsets(cfg, group) },
-	}, nil
+	conn := newLazyClient(cfg.Brokers, sc)
+	conn.decided = true
+	return &Reader{conn: conn, offsets: func(group string) (*offsets, error) { return newOffsets(cfg, group) }}, nil
 }
 
 // Close ends its connections.
@@ -92,7 +91,8 @@ func (r *Reader) Since(topic string, at time.Time, bounds []Bounds) ([]Bounds, e
 	return later, nil
 }
 
-// Scan gives visit every record within bounds, partition after partition. It ends with ctx, or with visit's error.
+// Scan gives visit every record within bounds, partition after partition. It ends with ctx, or with visit's error. What a
+// producer has written in a transaction that is open or was aborted is left out, as workers leave it out.
 func (r *Reader) Scan(ctx context.Context, topic string, bounds []Bounds, visit func(*Record) error) error {
 	for _, b := range bounds {
 		if err := r.scan(ctx, topic, b, visit); err != nil {
@@ -108,6 +108,9 @@ func (r *Reader) scan(ctx context.Context, topic string, b Bounds, visit func(*R
 			return err
 		}
 		records, next, err := r.conn.fetch(topic, b.Partition, at, 0)
+		if errors.Is(err, errUndecided) {
+			return nil
+		}
 		if err == nil && next == at {
 			err = errNoRecord
 		}
@@ -125,29 +128,4 @@ func (r *Reader) scan(ctx context.Context, topic string, b Bounds, visit func(*R
 		at = next
 	}
 	return nil
-}
-
-// Position is how far a group has come in one partition.
-type Position struct {
-	Offset int64 // everything below is done; -1 when nothing was ever committed
-	done   tracker
-}
-
-// Done reports whether the group's last commit says that the record at that offset is done.
-func (p *Position) Done(offset int64) bool { return p.Offset >= 0 && p.done.isDone(offset) }
-
-// Position reads a group's last commit of a partition.
-func (r *Reader) Position(group, topic string, partition int32) (*Position, error) {
-	was, err := r.committed(group, topicPartition{topic, partition})
-	if err != nil {
-		return nil, err
-	}
-	p := &Position{Offset: was.offset}
-	if was.offset >= 0 {
-		p.done = newTracker(was.offset)
-		if m, err := decodeMetadata(was.metadata); err == nil {
-			p.done.restore(was.offset, m.bitmap, 1<<62)
-		}
-	}
-	return p, nil
 }

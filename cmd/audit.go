@@ -1,0 +1,152 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/audit"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/status/store"
+)
+
+func newAudit() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "audit",
+		Short: "Account for every notification that was accepted",
+		Long: `Reads the topics, not the status store, and accounts for every notification on them: it has ended, is in flight on its lane,
+waits on the delay ladder, is held for a person, or is a dead letter. What is none of these is unaccounted for: its job is
+behind what its workers have committed, and no outcome tells what became of it. The usual cause is an offset that was moved
+by hand. Each is printed with its id and the record that leads nowhere, and the exit code is 1; it is 0 when nothing is
+unaccounted for, and 1 with any other error too.
+
+Everything may go on meanwhile: what the topics held when the command began is accounted for. It takes nothing, writes
+nothing to Kafka, and needs little memory: what it notes of each record goes to a file in TMPDIR, 41 bytes each.
+
+"Sent again" counts how often a gateway accepted a notification once more within one run, as a crash may cause.
+"Faded" are those that are done, and so old that the status topic no longer holds what became of them: nobody can say more.
+With --since only what was accepted since then is read and counted, give or take what clocks differ; an hour is allowed for.
+
+With --against-store the status store is compared, once it has read what the topics held: what it says of state and run
+has to be what the topics say, or later. Every difference is printed, and the exit code is 1. It needs status.dsn or
+data_dir as the API has them, and looks only at the channels that are configured.
+
+With --json every finding is one JSON object a line, with "what": unaccounted, duplicate or difference, with --open also
+in_flight, waiting and held; the last line, "what": "summary", is the report.`,
+		Example: `  laudspeaker audit
+  laudspeaker audit --since 24h --open
+  laudspeaker audit --against-store --config configs/production.yaml
+  laudspeaker audit --config configs/production.yaml --json | jq -r 'select(.what == "unaccounted") | .id'`,
+		Args: cobra.NoArgs,
+	}
+	s := addSettings(c)
+	f := auditFlags{}
+	c.Flags().StringVar(&f.since, "since", "", "only what was accepted since: 24h (ago), 2026-01-31 or 2026-01-31T09:30:00Z")
+	c.Flags().BoolVar(&f.open, "open", false, "also show each that is in flight, waiting or held, and where")
+	c.Flags().BoolVar(&f.store, "against-store", false, "also compare the status store")
+	c.Flags().BoolVar(&f.json, "json", false, "one JSON object a line, the report as the last")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := s.load()
+		if err != nil {
+			return err
+		}
+		return f.run(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr())
+	}
+	return c
+}
+
+type auditFlags struct {
+	since      string
+	open, json bool
+	store      bool
+}
+
+func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Writer) error {
+	since, err := moment("--since", f.since, time.Now())
+	if err != nil {
+		return err
+	}
+	bus, end, err := openBus(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
+	reading := newProgress(said)
+	c := audit.Config{
+		Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics), Since: since, Open: f.open,
+		Found:    func(f audit.Finding) error { return printFinding(out, f) },
+		Progress: func(p audit.Progress) { reading.at(p.Done, p.Total, p.Doing) },
+	}
+	if f.json {
+		c.Found = func(f audit.Finding) error { return printJSON(out, f) }
+	}
+	if c.Cluster, err = bus.reader.ClusterID(); err != nil {
+		return err
+	}
+	if f.store {
+		opened, err := compareStore(ctx, cfg, &c)
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+	}
+	report, err := audit.Run(ctx, c)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = printJSON(out, report)
+	} else {
+		err = printReport(out, report)
+	}
+	return errors.Join(err, auditFault(report))
+}
+
+// compareStore makes the audit compare the status store, which the caller closes. Only what is configured is compared: the
+// recorder reads no other channels.
+func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config) (*store.Store, error) {
+	p, err := newProcess(cfg, io.Discard, "audit", true)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := storeOf(ctx, cfg, p)
+	if err != nil {
+		return nil, err
+	}
+	kept := time.Now().Add(-cfg.Status.Retention).Add(time.Hour) // it may be about to go
+	c.Store, c.Shelves = opened, shelvesOf(p.topics)
+	c.Kept = func(first time.Time) bool { return first.After(kept) }
+	return opened, nil
+}
+
+// auditFault is what makes the exit code 1.
+func auditFault(r *audit.Report) error {
+	switch {
+	case r.Unaccounted > 0:
+		return fmt.Errorf("unaccounted for: %s", thousands(r.Unaccounted))
+	case r.Differences != nil && *r.Differences > 0:
+		return fmt.Errorf("the status store differs from the topics in %s", thousands(*r.Differences))
+	default:
+		return nil
+	}
+}
+
+// shelvesOf lists the topics that hold notifications: of each channel its lanes, what waits, and the dead letters.
+func shelvesOf(t dispatcher.Topics) (all []audit.Shelf) {
+	for _, ch := range t.Channels() {
+		for _, lane := range notify.Lanes() {
+			all = append(all, audit.Shelf{Topic: t.Job(ch, lane), Group: t.Group(ch, lane), Channel: ch, Lane: lane})
+		}
+		for _, delay := range t.Delays(ch) {
+			all = append(all, audit.Shelf{Topic: delay, Group: t.DelayGroup(ch), Channel: ch, Waits: true})
+		}
+		all = append(all, audit.Shelf{Topic: t.DeadLetters(ch), Channel: ch})
+	}
+	return all
+}
