@@ -10,7 +10,7 @@ import (
 
 // scanLimit is how many rows of an index a page looks at where a second filter may leave most of them out. The page then
 // ends early, with a cursor to go on.
-const scanLimit = 10_000
+const scanLimit = 5_000
 
 // List gives the page of at most limit notifications after cursor, by the time at which they were accepted, the latest
 // first; or [notify.ErrBadCursor]. A page may have fewer, or none, although Next says that there may be more.
