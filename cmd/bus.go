@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,9 +99,9 @@ type admission struct {
 	full func() error
 }
 
-func (a admission) Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error) {
+func (a admission) PublishAll(ctx context.Context, ms []kafka.Message) []error {
 	if err := a.full(); err != nil {
-		return 0, -1, err
+		return slices.Repeat([]error{err}, len(ms))
 	}
-	return a.Publisher.Publish(ctx, m)
+	return a.Publisher.PublishAll(ctx, ms)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/control"
-	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -28,7 +27,12 @@ func (p *process) control(log *zap.Logger) (*control.State, *kafka.Tail, error) 
 // canceller writes the API's cancellations. It asks no admission: a broker that is full takes so little all the same.
 type canceller struct {
 	topic     string
-	publisher dispatcher.Publisher
+	publisher onePublisher
+}
+
+// onePublisher is [kafka.Publisher], for those who publish one record at a time.
+type onePublisher interface {
+	Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error)
 }
 
 // Cancel is the API's.

@@ -104,7 +104,7 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
 		Kafka: d.kafka, Group: d.topics.Group(channel, lane), Topics: []string{topic}, Handler: w,
 		Ledger: d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: attemptTimeout(d.routes[channel]),
-		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: dispatcher.TooLarge,
+		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
 		OnLedger: w.Learn, OnTakeOver: w.TookOver,
 		OnClaims: func(held int) { d.share(channel, lane, held) },
@@ -132,7 +132,7 @@ func (d *delivery) ladder(channel notify.Channel) (part, error) {
 		Handler: &dispatcher.Mover{Topics: d.topics, Channel: channel, Cancelled: d.control.Cancelled},
 		Ledger:  d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: 8 * time.Second,
 		Concurrency: moverWindow, MaxRecords: moverWindow, MaxBytes: 2 << 20, FetchBytes: 64 << 10, Drain: d.cfg.Kafka.Drain,
-		Shrink: dispatcher.TooLarge, Unordered: true, NoLedger: true,
+		Shrink: d.desk.Shrink, Unordered: true, NoLedger: true,
 	})
 	if err != nil {
 		return part{}, err

@@ -9,19 +9,21 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/deadletters"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
-	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 // letterFlags are the flags that choose letters, as they were written.
 type letterFlags struct {
+	flags                                                        func(name string) bool // whether it was given
 	channels                                                     []string
 	reason, code, gateway, recipient, lane, sinceText, untilText string
+	partition                                                    int32
+	from, to                                                     int64
 }
 
 func addLetterFlags(c *cobra.Command) *letterFlags {
-	f := &letterFlags{}
+	f := &letterFlags{flags: func(name string) bool { return c.Flags().Changed(name) }}
 	fs := c.Flags()
 	fs.StringSliceVar(&f.channels, "channel", nil, "email, sms or push; repeated or separated by commas (default: all)")
 	fs.StringVar(&f.reason, "reason", "", "what the reason contains, such as attempts_used_up")
@@ -31,97 +33,71 @@ func addLetterFlags(c *cobra.Command) *letterFlags {
 	fs.StringVar(&f.lane, "lane", "", "urgent, normal or bulk")
 	fs.StringVar(&f.sinceText, "since", "", "not before that time: 24h (ago), 2026-01-31 or 2026-01-31T09:30:00Z")
 	fs.StringVar(&f.untilText, "until", "", "before that time, spelt alike")
+	fs.Int32Var(&f.partition, "partition", 0, "partition of the topic of dead letters")
+	fs.Int64Var(&f.from, "from-offset", 0, "with --partition: first offset")
+	fs.Int64Var(&f.to, "to-offset", 0, "with --partition: last offset")
 	return f
 }
 
-// letterFilter says which letters a command is about.
-type letterFilter struct {
-	channels              []notify.Channel
-	ids                   map[string]bool // nil wants all
-	reason, code, gateway string
-	lane                  notify.Lane
-	since, until          time.Time
-	recipients            map[notify.Channel]string // nil wants all
-	narrow                bool                      // something was asked for besides channels
-}
-
 // filter reads the flags, and the ids that the command was given.
-func (f *letterFlags) filter(ids []string, now time.Time) (*letterFilter, error) {
-	w := &letterFilter{
-		reason: strings.ToLower(f.reason), code: strings.ToLower(f.code), gateway: f.gateway, lane: notify.Lane(f.lane),
-		narrow: len(ids) > 0 || f.reason+f.code+f.gateway+f.lane+f.recipient+f.sinceText+f.untilText != "",
+func (f *letterFlags) filter(ids []string, now time.Time) (w notify.LetterFilter, err error) {
+	w = notify.LetterFilter{Reason: f.reason, Code: f.code, Gateway: f.gateway, Lane: notify.Lane(f.lane), Recipient: f.recipient}
+	if f.lane != "" && !w.Lane.Known() {
+		return w, errors.New("--lane knows urgent, normal and bulk")
 	}
-	if f.lane != "" && !w.lane.Known() {
-		return nil, errors.New("--lane knows urgent, normal and bulk")
+	if w.Channels, err = knownChannels(f.channels); err != nil {
+		return w, err
 	}
-	var err error
-	if w.channels, err = knownChannels(f.channels); err != nil {
-		return nil, err
+	if w.IDs, err = knownIDs(ids); err != nil {
+		return w, err
 	}
-	if w.ids, err = knownIDs(ids); err != nil {
-		return nil, err
+	if w.Since, err = moment("--since", f.sinceText, now); err != nil {
+		return w, err
 	}
-	if w.since, err = moment("--since", f.sinceText, now); err != nil {
-		return nil, err
+	if w.Until, err = moment("--until", f.untilText, now); err != nil {
+		return w, err
 	}
-	if w.until, err = moment("--until", f.untilText, now); err != nil {
-		return nil, err
+	if err = f.place(&w); err == nil {
+		err = flagged(deadletters.Check(w))
 	}
-	return w, w.readRecipient(f.recipient)
+	return w, err
 }
 
-func (w *letterFilter) readRecipient(given string) error {
-	if given == "" {
+// place reads the flags about partitions and offsets.
+func (f *letterFlags) place(w *notify.LetterFilter) error {
+	if f.flags == nil {
 		return nil
 	}
-	w.recipients = map[notify.Channel]string{}
-	for _, ch := range w.channels {
-		if address, ok := bare(ch, given); ok {
-			w.recipients[ch] = address
+	if f.flags("partition") {
+		w.Partition = &f.partition
+	}
+	for flag, at := range map[string]*int64{"from-offset": &f.from, "to-offset": &f.to} {
+		if f.flags(flag) && w.Partition == nil {
+			return fmt.Errorf("--%s needs --partition: offsets are those of one partition", flag)
+		}
+		if f.flags(flag) && *at < 0 {
+			return fmt.Errorf("--%s must be 0 or more", flag)
 		}
 	}
-	if len(w.recipients) == 0 {
-		return errors.New("--recipient: no such recipient can be on the channel: give an address such as ada@example.com, or a number such as +14155550100")
+	if f.flags("from-offset") {
+		w.From = &f.from
+	}
+	if f.flags("to-offset") {
+		w.To = &f.to
 	}
 	return nil
 }
 
-// wants reports whether a letter is one that was asked for.
-func (w *letterFilter) wants(l *dispatcher.Letter) bool {
-	switch {
-	case w.ids != nil && !w.ids[l.ID],
-		w.lane != "" && w.lane != l.Lane,
-		w.gateway != "" && w.gateway != l.Gateway,
-		!strings.Contains(strings.ToLower(l.Reason), w.reason),
-		!strings.HasPrefix(strings.ToLower(l.Code), w.code),
-		!w.since.IsZero() && l.Died.Before(w.since),
-		!w.until.IsZero() && !l.Died.Before(w.until):
-		return false
+// flagged gives what is wrong with a filter in the words of the flags.
+func flagged(err error) error {
+	var faults notify.Faults
+	if !errors.As(err, &faults) {
+		return err
 	}
-	return w.recipients == nil || l.Notification != nil && w.isFor(l.Channel, l.Notification.Recipient)
+	return fmt.Errorf("--%s: %s", strings.TrimPrefix(faults[0].Pointer, "#/"), faults[0].Detail)
 }
 
-func (w *letterFilter) isFor(ch notify.Channel, recipient string) bool {
-	wanted, ok := w.recipients[ch]
-	address, valid := bare(ch, recipient)
-	return ok && valid && address == wanted
-}
-
-// bare is a recipient in the spelling by which recipients are compared; ok is false for what cannot be one of the channel.
-// What is for push may be a token, a topic or a condition, and is compared as it is.
-func bare(ch notify.Channel, recipient string) (address string, ok bool) {
-	if ch == notify.ChannelPush {
-		return recipient, recipient != ""
-	}
-	address, faults := validate.Recipient(&notify.Notification{Channel: ch, Recipient: recipient})
-	return address, len(faults) == 0
-}
-
-func knownChannels(names []string) ([]notify.Channel, error) {
-	if len(names) == 0 {
-		return notify.Channels(), nil
-	}
-	var channels []notify.Channel
+func knownChannels(names []string) (channels []notify.Channel, err error) {
 	for _, name := range names {
 		ch := notify.Channel(strings.TrimSpace(name))
 		if !ch.Known() {
@@ -134,17 +110,13 @@ func knownChannels(names []string) ([]notify.Channel, error) {
 	return channels, nil
 }
 
-func knownIDs(ids []string) (map[string]bool, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	known := map[string]bool{}
+func knownIDs(ids []string) (known []string, err error) {
 	for _, given := range ids {
 		id, ok := notify.ParseID(given)
 		if !ok {
 			return nil, errors.New("ID must be a notification's, such as 0190163d-8694-739b-aea5-966c26f8ad91; laudspeaker dlq list shows them")
 		}
-		known[id] = true
+		known = append(known, id)
 	}
 	return known, nil
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/laudspeaker/laudspeaker/internal/deadletters"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
-	"github.com/laudspeaker/laudspeaker/worker"
 )
 
 func newDLQList() *cobra.Command {
@@ -35,21 +36,21 @@ them have to agree. Recipients are shown as log.recipients says.`,
 		if err != nil {
 			return err
 		}
-		d, end, err := openDeadLetters(c.Context(), cfg, c.ErrOrStderr())
+		_, letters, end, err := openDeadLetters(c.Context(), cfg, c.ErrOrStderr())
 		if err != nil {
 			return err
 		}
 		defer end()
 		listed := 0
-		err = d.each(c.Context(), filter, func(l *dispatcher.Letter, redriven bool) error {
+		err = eachLetter(c.Context(), letters, filter, func(l *dispatcher.Letter, redriven bool) error {
 			if redriven {
 				return nil
 			}
 			listed++
 			if *asJSON {
-				return printJSON(c.OutOrStdout(), d.describe(l))
+				return printJSON(c.OutOrStdout(), letters.Describe(l))
 			}
-			return d.printLine(c.OutOrStdout(), l)
+			return printLine(c.OutOrStdout(), l, letters.Describe(l).Recipient)
 		})
 		if err == nil && listed == 0 && !*asJSON {
 			fmt.Fprintln(c.OutOrStdout(), "No dead letters.")
@@ -59,58 +60,16 @@ them have to agree. Recipients are shown as log.recipients says.`,
 	return c
 }
 
-// letterJSON is a letter as --json shows it. Of the payload it holds nothing.
-type letterJSON struct {
-	ID        string         `json:"id"`
-	Channel   notify.Channel `json:"channel"`
-	Lane      notify.Lane    `json:"lane"`
-	Run       int            `json:"run"`
-	Step      int            `json:"step"`
-	Attempt   int            `json:"attempt"`
-	State     notify.State   `json:"state"`
-	Reason    string         `json:"reason"`
-	Code      string         `json:"code,omitempty"`
-	Gateway   string         `json:"gateway,omitempty"`
-	DiedAt    time.Time      `json:"died_at"`
-	ExpiresAt *time.Time     `json:"expires_at,omitempty"`
-	Recipient string         `json:"recipient,omitempty"`
-	Tenant    string         `json:"tenant,omitempty"`
-	Reference string         `json:"reference,omitempty"`
-	Bytes     int            `json:"bytes"` // of the value
-	Letter    notify.Origin  `json:"letter"`
-	Origin    *notify.Origin `json:"origin,omitempty"` // where the job was
+// eachLetter gives visit every letter that the filter chooses, and whether it was redriven before.
+func eachLetter(ctx context.Context, letters *deadletters.Letters, f notify.LetterFilter, visit func(l *dispatcher.Letter, redriven bool) error) error {
+	done, err := letters.Redriven(ctx, f)
+	if err != nil {
+		return err
+	}
+	return letters.Each(ctx, f, func(l *dispatcher.Letter) error { return visit(l, done.Has(l.Topic, l.Partition, l.Offset)) })
 }
 
-func (d *deadLetters) describe(l *dispatcher.Letter) letterJSON {
-	j := letterJSON{
-		ID: l.ID, Channel: l.Channel, Lane: l.Lane, Run: l.Run, Step: l.Step, Attempt: l.Attempt, State: l.State(),
-		Reason: l.Reason, Code: l.Code, Gateway: l.Gateway, DiedAt: l.Died.UTC(), Recipient: d.recipient(l), Bytes: len(l.Value),
-		Letter: notify.Origin{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset}, Origin: l.Origin,
-	}
-	if at, ok := l.Expires(d.lifetimes); ok {
-		at = at.UTC()
-		j.ExpiresAt = &at
-	}
-	if l.Notification != nil {
-		j.Tenant, j.Reference = l.Notification.Tenant, l.Notification.Reference
-	}
-	return j
-}
-
-// recipient is what may be shown of l's.
-func (d *deadLetters) recipient(l *dispatcher.Letter) string {
-	switch {
-	case l.Notification == nil || d.recipients == worker.RecipientsNone:
-		return ""
-	case d.recipients == worker.RecipientsFull:
-		return notify.Clip(l.Notification.Recipient, 255)
-	default:
-		return notify.Mask(l.Notification.Recipient)
-	}
-}
-
-func (d *deadLetters) printLine(w io.Writer, l *dispatcher.Letter) error {
-	recipient := d.recipient(l)
+func printLine(w io.Writer, l *dispatcher.Letter, recipient string) error {
 	if recipient == "" {
 		recipient = "-"
 	}

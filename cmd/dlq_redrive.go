@@ -11,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/laudspeaker/laudspeaker/internal/deadletters"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 func newDLQRedrive() *cobra.Command {
@@ -34,12 +36,12 @@ it is skipped too, unless --expires-in gives it more time. Say which letters by 
 	rate := c.Flags().String("rate", "", "letters a second at most, such as 100/s (default: no limit)")
 	in := c.Flags().Duration("expires-in", 0, "how long from now they are worth delivering, such as 24h (default: as they say themselves)")
 	c.RunE = func(c *cobra.Command, ids []string) error {
-		r := &redrive{dry: *dry, now: time.Now()}
+		r := &redrive{now: time.Now(), said: c.ErrOrStderr()}
 		filter, err := flags.filter(ids, r.now)
 		if err != nil {
 			return err
 		}
-		if !filter.narrow && !*all {
+		if !filter.Narrow() && !*all {
 			return errors.New("which dead letters? Name ids or a filter, such as --reason attempts_used_up or --since 24h, or ask for --all of them")
 		}
 		if r.perSecond, err = perSecond(*rate); err != nil {
@@ -48,18 +50,25 @@ it is skipped too, unless --expires-in gives it more time. Say which letters by 
 		if *in < 0 || *in == 0 && c.Flags().Changed("expires-in") {
 			return errors.New("--expires-in needs a time ahead, such as 24h")
 		}
-		if *in > 0 {
-			r.expires = r.now.Add(*in).Truncate(time.Millisecond).UTC()
-		}
 		cfg, err := s.load()
 		if err != nil {
 			return err
 		}
-		var end func()
-		if r.deadLetters, end, err = openDeadLetters(c.Context(), cfg, c.ErrOrStderr()); err != nil {
+		bus, letters, end, err := openDeadLetters(c.Context(), cfg, r.said)
+		if err != nil {
 			return err
 		}
 		defer end()
+		r.Redriver = deadletters.Redriver{
+			Letters: letters, Publish: r.timed(bus.publishAll), Now: r.now, Batch: r.batch(), Skip: r.skip,
+			Flushed: func(n int) error { return r.flushed(c.Context(), n) },
+		}
+		if *dry {
+			r.Publish = nil
+		}
+		if *in > 0 {
+			r.Expires = r.now.Add(*in).Truncate(time.Millisecond).UTC()
+		}
 		return r.run(c.Context(), filter, c.OutOrStdout())
 	}
 	return c
@@ -67,38 +76,37 @@ it is skipped too, unless --expires-in gives it more time. Say which letters by 
 
 // redrive is one run of the command.
 type redrive struct {
-	*deadLetters
-	dry       bool
+	deadletters.Redriver
 	now       time.Time
-	expires   time.Time // zero: as the letters say
+	said      io.Writer
 	perSecond float64   // 0 = no limit
+	began     time.Time // when the first were published
+	progress  *progress
 
-	jobs, events []kafka.Message
-	letters      []*dispatcher.Letter
-	bytes        int
-	began        time.Time // when the first were published
-	progress     *progress
-
-	redriven, skipped, expired, refused int
+	skipped, expired, refused int
 }
 
-func (r *redrive) run(ctx context.Context, filter *letterFilter, out io.Writer) error {
+func (r *redrive) run(ctx context.Context, filter notify.LetterFilter, out io.Writer) error {
 	r.progress = newProgress(r.said)
-	err := r.each(ctx, filter, func(l *dispatcher.Letter, redriven bool) error { return r.letter(ctx, l, redriven) })
-	if err == nil {
-		err = r.flush(ctx)
+	done, err := r.Letters.Redriven(ctx, filter)
+	if err != nil {
+		return err
+	}
+	r.Fates = done
+	if err = r.Each(ctx, filter, func(l *dispatcher.Letter) error { return r.Add(ctx, l) }); err == nil {
+		err = r.Flush(ctx)
 	}
 	if err != nil && r.began.IsZero() {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("stopped after redriving %s: %w; run it again, what was sent is not sent twice", thousands(int64(r.redriven)), err)
+		return fmt.Errorf("stopped after redriving %s: %w; run it again, what was sent is not sent twice", thousands(int64(r.Count)), err)
 	}
 	form := "redriven %s, skipped %s (already redriven), expired %s\n"
-	if r.dry {
+	if r.Publish == nil {
 		form = "would redrive %s, skip %s (already redriven), leave %s (expired)\n"
 	}
-	fmt.Fprintf(out, form, thousands(int64(r.redriven)), thousands(int64(r.skipped)), thousands(int64(r.expired)))
+	fmt.Fprintf(out, form, thousands(int64(r.Count)), thousands(int64(r.skipped)), thousands(int64(r.expired)))
 	if r.expired > 0 {
 		fmt.Fprintln(r.said, "What has expired would only expire again: give it more time by --expires-in 24h.")
 	}
@@ -108,88 +116,40 @@ func (r *redrive) run(ctx context.Context, filter *letterFilter, out io.Writer) 
 	return nil
 }
 
-// letter takes one letter. It is an error only when nothing more can be done.
-func (r *redrive) letter(ctx context.Context, l *dispatcher.Letter, redriven bool) error {
-	if redriven {
-		r.skipped++
-		return nil
-	}
-	whole, err := r.whole(ctx, l)
-	if errors.Is(err, errGone) {
-		r.refuse(l, err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if l.Elsewhere() { // what it says of its expiry came with the value
-		if l, err = r.desk.Letter(whole); err != nil {
-			return err
-		}
-	}
-	if at, ok := l.Expires(r.lifetimes); ok && r.expires.IsZero() && !r.now.Before(at) {
+// skip counts a letter that is left alone.
+func (r *redrive) skip(l *dispatcher.Letter, why string, err error) {
+	switch {
+	case err != nil:
+		r.refused++
+		fmt.Fprintf(r.said, "%s: %s\n", l.ID, err)
+	case why == notify.SkipExpired:
 		r.expired++
-		return nil
+	default:
+		r.skipped++
 	}
-	job, event, err := r.desk.Redrive(whole, r.now, r.expires)
-	if err != nil {
-		r.refuse(l, err)
-		return nil
-	}
-	r.jobs, r.events, r.letters = append(r.jobs, job), append(r.events, event), append(r.letters, l)
-	if r.bytes += len(job.Value); len(r.jobs) < r.batch() && r.bytes < batchBytes {
-		return nil
-	}
-	return r.flush(ctx)
 }
 
-func (r *redrive) refuse(l *dispatcher.Letter, why error) {
-	r.refused++
-	fmt.Fprintf(r.said, "%s: %s\n", l.ID, why)
+// timed is publish, and notes when it was called first.
+func (r *redrive) timed(publish func(context.Context, []kafka.Message) []error) func(context.Context, []kafka.Message) []error {
+	return func(ctx context.Context, ms []kafka.Message) []error {
+		if r.began.IsZero() {
+			r.began = time.Now()
+		}
+		return publish(ctx, ms)
+	}
 }
 
-// flush publishes the jobs at hand and, of those that are acknowledged, the events.
-func (r *redrive) flush(ctx context.Context) error {
-	jobs, events, letters := r.jobs, r.events, r.letters
-	r.jobs, r.events, r.letters, r.bytes = nil, nil, nil, 0
-	if r.dry {
-		r.redriven += len(jobs)
-		return nil
-	}
-	if r.began.IsZero() {
-		r.began = time.Now()
-	}
-	var failed error
-	var say []kafka.Message
-	for i, err := range r.publishAll(ctx, jobs) {
-		switch {
-		case err == nil:
-			say = append(say, events[i])
-		case errors.Is(err, kafka.ErrTooLarge):
-			r.refuse(letters[i], fmt.Errorf("its topic no longer takes a record of this size: raise max.message.bytes of %s", jobs[i].Topic))
-		default:
-			failed = err
-		}
-	}
-	for _, err := range r.publishAll(ctx, say) {
-		if err != nil {
-			failed = err
-		}
-	}
-	if failed != nil {
-		return failed
-	}
-	r.redriven += len(say)
-	r.progress.add(len(say), "redriving")
+func (r *redrive) flushed(ctx context.Context, n int) error {
+	r.progress.add(n, "redriving")
 	return r.pace(ctx)
 }
 
 // batch is how many letters are on their way at once: a tenth of a second's.
 func (r *redrive) batch() int {
 	if r.perSecond == 0 {
-		return batchRecords
+		return 0
 	}
-	return min(batchRecords, max(1, int(r.perSecond/10)))
+	return max(1, int(r.perSecond/10))
 }
 
 // pace waits until as many as have been redriven may have been.
@@ -197,7 +157,7 @@ func (r *redrive) pace(ctx context.Context) error {
 	if r.perSecond == 0 {
 		return nil
 	}
-	due := r.began.Add(time.Duration(float64(r.redriven) / r.perSecond * float64(time.Second)))
+	due := r.began.Add(time.Duration(float64(r.Count) / r.perSecond * float64(time.Second)))
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

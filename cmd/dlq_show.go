@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 func newDLQShow() *cobra.Command {
@@ -39,18 +40,18 @@ shown too, unless it is marked as sensitive.`,
 		if err != nil {
 			return err
 		}
-		d, end, err := openDeadLetters(c.Context(), cfg, c.ErrOrStderr())
+		_, letters, end, err := openDeadLetters(c.Context(), cfg, c.ErrOrStderr())
 		if err != nil {
 			return err
 		}
 		defer end()
 		shown := 0
-		err = d.each(c.Context(), filter, func(l *dispatcher.Letter, redriven bool) error {
+		err = eachLetter(c.Context(), letters, filter, func(l *dispatcher.Letter, redriven bool) error {
 			shown++
 			if *asJSON {
-				return printJSON(c.OutOrStdout(), d.describeWhole(l, redriven))
+				return printJSON(c.OutOrStdout(), describeWhole(l, letters.Describe(l), redriven))
 			}
-			return d.printWhole(c.OutOrStdout(), l, redriven)
+			return printWhole(c.OutOrStdout(), l, letters.Describe(l).ExpiresAt, redriven)
 		})
 		if err == nil && shown == 0 {
 			return fmt.Errorf("there is no dead letter with this id: laudspeaker dlq list shows what there is")
@@ -62,7 +63,7 @@ shown too, unless it is marked as sensitive.`,
 
 // wholeJSON is a letter with all that it holds. Exactly one of the last three is there.
 type wholeJSON struct {
-	letterJSON
+	notify.Letter
 	Redriven bool              `json:"redriven"`
 	Headers  map[string]string `json:"headers"`
 	Value    json.RawMessage   `json:"value,omitempty"`        // when it is JSON
@@ -70,8 +71,8 @@ type wholeJSON struct {
 	Withheld string            `json:"withheld,omitempty"`     // why it is not shown
 }
 
-func (d *deadLetters) describeWhole(l *dispatcher.Letter, redriven bool) wholeJSON {
-	j := wholeJSON{letterJSON: d.describe(l), Redriven: redriven, Headers: headersByName(l)}
+func describeWhole(l *dispatcher.Letter, shown notify.Letter, redriven bool) wholeJSON {
+	j := wholeJSON{Letter: shown, Redriven: redriven, Headers: headersByName(l)}
 	switch j.Withheld = withheld(l); {
 	case j.Withheld != "":
 	case json.Valid(l.Value) && utf8.Valid(l.Value):
@@ -106,14 +107,14 @@ func withheld(l *dispatcher.Letter) string {
 	}
 }
 
-func (d *deadLetters) printWhole(w io.Writer, l *dispatcher.Letter, redriven bool) error {
+func printWhole(w io.Writer, l *dispatcher.Letter, expires *time.Time, redriven bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s, lane %s, run %d\n", l.ID, l.Channel, l.Lane, l.Run)
 	line := func(name, text string) { fmt.Fprintf(&b, "  %-9s %s\n", name, text) }
 	line("why", why(l))
 	line("ended", fmt.Sprintf("%s, %s, attempts %d", l.State(), readable(l.Died), l.Attempt))
-	if at, ok := l.Expires(d.lifetimes); ok {
-		line("expires", readable(at))
+	if expires != nil {
+		line("expires", readable(*expires))
 	}
 	line("is at", fmt.Sprintf("%s, partition %d, offset %d", l.Topic, l.Partition, l.Offset))
 	if o := l.Origin; o != nil {

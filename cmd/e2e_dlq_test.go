@@ -51,7 +51,7 @@ func (g *graveyard) listed(args ...string) (ids []string) {
 	g.t.Helper()
 	out, _ := g.dlq(append([]string{"list", "--json"}, args...)...)
 	for line := range strings.Lines(out) {
-		var l letterJSON
+		var l notify.Letter
 		require.NoError(g.t, json.Unmarshal([]byte(line), &l))
 		ids = append(ids, l.ID)
 	}
@@ -76,7 +76,7 @@ func TestDeadLettersAreListedShownAndRedriven(t *testing.T) {
 		refused, letter := g.bury(direct{key: "k", value: fmt.Sprintf(policy, `,"reference":"order 7","tenant":"shop"`)})
 		broken, _ := g.bury(direct{value: "\x1b[31m{half"})
 		late := g.expired(letter)
-		hush, _ := g.bury(direct{value: fmt.Sprintf(policy, `,"sensitive":true`)})
+		hush, _ := g.bury(direct{value: fmt.Sprintf(policy, `,"sensitive":true,"channel":"sms"`)})
 
 		require.ElementsMatch(t, []string{refused, broken, late, hush}, g.listed())
 		require.ElementsMatch(t, []string{refused, late}, g.listed("--code", "554 5"))
@@ -149,7 +149,7 @@ func (g *graveyard) requireShown(id string, letter *kafka.Record) {
 	require.JSONEq(t, string(letter.Value), string(whole.Value))
 	require.Equal(t, headersOf(letter), whole.Headers)
 	require.Equal(t, []any{id, "shop", "order 7", notify.StateRejected, false}, []any{whole.ID, whole.Tenant, whole.Reference, whole.State, whole.Redriven})
-	require.Equal(t, notify.Origin{Topic: letter.Topic, Partition: letter.Partition, Offset: letter.Offset}, whole.Letter)
+	require.Equal(t, notify.Origin{Topic: letter.Topic, Partition: letter.Partition, Offset: letter.Offset}, whole.Letter.Letter)
 }
 
 // requireRedrive: once is enough, and twice does no harm.

@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -144,4 +146,50 @@ func (b *bus) largest(limit int) int {
 		}
 	}
 	return low
+}
+
+// Where a topic takes less than it did, a job ends all the same: its last event says dead, and its letter has its value.
+func TestAJobThatATopicNoLongerTakesEnds(t *testing.T) {
+	t.Parallel()
+	onEachBus(t, func(t *testing.T, b *bus) {
+		r := largeRelay(t)
+		b.impatient()
+		boot(t, "work --channel email", yaml(b, map[string]string{"mail": r.gateway()}, map[string]string{"email": "gateways: [mail], retries: {normal: {first: 1h, longest: 1h}}"}))
+		write := func() *kafka.Record {
+			random := make([]byte, 20_000) // which no compression makes small
+			_, _ = rand.Read(random)
+			partition, offset := b.publish(kafka.Message{Topic: b.prefix + "email_topic", Value: fmt.Appendf(nil,
+				`{"recipient":"busy@example.com","payload":{"subject":"large","text":"%x"}}`, random)})
+			return b.at("email_topic", partition, offset)
+		}
+		lower := func(topic string) { kafkatest.Set(t, b.brokers, b.prefix+topic, "max.message.bytes", "2000") }
+		requireEnd := func(id string, step int, origin *notify.Origin) {
+			o := b.event(id, func(e notify.Event) bool { return e.Final })
+			require.Equal(t, []any{notify.StateDead, step, origin}, []any{o.State, o.Step, o.Origin})
+			require.True(t, strings.HasPrefix(o.Reason, notify.ReasonTooLarge), o.Reason)
+			last := b.events(id)
+			require.True(t, last[len(last)-1].Final)
+			d := b.deadLetter("email_topic", id)
+			require.Equal(t, notify.ReasonTooLarge, headersOf(d)[notify.HeaderDeadReason])
+			require.NotEmpty(t, d.Value)
+		}
+
+		waits := b.endOf(write())
+		require.Equal(t, notify.StateRetrying, waits.State)
+		lower("email_topic")
+		for _, tier := range []string{"200ms", "1s", "5s"} {
+			lower("email_topic.delay." + tier)
+		}
+		o := b.event(waits.NotificationID, func(e notify.Event) bool { return e.Final })
+		requireEnd(waits.NotificationID, 1, o.Origin)
+		require.Contains(t, o.Origin.Topic, ".delay.")
+		require.Empty(t, o.Headers, "no record of the ledger")
+
+		kafkatest.Set(t, b.brokers, b.prefix+"email_topic", "max.message.bytes", "1000000")
+		job := write()
+		o = b.endOf(job)
+		require.Equal(t, []notify.Verdict{notify.Transient}, verdicts(o.Event))
+		requireEnd(o.NotificationID, 0, &notify.Origin{Topic: job.Topic, Partition: job.Partition, Offset: job.Offset})
+		require.Len(t, b.events(o.NotificationID), 1)
+	})
 }

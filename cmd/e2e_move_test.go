@@ -122,7 +122,8 @@ func TestWhatAnEmbeddedBrokerHoldsMovesToAnotherKafka(t *testing.T) {
 			at, err := time.Parse(time.RFC3339, hs["ls-accepted-at"])
 			require.NoError(t, err)
 			require.WithinDuration(t, time.Now(), at, 5*time.Minute)
-			require.Len(t, hs, 2, "%v", hs)
+			require.Len(t, hs, 3, "%v", hs)
+			require.NotEmpty(t, hs["ls-home"])
 		}
 		headers, records = h.moved("email_topic.urgent")
 		require.Len(t, headers, 1)
@@ -130,13 +131,14 @@ func TestWhatAnEmbeddedBrokerHoldsMovesToAnotherKafka(t *testing.T) {
 		headers, records = h.moved("email_topic.delay.20m")
 		require.Equal(t, map[string]map[string]string{directID: {
 			"ls-id": directID, "ls-not-before": waitsUntil, "ls-step": "3", "ls-accepted-at": "2026-01-01T00:00:00Z",
-		}}, headers)
+			"ls-home": number(int64(kafka.Home([]byte("w")))),
+		}}, headers, "it comes back to where its key is at home here")
 		require.Equal(t, []string{"w", string(plainMail("waits"))}, []string{string(records[0].Key), string(records[0].Value)})
 		headers, records = h.moved("email_topic.dlq")
 		require.Len(t, records, 1)
 		for id, hs := range headers {
 			require.Equal(t, "554 5.7.1", hs["ls-dead-code"])
-			require.NotContains(t, hs, "ls-home")
+			require.NotContains(t, []string{"0", "1"}, hs["ls-home"], "that was the other Kafka's")
 			h.requireRedrivable(id)
 		}
 
@@ -154,6 +156,44 @@ func (h *house) requireRedrivable(id string) {
 	code, out, said := run(h.t, "dlq", "redrive", id, "--config", h.file)
 	require.Zero(h.t, code, said)
 	require.Equal(h.t, "redriven 1, skipped 0 (already redriven), expired 0\n", out)
+}
+
+// Nobody knows whether it was sent, and it must not be sent twice: it is held in the new Kafka as it would have been in the old.
+func TestWhatIsInDoubtMovesAsHeld(t *testing.T) {
+	t.Parallel()
+	onEachBus(t, func(t *testing.T, b *bus) {
+		h := newHouse(t, b)
+		h.live(0)
+		id := directID
+		partition, offset := h.old.publish(kafka.Message{Topic: h.prefix + "email_topic", Partition: kafka.Hashed, Key: []byte("k"), Value: fmt.Appendf(nil,
+			`{"id":%q,"recipient":"once@example.com","on_ambiguous":"hold","payload":{"subject":"Hello","text":"It works."}}`, id)})
+		h.old.publish(kafka.Message{Topic: h.prefix + "status_topic", Partition: partition, Headers: []kafka.Header{ // a worker's intent, before it was killed
+			{Key: kafka.HeaderKind, Value: []byte(kafka.KindIntent)},
+			{Key: kafka.HeaderGroup, Value: []byte(h.prefix + "laudspeaker.email.normal")},
+			{Key: kafka.HeaderJobTopic, Value: []byte(h.prefix + "email_topic")},
+			{Key: kafka.HeaderJobPartition, Value: []byte(number(int64(partition)))},
+			{Key: kafka.HeaderJobOffset, Value: []byte(number(offset))},
+			{Key: kafka.HeaderJobID, Value: []byte(id)},
+		}})
+		h.broker.Close()
+		code, out, said := h.move("--dry-run")
+		require.Zero(t, code, said)
+		require.Equal(t, "would move 2 jobs, 0 waiting, 1 dead letters; 1 are held as dead letters: nobody knows whether they were sent\n", out)
+		code, out, said = h.move()
+		require.Zero(t, code, said)
+		require.Equal(t, "moved 2 jobs, 0 waiting, 1 dead letters; 1 are held as dead letters: nobody knows whether they were sent\n", out)
+		code, out, _ = h.move()
+		require.Zero(t, code)
+		require.Equal(t, "moved 0 jobs, 0 waiting, 0 dead letters\n", out)
+
+		letter := headersOf(h.deadLetter("email_topic", id))
+		require.Equal(t, notify.ReasonAmbiguous, letter[notify.HeaderDeadReason])
+		e := h.event(id, func(e notify.Event) bool { return e.State == notify.StateHeld })
+		require.False(t, e.Final)
+		boot(t, "work --channel email", h.settings(b.section))
+		require.Eventually(t, func() bool { return len(h.relay.taken("last-too@example.com")) == 1 }, time.Minute, 20*time.Millisecond)
+		require.Empty(t, h.relay.taken("once@example.com"))
+	})
 }
 
 // What was redriven before the move is a job or done: its letter stays, lest it be redriven once more.

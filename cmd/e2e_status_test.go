@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -89,5 +91,41 @@ func TestAnotherServeAPITakesOverTheRecording(t *testing.T) {
 		two.awaitState(second, notify.StateSent)
 		require.EqualValues(t, 1, two.sum("laudspeaker_recorder_active"))
 		two.awaitState(first, notify.StateSent)
+	})
+}
+
+func TestStatusRebuildFillsTheStoreFromTheTopics(t *testing.T) {
+	onEachKafka(t, func(t *testing.T, section string) {
+		section += "data_dir: " + filepath.Join(t.TempDir(), "data") + "\n"
+		file := filepath.Join(t.TempDir(), "laudspeaker.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(section), 0o600))
+		rebuild := func(more ...string) (code int, text string) {
+			var out bytes.Buffer
+			code = Execute(context.Background(), append([]string{"status", "rebuild", "--config", file}, more...), &out, &out)
+			return code, out.String()
+		}
+		p := boot(t, "all", section)
+		ids := []string{p.post(hello), p.post(hello), p.post(hello)}
+		var before []notify.Life
+		for _, id := range ids {
+			before = append(before, p.awaitState(id, notify.StateSent))
+		}
+		code, text := rebuild()
+		require.Equal(t, 1, code)
+		require.Contains(t, text, "--yes")
+		code, text = rebuild("--yes")
+		require.Zero(t, code, text)
+		require.Contains(t, text, "6 records were read: the status store holds what the topics held")
+		for i, id := range ids {
+			var life notify.Life
+			require.Equal(t, http.StatusOK, p.get("/v1/notifications/"+id, &life))
+			require.Equal(t, before[i], life)
+		}
+		require.Zero(t, p.stop())
+		code, text = rebuild("--yes") // nobody is there to fill it
+		require.Zero(t, code, text)
+		require.Contains(t, text, "0 of 6 records were read")
+		p = boot(t, "all", section)
+		require.Equal(t, before[2], p.awaitState(ids[2], notify.StateSent))
 	})
 }

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,7 @@ type keeper struct {
 	store    *statusStore
 	recorder *status.Recorder
 	reader   *status.Reader
+	reads    []string      // the topics that the recorder reads
 	ends     *kafka.Reader // for the reader's barrier
 	commits  *kafka.Reader // for the recorder's group
 }
@@ -42,7 +44,8 @@ func (p *process) newKeeper(log *zap.Logger) (*keeper, error) {
 	if k.commits, err = kafka.NewReader(p.kafka); err != nil {
 		return nil, err
 	}
-	follower, err := kafka.NewFollower(p.kafka, append(topics, p.topics.Status()), log)
+	k.reads = slices.Concat(topics, []string{p.topics.Status()})
+	follower, err := kafka.NewFollower(p.kafka, k.reads, log)
 	if err != nil {
 		return nil, err
 	}

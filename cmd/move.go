@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/laudspeaker/laudspeaker/internal/deadletters"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -21,15 +22,17 @@ type move struct {
 	publish  func(ctx context.Context, ms []kafka.Message) []error // nil: count only
 	progress *progress
 
-	there, jobs, waiting, letters, redriven int // topics, and what was moved; of letters also those that stay
+	there, jobs, held, waiting, letters, redriven int // topics, and what was moved; of letters also those that stay
 }
 
 // shelf is a topic to be moved, and the group that keeps count of what of it is done.
 type shelf struct {
 	topic, group string
-	ledger       string // empty: outcomes say nothing of it
+	channel      notify.Channel
+	lane         notify.Lane // empty: no jobs to be sent
+	ledger       string      // empty: outcomes say nothing of it
 	moved        *int
-	skip         *letterSet // records that stay; may be nil
+	skip         *deadletters.Set // records that stay; may be nil
 }
 
 func (m *move) run(ctx context.Context) (err error) {
@@ -52,12 +55,12 @@ func (m *move) run(ctx context.Context) (err error) {
 // shelves are a channel's topics in the order in which they are moved: what is most urgent first.
 func (m *move) shelves(topics dispatcher.Topics, ch notify.Channel) (all []shelf) {
 	for _, lane := range notify.Lanes() {
-		all = append(all, shelf{topics.Job(ch, lane), topics.Group(ch, lane), topics.Status(), &m.jobs, nil})
+		all = append(all, shelf{topics.Job(ch, lane), topics.Group(ch, lane), ch, lane, topics.Status(), &m.jobs, nil})
 	}
 	for _, delay := range topics.Delays(ch) {
-		all = append(all, shelf{delay, topics.DelayGroup(ch), topics.Status(), &m.waiting, nil})
+		all = append(all, shelf{delay, topics.DelayGroup(ch), ch, "", topics.Status(), &m.waiting, nil})
 	}
-	return append(all, shelf{topics.DeadLetters(ch), topics.Prefix + "laudspeaker.move", "", &m.letters, nil})
+	return append(all, shelf{topics.DeadLetters(ch), topics.Prefix + "laudspeaker.move", ch, "", "", &m.letters, nil})
 }
 
 func (m *move) summary() string {
@@ -66,6 +69,9 @@ func (m *move) summary() string {
 		form = "would move %s jobs, %s waiting, %s dead letters"
 	}
 	text := fmt.Sprintf(form, thousands(int64(m.jobs)), thousands(int64(m.waiting)), thousands(int64(m.letters)))
+	if m.held > 0 {
+		text += fmt.Sprintf("; %s are held as dead letters: nobody knows whether they were sent", thousands(int64(m.held)))
+	}
 	if m.redriven > 0 {
 		text += fmt.Sprintf(" (%s more were redriven already and stay)", thousands(int64(m.redriven)))
 	}
@@ -87,7 +93,7 @@ func (m *move) leftBehind(ctx context.Context, every dispatcher.Topics, said io.
 			}
 		}
 	}
-	if n := rest.jobs + rest.waiting + rest.letters; n > 0 {
+	if n := rest.jobs + rest.held + rest.waiting + rest.letters; n > 0 {
 		fmt.Fprintf(said, "%s records of channels without a gateway stay behind (%s): configure the gateway and run it again\n", thousands(int64(n)), strings.Join(off, ", "))
 	}
 	return nil
@@ -104,7 +110,8 @@ func (m *move) shelf(ctx context.Context, s shelf) error {
 	}
 	m.there++
 	if s.ledger == "" { // dead letters
-		if s.skip, err = readRedriven(ctx, m.source, m.topics.Status(), map[string][]kafka.Bounds{s.topic: bounds}, m.progress); err != nil {
+		reading := func(topic string) { m.progress.add(1, "reading "+topic+" for what was redriven") }
+		if s.skip, err = deadletters.ReadRedriven(ctx, m.source, m.topics.Status(), map[string][]kafka.Bounds{s.topic: bounds}, reading); err != nil {
 			return err
 		}
 	}
@@ -125,10 +132,11 @@ func (m *move) part(ctx context.Context, s shelf, b kafka.Bounds, rest *kafka.Re
 	p := &movedPart{move: m, shelf: s, rest: rest}
 	err := m.source.Scan(ctx, s.topic, []kafka.Bounds{b}, func(r *kafka.Record) error {
 		r.Cluster = m.cluster
-		if !rest.Left(r, func() string { return m.desk.Identify(r) }) {
+		identify := func() string { return m.desk.Identify(r) }
+		if !rest.Left(r, identify) {
 			return nil
 		}
-		return p.add(ctx, r)
+		return p.add(ctx, r, s.lane != "" && rest.InDoubt(r, identify))
 	})
 	if err != nil {
 		return err

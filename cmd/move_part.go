@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
@@ -16,18 +17,26 @@ type movedPart struct {
 	messages []kafka.Message
 	offsets  []int64 // of the messages, and of the letters among them that stay
 	bytes    int
+	goes     int
 	stayed   int
+	doubted  int
 }
 
-func (p *movedPart) add(ctx context.Context, r *kafka.Record) error {
+// add takes a record. One that is in doubt may have been sent, and must not be sent twice: a person decides about it.
+func (p *movedPart) add(ctx context.Context, r *kafka.Record, doubt bool) error {
 	p.offsets = append(p.offsets, r.Offset)
-	if p.skip != nil && p.skip.has(r.Topic, r.Partition, r.Offset) {
+	switch {
+	case p.skip.Has(r.Topic, r.Partition, r.Offset):
 		p.stayed++
-	} else {
-		m := p.desk.Move(r, r.Topic)
-		p.messages = append(p.messages, m)
-		p.bytes += len(m.Key) + len(m.Value)
+	case doubt:
+		letter, event := p.desk.MoveHeld(r, p.channel, p.lane, time.Now())
+		p.messages = append(p.messages, letter, event)
+		p.doubted++
+	default:
+		p.messages = append(p.messages, p.desk.Move(r, r.Topic))
+		p.goes++
 	}
+	p.bytes += len(r.Key) + len(r.Value)
 	if len(p.offsets) < batchRecords && p.bytes < batchBytes {
 		return nil
 	}
@@ -45,10 +54,11 @@ func (p *movedPart) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	*p.moved += len(p.messages)
+	*p.moved += p.goes
 	p.redriven += p.stayed
+	p.held += p.doubted
 	p.progress.add(len(p.offsets), "moving "+p.topic)
-	p.messages, p.offsets, p.bytes, p.stayed = nil, nil, 0, 0
+	p.messages, p.offsets, p.bytes, p.goes, p.stayed, p.doubted = nil, nil, 0, 0, 0, 0
 	return nil
 }
 

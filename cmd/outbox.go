@@ -23,7 +23,7 @@ func newOutbox() *cobra.Command {
 		Use:   "outbox [ID]",
 		Short: "Show captured messages",
 		Long: `Shows what a gateway of type capture kept instead of sending it: the list, newest last, or one message whole. The files
-are also in data_dir/outbox; a mail client opens the .eml ones.`,
+are also in data_dir/outbox; a mail client opens the .eml ones. What a sensitive message says is not kept.`,
 		Example: `  laudspeaker outbox
   laudspeaker outbox --follow
   laudspeaker outbox 0190b2c4-7a1e-7c55-9d1f-2f6c1a0b3d4e`,
@@ -93,7 +93,11 @@ func (o outbox) print(m notify.Captured) error {
 	if o.asJSON {
 		return json.NewEncoder(o.out).Encode(m)
 	}
-	_, err := fmt.Fprintf(o.out, "%s  %-5s  %s  %s  %s\n", m.At.Local().Format("15:04:05"), m.Channel, m.ID, notify.Clip(m.Recipient, 60), notify.Clip(m.Summary, 80))
+	summary := m.Summary
+	if m.Sensitive {
+		summary = "(sensitive: not kept)"
+	}
+	_, err := fmt.Fprintf(o.out, "%s  %-5s  %s  %s  %s\n", m.At.Local().Format("15:04:05"), m.Channel, m.ID, notify.Clip(m.Recipient, 60), notify.Clip(summary, 80))
 	return err
 }
 

@@ -44,9 +44,12 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 
 // serveAPI is the role that takes notifications in.
 //
-//	POST /v1/notifications ─▶ producer ─▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
+//	POST /v1/notifications ─▶ producer ─▶ status store (idempotency keys)
+//	                             └─────▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
+//	POST /v1/expunge       ─▶ producer ─▶ status store
+//	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
@@ -63,8 +66,14 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	tell := teller{dispatcher.Desk{Topics: p.topics}, publisher}
+	desk, err := p.newReceipts(told{keeper.reader, keeper.store}, tell)
+	if err != nil {
+		return err
+	}
 	api, err := producer.New(producer.Config{
-		Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		Expunger: keeper.store, Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
 		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),
@@ -86,6 +95,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 			return nil
 		}},
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
+		{"reconciler", keeper.reconciler(tell).Run},
 		{"publisher", publisher.Run},
 	}, keeper.parts()...)...)
 }

@@ -23,9 +23,9 @@ import (
 // press counts what is published.
 type press struct{ published int }
 
-func (p *press) Publish(context.Context, kafka.Message) (int32, int64, error) {
-	p.published++
-	return 0, 0, nil
+func (p *press) PublishAll(_ context.Context, ms []kafka.Message) []error {
+	p.published += len(ms)
+	return make([]error, len(ms))
 }
 
 func TestAFullBusTakesNothing(t *testing.T) {
@@ -37,11 +37,14 @@ func TestAFullBusTakesNothing(t *testing.T) {
 		Publisher: admission{out, func() error { return full }},
 	})
 	n := &notify.Notification{Channel: notify.ChannelSMS, Recipient: "+14155550100", Payload: []byte(`{"body":"hi"}`)}
-	_, err := d.Dispatch(t.Context(), n)
-	require.NoError(t, err)
+	_, errs := d.Dispatch(t.Context(), []*notify.Notification{n})
+	require.Equal(t, []error{nil}, errs)
 	full = errors.New("the disk is full")
-	_, err = d.Dispatch(t.Context(), n)
-	require.ErrorIs(t, err, notify.ErrBusUnavailable)
+	_, errs = d.Dispatch(t.Context(), []*notify.Notification{n, n})
+	require.Len(t, errs, 2)
+	for _, err := range errs {
+		require.ErrorIs(t, err, notify.ErrBusUnavailable)
+	}
 	require.Equal(t, 1, out.published)
 }
 

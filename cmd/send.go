@@ -43,6 +43,7 @@ func addSubmission(c *cobra.Command, channel notify.Channel, to string) *submiss
 	f.StringVar(&s.n.ID, "id", "", "UUID of the notification; one is made when absent. Repeat with the same id after an unclear answer")
 	f.StringVar(&s.n.Reference, "reference", "", "your own word for it")
 	f.StringVar(&s.n.OrderingKey, "ordering-key", "", "notifications with the same key keep their order (default: the recipient)")
+	f.BoolVar(&s.n.Sensitive, "sensitive", false, "what it says is kept nowhere but in Kafka, and shown nowhere: for one-time passwords and the like")
 	f.DurationVar(&s.expiresIn, "expires-in", 0, "how long it is worth delivering, such as 1h (default: the server's)")
 	_ = c.MarkFlagRequired("to") // fails only for a flag that does not exist
 	c.Args = cobra.NoArgs

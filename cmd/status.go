@@ -29,6 +29,7 @@ The same over HTTP is GET /v1/notifications/ID, and GET /v1/notifications.`,
   laudspeaker status --recipient ada@example.com --limit 500 --json`,
 		Args: cobra.MaximumNArgs(1),
 	}
+	c.AddCommand(newStatusRebuild())
 	s := &lives{client: addClient(c)}
 	flags := addEventFlags(c)
 	var gateway, recipient, since, until string

@@ -135,6 +135,19 @@ func (s *statusStore) Retain(ctx context.Context, before time.Time) (int, error)
 	return ask(s, func(o *store.Store) (int, error) { return o.Retain(ctx, before) })
 }
 
+func (s *statusStore) Claim(ctx context.Context, claims []notify.Claim) ([]notify.Claimed, error) {
+	return ask(s, func(o *store.Store) ([]notify.Claimed, error) { return o.Claim(ctx, claims) })
+}
+
+func (s *statusStore) Settle(ctx context.Context, settled []notify.Settlement) error {
+	_, err := ask(s, func(o *store.Store) (none struct{}, err error) { return none, o.Settle(ctx, settled) })
+	return err
+}
+
+func (s *statusStore) Expunge(ctx context.Context, which notify.Expunge) (int, error) {
+	return ask(s, func(o *store.Store) (int, error) { return o.Expunge(ctx, which) })
+}
+
 var _ interface {
 	status.Store
 	status.Lives

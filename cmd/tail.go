@@ -130,16 +130,9 @@ func (t *tail) once(ctx context.Context) (begun bool, err error) {
 
 // show prints what f says and notes where it is.
 func (t *tail) show(f frame) error {
-	switch f.name {
-	case "event":
+	if f.name == "event" {
 		if err := t.print(f.data); err != nil {
 			return err
-		}
-	case "end":
-		var end struct{ Reason string }
-		if json.Unmarshal([]byte(f.data), &end) == nil && end.Reason == "rebuilt" { // then numbers begin anew
-			t.last = ""
-			return nil
 		}
 	}
 	if f.id != "" {

@@ -66,11 +66,11 @@ func TestTailGoesOnWhereItLeftOff(t *testing.T) {
 		answers(503), answers(429), answers(503),
 		says("id:5\nevent:event\n"+event+"\n: still here\nid: 9\n\nid: 10\nda"),
 		says("event: end\ndata: {\"reason\":\"shutdown\"}\n\n"),
-		says("event: end\ndata: {\"reason\":\"rebuilt\"}\n\n"),
+		says("id: 0\nevent: end\ndata: {\"reason\":\"rebuilt\"}\n\n"),
 		says("id: 1\nevent: later\ndata: x\n\nevent: event\ndata: not JSON\n\n"),
 	)
 	require.NoError(t, err)
-	require.Equal(t, []string{"lane=bulk ", "lane=bulk 4", "lane=bulk 4", "lane=bulk 4", "lane=bulk 4", "lane=bulk 9", "lane=bulk 9", "lane=bulk "}, s.asked)
+	require.Equal(t, []string{"lane=bulk ", "lane=bulk 4", "lane=bulk 4", "lane=bulk 4", "lane=bulk 4", "lane=bulk 9", "lane=bulk 9", "lane=bulk 0"}, s.asked)
 	line := time.Date(2030, 1, 1, 0, 0, 1, 0, time.UTC).Local().Format("15:04:05.000") + "  email  bulk    " + lifeID + "  dead, attempt 8, 550: no\\x1b (mail)\n"
 	require.Equal(t, line+line, out)
 	require.Equal(t, 1, strings.Count(errs, "trying again"), errs)

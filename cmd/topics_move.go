@@ -22,7 +22,8 @@ func newTopicsMove() *cobra.Command {
 		Long: `Publishes what is unfinished, waiting or dead in the log of an embedded broker to kafka.brokers: for a host that had its own
 broker and is given a Kafka. DIR is a data_dir, or its folder kafka; no process may be using it. What has been published is
 noted in the log, so that a second run moves only what the first one did not. What waits is
-never sent earlier than it was to be, and may be later where much waits with it. Names of topics (kafka.prefix, channels.*.topic) have to be what they were.`,
+never sent earlier than it was to be, and may be later where much waits with it. What must not be sent twice
+(on_ambiguous: hold) and was being sent when the log ended is moved as a dead letter, held for a person. Names of topics (kafka.prefix, channels.*.topic) have to be what they were.`,
 		Example: `  laudspeaker topics move --from ./data --brokers kafka-1:9092 --dry-run
   laudspeaker topics move --from ./data --config configs/production.yaml`,
 		Args: cobra.NoArgs,
@@ -74,7 +75,7 @@ func runMove(ctx context.Context, cfg *config.Config, from string, dry bool, out
 		defer end()
 		m.publish = target.publishAll
 	}
-	if err := m.run(ctx); err != nil && m.jobs+m.waiting+m.letters == 0 {
+	if err := m.run(ctx); err != nil && m.jobs+m.held+m.waiting+m.letters == 0 {
 		return err
 	} else if err != nil {
 		return fmt.Errorf("stopped: %s; %w; run it again, it goes on from there", m.summary(), err)

@@ -12,8 +12,13 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// admit lets a request through that carries a key with the scope, or that needs none.
-func (s *Server) admit(x *exchange, scope Scope) error {
+// admit lets a request through that carries a key with the scope, or that needs none. A proxy may keep the public name: what
+// only a signature lets in is let in under that name, and nothing else is.
+func (s *Server) admit(x *exchange, rt route) error {
+	scope := rt.scope
+	if rt.signed && s.cfg.PublicHost != "" && strings.EqualFold(x.r.Host, s.cfg.PublicHost) {
+		return nil
+	}
 	if len(s.cfg.Keys) == 0 {
 		return s.admitKeyless(x.r)
 	}

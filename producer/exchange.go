@@ -23,6 +23,7 @@ type exchange struct {
 	requestID string
 	status    int
 	fields    []zap.Field
+	caused    bool // the cause of a problem is among them
 }
 
 // log adds to the request's one log line.
@@ -53,7 +54,7 @@ func (s *Server) guarded(x *exchange, rt route) (err error) {
 			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack()) // not its text, which may hold what was submitted
 		}
 	}()
-	if err := s.admit(x, rt.scope); err != nil {
+	if err := s.admit(x, rt); err != nil {
 		return err
 	}
 	return rt.handle(s, x)
@@ -61,23 +62,33 @@ func (s *Server) guarded(x *exchange, rt route) (err error) {
 
 // fail answers with the problem that err is.
 func (x *exchange) fail(err error) {
-	var p *problem
-	if !errors.As(err, &p) {
-		p = refuse(codeInternal, "this is a fault of the server: its log says more under the request id")
-		x.log(zap.NamedError("cause", err))
-	} else if p.cause != nil {
-		x.log(zap.NamedError("cause", p.cause))
-	}
+	p := x.problemOf(err)
 	if x.status != 0 {
 		return // the answer has begun
 	}
 	x.log(zap.String("code", string(p.Code)))
-	answer := *p
-	answer.RequestID = x.requestID
 	for name, value := range p.headers {
 		x.w.Header().Set(name, value)
 	}
-	_ = x.write(p.Status, "application/problem+json", &answer) // it holds nothing that JSON cannot
+	_ = x.write(p.Status, "application/problem+json", p) // it holds nothing that JSON cannot
+}
+
+// problemOf is err as the caller sees it. Its cause goes into the log; of several, as a batch has them, the first.
+func (x *exchange) problemOf(err error) *problem {
+	var p *problem
+	cause := err
+	if errors.As(err, &p) {
+		cause = p.cause
+	} else {
+		p = refuse(codeInternal, "this is a fault of the server: its log says more under the request id")
+	}
+	if cause != nil && !x.caused {
+		x.caused = true
+		x.log(zap.NamedError("cause", cause))
+	}
+	answer := *p
+	answer.RequestID = x.requestID
+	return &answer
 }
 
 func (x *exchange) json(status int, v any) error { return x.write(status, "application/json", v) }

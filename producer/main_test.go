@@ -40,11 +40,23 @@ type fakeBus struct {
 	block bool // until ctx ends
 	panic bool
 
-	mu  sync.Mutex
-	got []notify.Notification
+	mu    sync.Mutex
+	calls int
+	got   []notify.Notification
 }
 
-func (b *fakeBus) Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+	b.mu.Lock()
+	b.calls++
+	b.mu.Unlock()
+	for _, n := range ns {
+		job, err := b.one(ctx, n)
+		jobs, errs = append(jobs, job), append(errs, err)
+	}
+	return jobs, errs
+}
+
+func (b *fakeBus) one(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
 	if b.panic {
 		panic("eve@test.example")
 	}
@@ -149,8 +161,17 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Canceller == nil {
 		cfg.Canceller = &fakeCanceller{}
 	}
+	if cfg.Idempotency == nil {
+		cfg.Idempotency = &fakeKeys{}
+	}
+	if cfg.Expunger == nil {
+		cfg.Expunger = &fakeExpunger{}
+	}
 	if cfg.Lives == nil {
 		cfg.Lives = &fakeLives{}
+	}
+	if cfg.DeadLetters == nil {
+		cfg.DeadLetters = &fakeLetters{}
 	}
 	if cfg.Feed == nil {
 		cfg.Feed = &fakeFeed{}
@@ -205,6 +226,16 @@ func schemaOf(r *http.Request) string {
 	switch path := r.URL.Path; {
 	case strings.HasSuffix(path, "/cancel"):
 		return "Cancelled"
+	case strings.HasSuffix(path, "/batch"):
+		return "BatchResults"
+	case path == toRedrive:
+		return "Redriven"
+	case path == "/v1/dead-letters":
+		return "LetterPage"
+	case path == toExpunge:
+		return "Expunged"
+	case strings.HasPrefix(path, "/v1/receipts/"):
+		return "Heard"
 	case r.Method == http.MethodPost:
 		return "Accepted"
 	case path == "/v1/outbox":

@@ -32,38 +32,43 @@ type accepted struct {
 
 // accept makes the body a job and answers once that is durable.
 func (s *Server) accept(x *exchange) error {
-	if len(x.r.Header.Values("Idempotency-Key")) > 0 {
-		return refuse(codeNotSupportedYet, "leave the header Idempotency-Key out: it is not supported yet")
-	}
-	if err := onlyJSON(x.r.Header); err != nil {
-		return err
-	}
-	raw, err := s.body(x)
+	key, err := idempotencyKey(x.r.Header)
 	if err != nil {
 		return err
 	}
-	n, err := read(raw)
+	raw, err := s.body(x, s.maxBody.Load())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), s.cfg.Timeouts.Dispatch)
-	defer cancel()
-	job, err := s.cfg.Dispatcher.Dispatch(ctx, n)
-	if err != nil {
-		return undispatched(err, n)
+	n, _, faults := validate.Decode(raw, true)
+	if err := understood(n, faults, key != ""); err != nil {
+		return err
 	}
-	s.cfg.Metrics.accepted(job.Channel)
-	x.log(zap.String("id", job.ID), zap.String("channel", string(job.Channel)))
-	x.w.Header().Set("Location", "/v1/notifications/"+job.ID)
+	i := &item{n: n, key: key}
+	s.submit(x, []*item{i})
+	if i.failure != nil {
+		return i.failure
+	}
+	x.log(zap.String("id", i.answer.ID), zap.String("channel", string(i.answer.Channel)))
+	x.w.Header().Set("Location", "/v1/notifications/"+i.answer.ID)
+	if i.repeated {
+		x.log(zap.Bool("repeated", true))
+		x.w.Header().Set("Idempotency-Replayed", "true")
+	}
+	return x.json(http.StatusAccepted, i.answer)
+}
+
+// answerTo is the answer to a notification that became a job just now.
+func answerTo(job *notify.Notification) *accepted {
 	now := time.Now().UTC()
 	state := notify.StateQueued
 	if job.SendAt != nil && job.SendAt.After(now) {
 		state = notify.StateScheduled
 	}
-	return x.json(http.StatusAccepted, accepted{
+	return &accepted{
 		ID: job.ID, Channel: job.Channel, State: state, Lane: job.Lane, Reference: job.Reference,
 		AcceptedAt: now.Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
-	})
+	}
 }
 
 // onlyJSON refuses what a page in a browser can send to this host without being asked for leave.
@@ -80,9 +85,11 @@ func onlyJSON(h http.Header) error {
 	}
 }
 
-// body reads the request's body, and no more of it than is allowed.
-func (s *Server) body(x *exchange) ([]byte, error) {
-	most := s.maxBody.Load()
+// body reads the request's body, JSON by what it says of itself, and no more of it than most bytes.
+func (s *Server) body(x *exchange, most int64) ([]byte, error) {
+	if err := onlyJSON(x.r.Header); err != nil {
+		return nil, err
+	}
 	tooLarge := refuse(codeTooLarge, "keep the body within "+strconv.FormatInt(most, 10)+" bytes")
 	if x.r.ContentLength > most {
 		return nil, tooLarge.with("Connection", "close") // what was announced is not read
@@ -101,25 +108,29 @@ func (s *Server) body(x *exchange) ([]byte, error) {
 	}
 }
 
-// read makes raw a notification, or a problem that names every fault of it.
-func read(raw []byte) (*notify.Notification, error) {
-	n, _, faults := validate.Decode(raw, true)
+// understood is nil for a notification that was read without a fault, else a problem that names all that can be found.
+// Thorough also looks for faults that the dispatcher would find: whatever is claimed for n shall be by a sound one, filled in.
+// It asks for none that depend on the time: a request that is repeated may have become too late.
+func understood(n *notify.Notification, faults notify.Faults, thorough bool) error {
 	if faults.Has(validate.Malformed) {
-		return nil, refuse(codeMalformed, faults[0].Detail)
+		return refuse(codeMalformed, faults[0].Detail)
 	}
-	if len(faults) == 0 {
-		return n, nil
-	}
-	if n != nil { // so that the caller need not mend these to hear of the others
+	if n != nil && (thorough || len(faults) > 0) {
 		anyFrom := map[notify.Channel]bool{notify.ChannelEmail: true, notify.ChannelSMS: true}
 		_, more := validate.Rules{DefaultFrom: anyFrom, RecipientTypes: notify.RecipientTypes()}.Check(n)
-		for _, f := range append(more, validate.Times(n, time.Now())...) {
+		if len(faults)+len(more) > 0 { // so that the caller need not mend these to hear of the others
+			more = append(more, validate.Times(n, time.Now())...)
+		}
+		for _, f := range more {
 			if !slices.ContainsFunc(faults, func(known notify.Fault) bool { return known.Pointer == f.Pointer }) {
 				faults = append(faults, f)
 			}
 		}
 	}
-	return nil, invalid(faults)
+	if len(faults) > 0 {
+		return invalid(faults)
+	}
+	return nil
 }
 
 // busFailed also counts a deadline that the dispatcher passed on as it was.

@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, cancel, listLives, getLife, stream, listOutbox, getOutbox, openAPI *huma.Operation
+	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, expunge, listOutbox, getOutbox, receipt, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -58,13 +58,18 @@ func describe() description {
 				}},
 			},
 		},
-		accept:     describeAccept(schemas),
-		cancel:     describeCancel(schemas),
-		listLives:  describeListLives(schemas),
-		getLife:    describeGetLife(schemas),
-		stream:     describeStream(schemas),
-		listOutbox: describeListOutbox(schemas),
-		getOutbox:  describeGetOutbox(schemas),
+		accept:      describeAccept(schemas),
+		acceptBatch: describeAcceptBatch(schemas),
+		cancel:      describeCancel(schemas),
+		listLives:   describeListLives(schemas),
+		getLife:     describeGetLife(schemas),
+		stream:      describeStream(schemas),
+		listLetters: describeListLetters(schemas),
+		redrive:     describeRedrive(schemas),
+		listOutbox:  describeListOutbox(schemas),
+		getOutbox:   describeGetOutbox(schemas),
+		receipt:     describeReceipt(schemas),
+		expunge:     describeExpunge(schemas),
 		openAPI: &huma.Operation{
 			Method: http.MethodGet, Path: "/openapi.json", OperationID: "openapi", Summary: "This document", Tags: []string{"server"},
 			Responses: map[string]*huma.Response{"200": {
@@ -72,7 +77,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.cancel, d.listLives, d.getLife, d.stream, d.listOutbox, d.getOutbox, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.expunge, d.listOutbox, d.getOutbox, d.receipt, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {
@@ -85,18 +90,27 @@ func describeAccept(schemas huma.Registry) *huma.Operation {
 	op := &huma.Operation{
 		Method: http.MethodPost, Path: "/v1/notifications", OperationID: "send", Summary: "Have a notification delivered",
 		Tags: []string{"notifications"}, Security: keyed(),
-		Description: "Needs scope send. All faults of a notification are named at once.",
+		Description: "Needs scope send. All faults of a notification are named at once.\n\n" +
+			"With an Idempotency-Key a request may be repeated, for 24 hours, and is accepted once: a repetition gets the first answer again. " +
+			"The key stands for one notification of the tenant, whatever its JSON looks like: with another one it is refused (422), " +
+			"and while the first request is under way, too (409). What was refused with 413 or 422 leaves the key free.",
+		Parameters: []*huma.Param{{
+			Name: "Idempotency-Key", In: "header", Description: "Any name for this request, such as a UUID.", Schema: idempotencyKeySchema(),
+		}},
 		RequestBody: &huma.RequestBody{
 			Required: true,
 			Content:  map[string]*huma.MediaType{"application/json": {Schema: ref("Notification"), Examples: examples()}},
 		},
 		Responses: map[string]*huma.Response{"202": {
 			Description: "The notification is durable.",
-			Headers:     map[string]*huma.Param{"Location": textHeader("Where the notification's state can be read.")},
-			Content:     content[accepted](schemas, "Accepted"),
+			Headers: map[string]*huma.Param{
+				"Location":             textHeader("Where the notification's state can be read."),
+				"Idempotency-Replayed": textHeader("true: an earlier request with this Idempotency-Key has been answered so."),
+			},
+			Content: content[accepted](schemas, "Accepted"),
 		}},
 	}
-	refusals(schemas, op, 400, 401, 403, 408, 413, 415, 422, 500, 503)
+	refusals(schemas, op, 400, 401, 403, 408, 409, 413, 415, 422, 500, 503)
 	return op
 }
 
@@ -176,7 +190,8 @@ func refusals(schemas huma.Registry, op *huma.Operation, statuses ...int) {
 			Description: http.StatusText(status) + ":" + codes + ".",
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: ref("Problem")}},
 		}
-		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		switch status {
+		case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			op.Responses[strconv.Itoa(status)].Headers = map[string]*huma.Param{"Retry-After": textHeader("Seconds after which repeating makes sense.")}
 		}
 	}

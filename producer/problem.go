@@ -17,16 +17,20 @@ const (
 	codeNotFound             code = "not-found"
 	codeMethodNotAllowed     code = "method-not-allowed"
 	codeTimeout              code = "request-timeout"
+	codeIdempotencyInFlight  code = "idempotency-in-flight"
 	codeTooLarge             code = "too-large"
 	codeUnsupportedMedia     code = "unsupported-media-type"
 	codeInvalid              code = "invalid-notification"
 	codeInvalidParameter     code = "invalid-parameter"
 	codeChannelNotConfigured code = "channel-not-configured"
 	codeNotSupportedYet      code = "not-supported-yet"
+	codeIdempotencyMismatch  code = "idempotency-mismatch"
+	codeInvalidReceipt       code = "invalid-receipt"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
 	codeShedding             code = "shedding"
 	codeStatusUnavailable    code = "status-unavailable"
+	codeNotSentYet           code = "not-sent-yet"
 )
 
 // problems is the one table from a code to what a caller sees.
@@ -40,16 +44,20 @@ var problems = map[code]struct {
 	codeNotFound:             {http.StatusNotFound, "There is nothing here"},
 	codeMethodNotAllowed:     {http.StatusMethodNotAllowed, "Another method is needed"},
 	codeTimeout:              {http.StatusRequestTimeout, "The request came too slowly"},
+	codeIdempotencyInFlight:  {http.StatusConflict, "The same is being accepted just now"},
 	codeTooLarge:             {http.StatusRequestEntityTooLarge, "The notification is too large"},
 	codeUnsupportedMedia:     {http.StatusUnsupportedMediaType, "Only JSON is read"},
 	codeInvalid:              {http.StatusUnprocessableEntity, "The notification is not valid"},
 	codeInvalidParameter:     {http.StatusUnprocessableEntity, "A parameter is not valid"},
 	codeChannelNotConfigured: {http.StatusUnprocessableEntity, "The channel has no gateway"},
 	codeNotSupportedYet:      {http.StatusUnprocessableEntity, "Something here is not supported yet"},
+	codeIdempotencyMismatch:  {http.StatusUnprocessableEntity, "The idempotency key belongs to another notification"},
 	codeInternal:             {http.StatusInternalServerError, "The server is at fault"},
 	codeBusUnavailable:       {http.StatusServiceUnavailable, "Kafka does not take the notification now"},
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
-	codeStatusUnavailable:    {http.StatusServiceUnavailable, "What became of notifications cannot be told now"},
+	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
+	codeInvalidReceipt:       {http.StatusUnprocessableEntity, "The receipt is not valid"},
+	codeNotSentYet:           {http.StatusServiceUnavailable, "The message is not known to be sent yet"},
 }
 
 // problem is an answer by RFC 9457. As an error it is what a handler returns.
@@ -88,14 +96,18 @@ func (p *problem) because(err error) *problem {
 	return p
 }
 
+func (p *problem) about(faults notify.Faults) *problem {
+	p.Errors = faults
+	return p
+}
+
 // invalid is the problem of a notification with faults.
 func invalid(faults notify.Faults) *problem {
 	p := refuse(codeInvalid, "mend the fields named in errors")
 	if faults.Has(notify.FaultNotSupportedYet) {
 		p = refuse(codeNotSupportedYet, "leave out the fields that errors names as not supported yet, and mend the others")
 	}
-	p.Errors = faults
-	return p
+	return p.about(faults)
 }
 
 // undispatched is the problem of a notification that the dispatcher did not take.

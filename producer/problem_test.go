@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 // problemCase is one way to get a problem; its body is in testdata/problems, in the file of its name.
@@ -41,6 +42,13 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 	bus := func(err error) Config { return Config{Dispatcher: &fakeBus{err: err}} }
 	cancel := func(f *fakeCanceller) Config {
 		return Config{Canceller: f, Timeouts: Timeouts{Dispatch: time.Millisecond}}
+	}
+	taken := func(by bool) Config { // the key of the case, by something else or by the same
+		print, _ := fingerprint(soundest())
+		if by {
+			print[0]++
+		}
+		return Config{Idempotency: &fakeKeys{rows: map[[2]string]*fakeRow{{"default", "eve@test.example"}: {Claim: notify.Claim{Fingerprint: print}}}}}
 	}
 	asked := map[string]string{"WWW-Authenticate": `Bearer realm="laudspeaker"`}
 	busy := map[string]string{"Retry-After": "5"}
@@ -82,13 +90,25 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "latin-1", status: 415, code: codeUnsupportedMedia, change: set("Content-Type", "application/json; charset=iso-8859-1")},
 		{name: "two-types", status: 415, code: codeUnsupportedMedia, change: set("Content-Type", "application/json, text/plain")},
 		{name: "gzip", status: 415, code: codeUnsupportedMedia, change: set("Content-Encoding", "gzip"), headers: map[string]string{"Accept-Encoding": "identity"}},
-		{name: "idempotency-key", status: 422, code: codeNotSupportedYet, change: set("Idempotency-Key", "eve@test.example")},
+		{name: "idempotency-key", status: 422, code: codeInvalidParameter, change: set("Idempotency-Key", "eve@test.example ")},
+		{name: "idempotency-mismatch", status: 422, code: codeIdempotencyMismatch, cfg: taken(true), change: set("Idempotency-Key", "eve@test.example")},
+		{name: "idempotency-in-flight", status: 409, code: codeIdempotencyInFlight, cfg: taken(false), change: set("Idempotency-Key", "eve@test.example"), headers: map[string]string{"Retry-After": "1"}},
+		{name: "store-down", status: 503, code: codeStatusUnavailable, cfg: Config{Idempotency: &fakeKeys{claimErr: errors.New("the cause")}}, change: set("Idempotency-Key", "eve@test.example"), headers: busy},
+		{name: "batch-key", status: 422, code: codeInvalidParameter, path: batchPath, body: batch(sound), change: set("Idempotency-Key", "eve@test.example")},
+		{name: "batch-too-many", status: 422, code: codeInvalid, path: batchPath, body: batch(slices.Repeat([]string{"{}"}, 1001)...)},
+		{name: "batch-empty", status: 422, code: codeInvalid, path: batchPath, body: batch()},
+		{name: "batch-absent", status: 422, code: codeInvalid, path: batchPath, body: "{}"},
+		{name: "batch-no-array", status: 422, code: codeInvalid, path: batchPath, body: `{"notifications":` + sound + `,"more":"eve@test.example"}`},
+		{name: "batch-single", status: 422, code: codeInvalid, path: batchPath},
+		{name: "batch-not-json", status: 400, code: codeMalformed, path: batchPath, body: `{"notifications":[` + sound},
+		{name: "batch-too-large", status: 413, code: codeTooLarge, cfg: Config{MaxBody: 50}, path: batchPath, body: batch(sound, sound), headers: closing},
+		{name: "batch-form", status: 415, code: codeUnsupportedMedia, path: batchPath, change: set("Content-Type", "text/plain")},
 		{name: "not-an-object", status: 422, code: codeInvalid, body: "[]"},
 		{name: "faults-of-form-and-content", status: 422, code: codeInvalid, body: `{"channel":"email","recipient":"nobody","refrence":1,"metadata":7,"payload":{"subject":5}}`},
 		{name: "faults", status: 422, code: codeInvalid, body: `{"channel":"sms","recipient":"12345","payload":{}}`},
 		{name: "expired", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z",` + sound[1:]},
 		{name: "expired-and-more", status: 422, code: codeInvalid, body: `{"expires_at":"2020-01-01T00:00:00Z","tenant":1,` + sound[1:]},
-		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"sensitive":true,"reference":"a\nb",` + sound[1:]},
+		{name: "not-supported-yet", status: 422, code: codeNotSupportedYet, body: `{"template":{},"reference":"a\nb",` + sound[1:]},
 		{name: "channel-not-configured", status: 422, code: codeChannelNotConfigured, cfg: bus(fmt.Errorf("dispatch: %w", notify.ErrChannelNotConfigured))},
 		{name: "limit-not-a-number", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=eve@test.example"},
 		{name: "limit-too-high", status: 422, code: codeInvalidParameter, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox?limit=501"},
@@ -114,7 +134,7 @@ func TestProblems(t *testing.T) {
 	sendKey, send := GenerateKey("shop", ScopeSend)
 	readKey, read := GenerateKey("eyes", ScopeRead)
 	seen := map[code]bool{}
-	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read})) {
+	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read}), letterProblemCases(sendKey, readKey, []Key{send, read}), expungeProblemCases(readKey, []Key{send, read}), receiptProblemCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			log := &journal{}
 			c.cfg.Log = log.logger()
@@ -137,7 +157,7 @@ func TestProblems(t *testing.T) {
 			require.Equal(t, 1, strings.Count(log.text(), "\n"), log.text())
 			require.Contains(t, log.text(), `"request_id":"request-1"`)
 			require.Contains(t, log.text(), fmt.Sprintf(`"status":%d`, c.status))
-			require.Equal(t, strings.Contains(c.name, "internal"), strings.Contains(log.text(), `"cause":"the cause"`) && c.cfg.Outbox == nil)
+			require.Equal(t, strings.Contains(c.name, "internal"), strings.Contains(log.text(), `"cause":"the cause"`) && c.cfg.Outbox == nil && c.cfg.Idempotency == nil)
 			var indented bytes.Buffer
 			require.NoError(t, json.Indent(&indented, []byte(body), "", "  "))
 			golden(t, filepath.Join("testdata", "problems", c.name+".json"), indented.String())
@@ -148,6 +168,13 @@ func TestProblems(t *testing.T) {
 	for code := range problems {
 		require.True(t, seen[code], "no case ends in %s", code)
 	}
+}
+
+// soundest is sound as the API reads it.
+func soundest() *notify.Notification {
+	n, _, _ := validate.Decode([]byte(sound), true)
+	validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}}.Check(n)
+	return n
 }
 
 func (c problemCase) request() *http.Request {

@@ -13,6 +13,7 @@ type route struct {
 	*huma.Operation
 	scope  Scope // none = no key is needed
 	handle func(s *Server, x *exchange) error
+	signed bool // called under the public name by those who have no key; what they say is signed
 }
 
 // routes is every operation of the API. Their descriptions are in openapi.go.
@@ -22,14 +23,19 @@ type route struct {
 func routes() []route {
 	d := describe()
 	return []route{
-		{d.accept, ScopeSend, (*Server).accept},
-		{d.cancel, ScopeSend, (*Server).cancel},
-		{d.listLives, ScopeRead, (*Server).listLives},
-		{d.getLife, ScopeRead, (*Server).getLife},
-		{d.stream, ScopeRead, (*Server).stream},
-		{d.listOutbox, ScopeRead, (*Server).listOutbox},
-		{d.getOutbox, ScopeRead, (*Server).getOutbox},
-		{d.openAPI, "", (*Server).openAPI},
+		{d.accept, ScopeSend, (*Server).accept, false},
+		{d.acceptBatch, ScopeSend, (*Server).acceptBatch, false},
+		{d.cancel, ScopeSend, (*Server).cancel, false},
+		{d.listLives, ScopeRead, (*Server).listLives, false},
+		{d.getLife, ScopeRead, (*Server).getLife, false},
+		{d.stream, ScopeRead, (*Server).stream, false},
+		{d.listLetters, ScopeRead, (*Server).listLetters, false},
+		{d.redrive, ScopeAdmin, (*Server).redriveLetters, false},
+		{d.expunge, ScopeAdmin, (*Server).expunge, false},
+		{d.listOutbox, ScopeRead, (*Server).listOutbox, false},
+		{d.getOutbox, ScopeRead, (*Server).getOutbox, false},
+		{d.receipt, "", (*Server).receipt, true},
+		{d.openAPI, "", (*Server).openAPI, false},
 	}
 }
 

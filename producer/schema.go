@@ -34,6 +34,7 @@ var notes = map[string]map[string]note{
 		"metadata":       {doc: "The caller's own data, at most 4 KiB."},
 		"on_ambiguous":   {doc: "What to do when nobody knows whether a gateway took it: send it again, or hold it for a person to decide.", words: []any{"resend", "hold"}},
 		"send_at":        {doc: "It is not sent earlier; at most 30 days ahead."},
+		"sensitive":      {doc: "What it says is kept nowhere but in Kafka until its retention, and is shown nowhere: for one-time passwords and the like."},
 	},
 	"Email": {
 		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
@@ -99,10 +100,24 @@ var notes = map[string]map[string]note{
 	"Try": {
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
+	"Letter": {
+		"reason":     {doc: "Why it ended: one of our words, such as attempts_used_up, or the provider's sentence."},
+		"recipient":  {doc: "As the server's log.recipients says: masked by default."},
+		"expires_at": {doc: "After that it would only expire again."},
+		"bytes":      {doc: "Size of what was submitted."},
+		"letter":     {doc: "Where the dead letter is."},
+		"origin":     {doc: "Where the job was."},
+		"sent":       {doc: "A gateway turned out to have taken it: it is not redriven."},
+	},
+	"SkippedLetter": {
+		"letter": {doc: "Where the dead letter is."},
+		"why":    {doc: "redriven (before), sent (a gateway has taken it), expired, expunged, gone (its value was too large for a dead letter and is no longer where the job was), or too_large (for its topic as it is now)."},
+	},
 	"Captured": {
-		"summary": {doc: "The subject, the title or the beginning of the body."},
-		"file":    {doc: "Where the message is on the server."},
-		"content": {doc: "The message itself; only when one is asked for."},
+		"summary":   {doc: "The subject, the title or the beginning of the body."},
+		"file":      {doc: "Where the message is on the server."},
+		"content":   {doc: "The message itself; only when one is asked for. Of a sensitive one its envelope."},
+		"sensitive": {doc: "What the message says was not kept."},
 	},
 	"Fault": {
 		"pointer": {doc: "A JSON pointer as a URI fragment (RFC 6901).", example: "#/payload/subject"},
@@ -116,9 +131,16 @@ func newSchemas() huma.Registry {
 	names := map[reflect.Type]string{
 		reflect.TypeFor[problem]():               "Problem",
 		reflect.TypeFor[accepted]():              "Accepted",
+		reflect.TypeFor[results]():               "BatchResults",
+		reflect.TypeFor[result]():                "BatchResult",
 		reflect.TypeFor[cancelled]():             "Cancelled",
+		reflect.TypeFor[heard]():                 "Heard",
 		reflect.TypeFor[page[notify.Captured]](): "CapturedPage",
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
+		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
+		reflect.TypeFor[redriven]():              "Redriven",
+		reflect.TypeFor[choice]():                "Expunge",
+		reflect.TypeFor[expunged]():              "Expunged",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -126,7 +148,9 @@ func newSchemas() huma.Registry {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[notify.Notification](), reflect.TypeFor[notify.Email](), reflect.TypeFor[notify.SMS](),
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
-		reflect.TypeFor[cancelled](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
+		reflect.TypeFor[notify.Letter](),
+		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -138,7 +162,9 @@ func newSchemas() huma.Registry {
 	}
 	r.Schema(reflect.TypeFor[page[notify.Captured]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
-	for _, answer := range []string{"Accepted", "Cancelled", "Captured", "CapturedPage", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
+	r.Schema(reflect.TypeFor[redriven](), true, "")
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -151,6 +177,9 @@ func newSchemas() huma.Registry {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}
 	describeNotification(all["Notification"])
+	describeBatch(all)
+	describeChoice(all["Expunge"])
+	all["Receipt"] = receiptSchema()
 	return r
 }
 
@@ -169,9 +198,7 @@ func (n note) put(s *huma.Schema) {
 
 // describeNotification says which payload belongs to which channel, and hides what is not supported yet.
 func describeNotification(s *huma.Schema) {
-	for _, later := range []string{"template", "sensitive"} {
-		delete(s.Properties, later)
-	}
+	delete(s.Properties, "template")
 	s.Properties["payload"] = &huma.Schema{Type: huma.TypeObject, Description: "The message, by channel."}
 	s.Required = []string{"channel", "recipient", "payload"}
 	for _, variant := range []struct{ channel, payload string }{{"email", "Email"}, {"sms", "SMS"}, {"push", "Push"}} {

@@ -175,10 +175,10 @@ func TestEndDoesNotWaitForEver(t *testing.T) {
 
 type gate struct{ entered, leave chan struct{} }
 
-func (g *gate) Dispatch(_ context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (g *gate) Dispatch(_ context.Context, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	close(g.entered)
 	<-g.leave
-	return n, nil
+	return ns, make([]error, len(ns))
 }
 
 func TestServeRefusesOtherHostsWithoutKeys(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,8 +38,11 @@ func (s *Server) stream(x *exchange) error {
 		return refuse(codeShedding, "come back later: there are as many streams as this server holds").with("Retry-After", "5")
 	}
 	defer s.latest.leave()
-	if after < 0 || after > head { // beyond it only when the store was made anew since
+	switch {
+	case after < 0:
 		after = head
+	case after > head: // of a store that was there before this one: what this one has is new to the caller
+		after = 0
 	}
 	o := &outlet{exchange: x, latest: s.latest, control: http.NewResponseController(x.w), filter: f, at: after, age: age}
 	o.begin()
@@ -65,9 +67,9 @@ func streamQuery(r *http.Request) (f notify.LifeFilter, after int64, err error) 
 		}
 	}
 	after = q.number("after", -1, 0, math.MaxInt64)
-	if last := r.Header.Get("Last-Event-ID"); last != "" { // it is the later one: a browser repeats the parameters
-		n, err := strconv.ParseInt(last, 10, 64)
-		if err != nil || n < 0 {
+	if last := r.Header.Values("Last-Event-ID"); len(last) > 0 { // it is the later one: a browser repeats the parameters
+		n, ok := number(last[0])
+		if !ok || n < 0 || len(last) > 1 {
 			q.fault("Last-Event-ID", "give the id of an event of this stream")
 		}
 		after = n
@@ -107,7 +109,8 @@ func (o *outlet) run(ctx context.Context, patience time.Duration) string {
 		next := v.news
 		switch {
 		case v.age != o.age:
-			return o.end("rebuilt", "The status store was made anew: come back without an id.")
+			o.at = 0
+			return o.end("rebuilt", "The status store was made anew: come back with the last id, which begins anew.")
 		case v.covered:
 			o.live = true
 		case o.live:
@@ -191,6 +194,6 @@ func (o *outlet) write(b []byte) error {
 
 // end tells the caller why, and gives the word for it.
 func (o *outlet) end(reason, detail string) string {
-	_ = o.write(fmt.Appendf(nil, "event: end\ndata: {\"reason\":%q,\"detail\":%q}\n\n", reason, detail)) // it may have left
+	_ = o.write(fmt.Appendf(nil, "id: %d\nevent: end\ndata: {\"reason\":%q,\"detail\":%q}\n\n", o.at, reason, detail)) // it may have left
 	return reason
 }

@@ -103,7 +103,7 @@ func (w *Worker) drop(a *kafka.Attempt, j *job) kafka.Result {
 func (w *Worker) schedule(a *kafka.Attempt, j *job) kafka.Result {
 	e := w.event(j)
 	e.State = notify.StateScheduled
-	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(j.due, j.expires)))
+	return w.later(a, j, e, j.due)
 }
 
 // putOff puts a job off because of what a gateway said. Where the order is strict it stays where it is, and those behind it
@@ -115,7 +115,17 @@ func (w *Worker) putOff(a *kafka.Attempt, j *job, t try, wait time.Duration) kaf
 	}
 	e := w.event(j)
 	e.State, e.Gateway, e.Code, e.Reason = notify.StateRetrying, t.gateway, t.failure.Code, t.failure.Reason
-	return w.left(a, j, e.State, w.cfg.Desk.Later(a.Record, e, earlier(now.Add(wait), j.expires)))
+	return w.later(a, j, e, now.Add(wait))
+}
+
+// later puts a job on the ladder. One that is too large for it ends here: no later attempt can be brought about.
+func (w *Worker) later(a *kafka.Attempt, j *job, e notify.Event, at time.Time) kafka.Result {
+	res, fits := w.cfg.Desk.Later(a.Record, e, earlier(at, j.expires))
+	if !fits {
+		e.State = notify.StateDead
+		res = w.bury(a, e, notify.ReasonTooLarge)
+	}
+	return w.left(a, j, e.State, res)
 }
 
 // strictMost is how long a job waits at most between two tries that keep others waiting.
@@ -184,7 +194,10 @@ func (w *Worker) event(j *job) notify.Event {
 	e := notify.Event{
 		NotificationID: j.id, Run: j.run, Step: j.step, Attempt: j.attempt + j.used, At: time.Now().UTC(),
 		Tenant: j.tenant, Channel: w.cfg.Channel, Lane: w.cfg.Lane, Reference: j.reference,
-		Tries: j.tries, Warnings: j.warnings,
+		Tries: j.tries,
+	}
+	if j.step == 0 { // a run's first event says what was ignored, the others would only repeat it
+		e.Warnings = j.warnings
 	}
 	if len(j.tries) > 0 {
 		e.Gateway = j.tries[len(j.tries)-1].Gateway

@@ -33,7 +33,6 @@ func TestWhatIsNeverGivenToAGateway(t *testing.T) {
 		"unknown below":       {strings.Replace(mail, `"subject"`, `"subjekt"`, 1), nil, "invalid", "", "#/payload"},
 		"another channel":     {strings.Replace(mail, `"email"`, `"sms"`, 1), nil, "invalid", "invalid", "#/channel"},
 		"no channel at all":   {strings.Replace(mail, `"email"`, `"fax"`, 1), nil, "invalid", "invalid", "#/channel"},
-		"sensitive":           {with(`"sensitive":true`), nil, "not_supported_yet", "not-supported-yet", "#/sensitive"},
 		"template":            {with(`"template":{"id":"x"}`), nil, "not_supported_yet", "not-supported-yet", "#/template"},
 		"years ahead":         {with(`"send_at":"2040-01-01T00:00:00Z"`), nil, "invalid", "invalid", "#/send_at"},
 		"on_ambiguous":        {with(`"on_ambiguous":"shrug"`), nil, "invalid", "invalid", "#/on_ambiguous"},
@@ -76,6 +75,7 @@ func TestWhatIsDeliveredAllTheSame(t *testing.T) {
 		warning string
 	}{
 		"no channel":         {strings.Replace(mail, `"channel":"email",`, "", 1), nil, ""},
+		"sensitive":          {with(`"sensitive":true`), nil, ""},
 		"unknown field":      {with(`"colour":"red"`), nil, "colour"},
 		"urgent in value":    {with(`"lane":"urgent"`), nil, "lane"},
 		"no lane at all":     {with(`"lane":"express"`), nil, "lane"},

@@ -18,7 +18,8 @@ type Desk interface {
 	Sent(r *kafka.Record, e notify.Event) kafka.Result
 	End(r *kafka.Record, e notify.Event) kafka.Result
 	Bury(r *kafka.Record, e notify.Event, reason string) kafka.Result
-	Later(r *kafka.Record, e notify.Event, at time.Time) kafka.Result
+	// Later has no result when the job is too large for where it would wait: then it ends.
+	Later(r *kafka.Record, e notify.Event, at time.Time) (res kafka.Result, fits bool)
 }
 
 // Control is what operators and callers have told all workers. Its methods answer at once and may be called from many

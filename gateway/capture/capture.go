@@ -1,5 +1,5 @@
 // Package capture keeps messages as files and sends nothing: e-mail as .eml, which a mail client opens, everything else as
-// the notification's JSON.
+// the notification's JSON. Of a message that is marked as sensitive the file has whom it is for and when, not what it says.
 //
 // It alone knows how the files are named. A file appears whole or not at all; only the newest are kept. A disk that takes
 // nothing is no message's fault: the verdict is unavailable, so that messages wait. Files are not synced: what a crash of
@@ -114,6 +114,10 @@ func (s *Sender) judge(err error) error {
 
 // content is what the file of m holds.
 func content(m *notify.Message) (text []byte, suffix string, err error) {
+	if m.Sensitive {
+		text, err = withheld(m)
+		return text, ".json", err
+	}
 	if m.Email == nil {
 		text, err = record(m)
 		return text, ".json", err

@@ -215,3 +215,32 @@ func TestFaultsOfTheConfiguration(t *testing.T) {
 		require.ErrorContains(t, err, "gateways.capture."+field)
 	}
 }
+
+// TestSensitive: whom it is for and when is kept, and not a word of what it says, on any channel.
+func TestSensitive(t *testing.T) {
+	all := []*notify.Message{gatewaytest.Email(1), gatewaytest.SMS(2), gatewaytest.Push(3)}
+	for _, m := range all {
+		m.Sensitive, m.Reference = true, "order 7"
+		m.Payload = json.RawMessage(`{"body":"gwsecretbody"}`)
+	}
+	o, dir := captured(t, 5, all...)
+	for _, m := range all {
+		c, err := o.Get(m.ID)
+		require.NoError(t, err)
+		require.Equal(t, notify.Captured{
+			ID: m.ID, Channel: m.Channel, Recipient: m.Recipient, At: c.At, File: c.File, Content: c.Content, Sensitive: true,
+		}, c)
+		require.Contains(t, c.Content, "marked as sensitive")
+		require.Contains(t, c.Content, "order 7")
+	}
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, files, len(all))
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		require.NoError(t, err)
+		for _, word := range []string{"gwsecret", "Gwsubject", "Gwtitle", "gwblind", "payload"} {
+			require.NotContains(t, string(text), word)
+		}
+	}
+}

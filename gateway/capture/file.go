@@ -52,6 +52,16 @@ func record(m *notify.Message) ([]byte, error) {
 	return encode(n, "  ")
 }
 
+// withheld is a sensitive m as JSON: its envelope alone, and a sentence in the place of what it says.
+func withheld(m *notify.Message) ([]byte, error) {
+	n := m.Notification
+	n.Payload, n.Template = nil, nil
+	return encode(struct {
+		notify.Notification
+		Note string `json:"note"`
+	}{n, "The notification is marked as sensitive: what it says was not kept."}, "  ")
+}
+
 func encode(v any, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

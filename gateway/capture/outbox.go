@@ -138,12 +138,13 @@ func describeRecord(c *notify.Captured, text io.Reader) {
 	var r struct {
 		Channel   notify.Channel `json:"channel"`
 		Recipient string         `json:"recipient"`
+		Sensitive bool           `json:"sensitive"`
 		Payload   struct{ Title, Body string }
 	}
 	if json.NewDecoder(text).Decode(&r) != nil {
 		return
 	}
-	c.Channel, c.Recipient, c.Summary = r.Channel, r.Recipient, r.Payload.Title
+	c.Channel, c.Recipient, c.Sensitive, c.Summary = r.Channel, r.Recipient, r.Sensitive, r.Payload.Title
 	if c.Summary == "" {
 		c.Summary = r.Payload.Body
 	}

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -76,32 +75,4 @@ func home(r *kafka.Record) int32 {
 		}
 	}
 	return r.Partition
-}
-
-// TooLarge is what takes the place of a record about r that its topic refuses for its size: a dead letter without value,
-// which stays at the origin that the headers name for as long as that topic keeps it. It always fits.
-func TooLarge(r *kafka.Record, m kafka.Message) kafka.Message {
-	const orderable = 1 << 10
-	channel, _, waits := strings.Cut(m.Topic, delays)
-	if !waits {
-		channel, _, waits = strings.Cut(r.Topic, delays) // on its way back
-	}
-	if waits { // the next step of a job becomes its dead letter
-		m.Topic = channel + ".dlq"
-		m.Headers = append(slices.Clip(m.Headers),
-			header(notify.HeaderOriginTopic, r.Topic),
-			header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
-			header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)))
-	}
-	if m.Value = nil; len(m.Key) > orderable {
-		m.Key = nil // the partition is given, so nothing depends on it
-	}
-	headers := make([]kafka.Header, 0, len(m.Headers)+1)
-	for _, h := range m.Headers {
-		if h.Key != notify.HeaderDeadReason {
-			headers = append(headers, h)
-		}
-	}
-	m.Headers = append(headers, header(notify.HeaderDeadReason, notify.ReasonTooLarge))
-	return m
 }

@@ -28,18 +28,18 @@ func (d Desk) End(_ *kafka.Record, e notify.Event) kafka.Result {
 	return kafka.Result{Outcome: outcome(&e)}
 }
 
-// Later puts r's job off until at, in e.State: scheduled or retrying. Its next step waits on the delay ladder.
-func (d Desk) Later(r *kafka.Record, e notify.Event, at time.Time) kafka.Result {
+// Later puts r's job off until at, in e.State: scheduled or retrying. Its next step waits on the delay ladder. fits is false,
+// and nothing is put off, when the ladder's topic would refuse the step for its size: the caller ends the job here.
+func (d Desk) Later(r *kafka.Record, e notify.Event, at time.Time) (res kafka.Result, fits bool) {
 	next := d.delayed(r, &e, at)
 	if d.Limit != nil {
 		if limit := d.Limit(); limit > 0 && size(next) > limit {
-			e.State = notify.StateDead
-			return d.Bury(r, e, notify.ReasonTooLarge)
+			return kafka.Result{}, false
 		}
 	}
 	at = at.UTC()
 	e.NextAt = &at
-	return kafka.Result{Outcome: outcome(&e), Follow: []kafka.Message{next}}
+	return kafka.Result{Outcome: outcome(&e), Follow: []kafka.Message{next}}, true
 }
 
 // Bury ends r's job in e.State and keeps it as a dead letter, bytes untouched. reason is one of notify's words or, from a

@@ -67,7 +67,7 @@ func TestEventsOfEveryEnd(t *testing.T) {
 		"dead.json":     func() kafka.Result { return d.Bury(record(), dead, notify.ReasonAttemptsUsedUp) },
 		"held.json":     func() kafka.Result { return d.Bury(record(), held, notify.ReasonAmbiguous) },
 		"invalid.json":  func() kafka.Result { return d.Bury(record(), invalid, notify.ReasonInvalid) },
-		"retrying.json": func() kafka.Result { return d.Later(record(), retrying, time.Now().Add(time.Minute)) },
+		"retrying.json": func() kafka.Result { return later(d, record(), retrying, time.Now().Add(time.Minute)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,24 +157,4 @@ func TestHeadersOfADeadLetterAreBounded(t *testing.T) {
 		}
 		require.LessOrEqual(t, size(m)-size(kafka.Message{Key: m.Key, Value: m.Value}), Headroom)
 	})
-}
-
-func TestTooLargeAlwaysFits(t *testing.T) {
-	e := event()
-	e.State = notify.StateDead
-	r := record()
-	r.Value = bytes.Repeat([]byte("x"), 5<<20)
-	m := Desk{Topics: topics()}.Bury(r, e, notify.ReasonAttemptsUsedUp).Follow[0]
-	before := headers(t, m.Headers)
-	got := TooLarge(r, m)
-	require.Nil(t, got.Value)
-	require.Equal(t, r.Key, got.Key)
-	require.Equal(t, m.Topic, got.Topic)
-	require.Equal(t, int32(5), got.Partition)
-	require.Equal(t, before, headers(t, m.Headers), "the refused record is left as it is")
-	before["ls-dead-reason"] = "too_large"
-	require.Equal(t, before, headers(t, got.Headers))
-
-	m.Key = r.Value
-	require.Less(t, size(TooLarge(r, m)), 8<<10)
 }

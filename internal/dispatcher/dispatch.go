@@ -13,12 +13,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// Publisher puts one record on the bus.
+// Publisher puts records on the bus. It may be called at once from many goroutines.
 type Publisher interface {
-	// Publish returns once the record is acknowledged by all in-sync replicas, at the latest with ctx or its own deadline.
-	// It may be called at once from many goroutines. [kafka.ErrTooLarge] is final; after any other error the record may
-	// be on the log or not.
-	Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error)
+	// PublishAll returns, at the latest with ctx or its own deadline, once each of ms is acknowledged by all in-sync replicas
+	// or has failed, with an error or nil for each. Those of one partition keep their order. [kafka.ErrTooLarge] is final;
+	// after any other error the record may be on the log or not.
+	PublishAll(ctx context.Context, ms []kafka.Message) []error
 }
 
 // Config is what a [Dispatcher] works with.
@@ -46,34 +46,56 @@ func New(cfg Config) *Dispatcher {
 // SetLimit says how large a record the topics take (max.message.bytes). A job has to stay [Headroom] below it.
 func (d *Dispatcher) SetLimit(bytes int) { d.limit.Store(int64(bytes)) }
 
-// Dispatch makes n a job. It returns once the job is durable, with n as accepted: id, tenant, lane and expiry filled in.
-// n itself is left as it is.
+// Dispatch makes each of ns a job by itself, those of one ordering key in order. It returns once they are durable, with each
+// as accepted: id, tenant, lane and expiry filled in; or with an error in the same place. ns themselves are left as they are.
 //
-// Its errors are [notify.Faults], [notify.ErrChannelNotConfigured], [notify.ErrTooLarge], or [notify.ErrBusUnavailable]
+// The errors are [notify.Faults], [notify.ErrChannelNotConfigured], [notify.ErrTooLarge], or [notify.ErrBusUnavailable]
 // around the cause.
-func (d *Dispatcher) Dispatch(ctx context.Context, n *notify.Notification) (*notify.Notification, error) {
+func (d *Dispatcher) Dispatch(ctx context.Context, ns []*notify.Notification) (accepted []*notify.Notification, errs []error) {
+	accepted, errs = make([]*notify.Notification, len(ns)), make([]error, len(ns))
+	var jobs []kafka.Message
+	var of []int // the place in ns of each job
+	now := time.Now()
+	for i, n := range ns {
+		var job kafka.Message
+		if accepted[i], job, errs[i] = d.prepare(n, now); errs[i] == nil {
+			jobs, of = append(jobs, job), append(of, i)
+		}
+	}
+	if len(jobs) == 0 {
+		return accepted, errs
+	}
+	for j, err := range d.cfg.Publisher.PublishAll(ctx, jobs) {
+		if err != nil {
+			accepted[of[j]], errs[of[j]] = nil, unpublished(jobs[j].Topic, err)
+		}
+	}
+	return accepted, errs
+}
+
+// prepare gives n as it is accepted, and its record.
+func (d *Dispatcher) prepare(n *notify.Notification, now time.Time) (*notify.Notification, kafka.Message, error) {
 	// Asked first: rules for a channel that is off would find faults that have nothing to do with n.
 	if n.Channel.Known() && d.cfg.Topics.Channel(n.Channel) == "" {
-		return nil, fmt.Errorf("channel %s: %w", n.Channel, notify.ErrChannelNotConfigured)
+		return nil, kafka.Message{}, fmt.Errorf("channel %s: %w", n.Channel, notify.ErrChannelNotConfigured)
 	}
-	now := time.Now()
 	accepted := *n
 	key, err := d.accept(&accepted, now)
 	if err != nil {
-		return nil, err
+		return nil, kafka.Message{}, err
 	}
 	job, err := d.job(&accepted, key, now)
 	if err != nil {
-		return nil, err
+		return nil, kafka.Message{}, err
 	}
-	switch _, _, err := d.cfg.Publisher.Publish(ctx, job); {
-	case err == nil:
-		return &accepted, nil
-	case errors.Is(err, kafka.ErrTooLarge):
-		return nil, fmt.Errorf("%w: its topic refuses it", notify.ErrTooLarge)
-	default:
-		return nil, fmt.Errorf("publish to %s: %w: %w", job.Topic, notify.ErrBusUnavailable, err)
+	return &accepted, job, nil
+}
+
+func unpublished(topic string, err error) error {
+	if errors.Is(err, kafka.ErrTooLarge) {
+		return fmt.Errorf("%w: its topic refuses it", notify.ErrTooLarge)
 	}
+	return fmt.Errorf("publish to %s: %w: %w", topic, notify.ErrBusUnavailable, err)
 }
 
 // accept finds n's faults, fills in what the caller may leave out, and gives the key of its job.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,9 +23,18 @@ type bus struct {
 	err error
 }
 
-func (b *bus) Publish(_ context.Context, m kafka.Message) (int32, int64, error) {
-	b.got = append(b.got, m)
-	return 0, 0, b.err
+func (b *bus) PublishAll(_ context.Context, ms []kafka.Message) []error {
+	b.got = append(b.got, ms...)
+	return slices.Repeat([]error{b.err}, len(ms))
+}
+
+// one dispatches n alone.
+func one(t *testing.T, d *Dispatcher, n *notify.Notification) (*notify.Notification, error) {
+	t.Helper()
+	accepted, errs := d.Dispatch(t.Context(), []*notify.Notification{n})
+	require.Len(t, accepted, 1)
+	require.Len(t, errs, 1)
+	return accepted[0], errs[0]
 }
 
 func dispatcherOn(b *bus) *Dispatcher {
@@ -44,7 +54,7 @@ func mail() *notify.Notification {
 func TestDispatchPublishesTheJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, n := &bus{}, mail()
-		got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+		got, err := one(t, dispatcherOn(b), n)
 		require.NoError(t, err)
 		require.Equal(t, mail(), n, "the caller's notification is left as it is")
 
@@ -75,7 +85,7 @@ func TestDispatchKeepsWhatTheCallerChose(t *testing.T) {
 	b, n := &bus{}, mail()
 	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 	n.ID, n.Tenant, n.OrderingKey, n.ExpiresAt = "018F4E9A-0000-7000-8000-00000000ABCD", "shop", "order-7", &later
-	got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+	got, err := one(t, dispatcherOn(b), n)
 	require.NoError(t, err)
 	require.Equal(t, "018f4e9a-0000-7000-8000-00000000abcd", got.ID)
 	require.Equal(t, "shop", got.Tenant)
@@ -103,7 +113,7 @@ func TestDispatchNamesEveryFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, n := &bus{}, mail()
 			c.spoil(n)
-			got, err := dispatcherOn(b).Dispatch(t.Context(), n)
+			got, err := one(t, dispatcherOn(b), n)
 			require.Nil(t, got)
 			require.Empty(t, b.got)
 			var faults notify.Faults
@@ -135,14 +145,14 @@ func TestDispatchByLane(t *testing.T) {
 		} {
 			n := mail()
 			n.Lane = c.lane
-			got, err := d.Dispatch(t.Context(), n)
+			got, err := one(t, d, n)
 			require.NoError(t, err)
 			require.Equal(t, c.topic, b.got[2*i].Topic)
 			require.Equal(t, string(c.lane), headers(t, b.got[2*i].Headers)["ls-lane"])
 			require.Equal(t, c.lives, time.Until(*got.ExpiresAt))
 
 			n.SendAt = &later
-			got, err = d.Dispatch(t.Context(), n)
+			got, err = one(t, d, n)
 			require.NoError(t, err)
 			require.Equal(t, c.topic, b.got[2*i+1].Topic, "it is seen on its lane first")
 			require.Equal(t, 48*time.Hour+c.lives, time.Until(*got.ExpiresAt))
@@ -154,7 +164,7 @@ func TestDispatchByLane(t *testing.T) {
 func TestDispatchToAChannelThatIsOff(t *testing.T) {
 	b := &bus{}
 	// A fault that only a configured gateway could mend: it must not hide that there is none.
-	_, err := dispatcherOn(b).Dispatch(t.Context(), &notify.Notification{
+	_, err := one(t, dispatcherOn(b), &notify.Notification{
 		Channel: notify.ChannelSMS, Recipient: "+14155550123", Payload: json.RawMessage(`{"body":"hi"}`),
 	})
 	require.ErrorIs(t, err, notify.ErrChannelNotConfigured)
@@ -165,16 +175,16 @@ func TestDispatchMeasuresTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the record holds times, and is as long as they are
 		b, n := &bus{}, mail()
 		d := dispatcherOn(b)
-		_, err := d.Dispatch(t.Context(), n)
+		_, err := one(t, d, n)
 		require.NoError(t, err)
 
 		fits := size(b.got[0]) + Headroom
 		d.SetLimit(fits)
-		_, err = d.Dispatch(t.Context(), n)
+		_, err = one(t, d, n)
 		require.NoError(t, err)
 
 		d.SetLimit(fits - 1)
-		_, err = d.Dispatch(t.Context(), n)
+		_, err = one(t, d, n)
 		require.ErrorIs(t, err, notify.ErrTooLarge)
 		require.Len(t, b.got, 2)
 	})
@@ -183,13 +193,41 @@ func TestDispatchMeasuresTheRecord(t *testing.T) {
 func TestDispatchErrorsOfTheBus(t *testing.T) {
 	cause := errors.New("dial tcp: connection refused")
 	b := &bus{err: cause}
-	_, err := dispatcherOn(b).Dispatch(t.Context(), mail())
+	_, err := one(t, dispatcherOn(b), mail())
 	require.ErrorIs(t, err, notify.ErrBusUnavailable)
 	require.ErrorIs(t, err, cause)
 	require.NotContains(t, strings.ToLower(err.Error()), "example.com", "no recipient in errors")
 
 	b.err = kafka.ErrTooLarge
-	_, err = dispatcherOn(b).Dispatch(t.Context(), mail())
+	_, err = one(t, dispatcherOn(b), mail())
 	require.ErrorIs(t, err, notify.ErrTooLarge)
 	require.NotErrorIs(t, err, notify.ErrBusUnavailable)
+}
+
+// Of several, each is accepted or refused by itself, and they keep their order.
+func TestDispatchOfMany(t *testing.T) {
+	b := &bus{}
+	ns := []*notify.Notification{mail(), mail(), mail(), mail()}
+	ns[0].Reference, ns[2].Reference, ns[3].Reference = "first", "second", "third"
+	ns[1].Channel = notify.ChannelSMS
+	got, errs := dispatcherOn(b).Dispatch(t.Context(), ns)
+	require.ErrorIs(t, errs[1], notify.ErrChannelNotConfigured)
+	require.Nil(t, got[1])
+	require.Len(t, b.got, 3)
+	for j, i := range []int{0, 2, 3} {
+		require.NoError(t, errs[i])
+		require.Equal(t, ns[i].Reference, got[i].Reference)
+		require.Contains(t, string(b.got[j].Value), got[i].ID)
+	}
+
+	b.err = errors.New("frozen")
+	ns[0].Lane = "express"
+	got, errs = dispatcherOn(b).Dispatch(t.Context(), ns)
+	var faults notify.Faults
+	require.ErrorAs(t, errs[0], &faults)
+	require.ErrorIs(t, errs[1], notify.ErrChannelNotConfigured)
+	for i := range ns {
+		require.Nil(t, got[i])
+		require.Equal(t, i > 1, errors.Is(errs[i], notify.ErrBusUnavailable))
+	}
 }

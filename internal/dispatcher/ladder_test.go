@@ -25,7 +25,7 @@ func TestLaterWritesTheNextStep(t *testing.T) {
 			header("ls-expires-at", "2000-01-02T00:00:00Z"),
 		)
 		at := time.Now().Add(40 * time.Minute).In(time.FixedZone("", 3600))
-		res := Desk{Topics: topics()}.Later(r, e, at)
+		res := later(Desk{Topics: topics()}, r, e, at)
 		require.Len(t, res.Follow, 1)
 		m := res.Follow[0]
 		require.Equal(t, "acme.email_topic.delay.20m", m.Topic)
@@ -55,14 +55,14 @@ func TestLaterKeepsWhenAJobWasAccepted(t *testing.T) {
 		} {
 			r := record(header("ls-accepted-at", given))
 			r.Timestamp = written
-			m := Desk{Topics: topics()}.Later(r, event(), time.Now()).Follow[0]
+			m := later(Desk{Topics: topics()}, r, event(), time.Now()).Follow[0]
 			require.Equal(t, want, headers(t, m.Headers)["ls-accepted-at"])
 			require.LessOrEqual(t, headerBytes(m.Headers), maxHeaders)
 		}
 		for _, none := range []time.Time{{}, time.UnixMilli(-1)} { // as a record without a time is read
 			r := record()
 			r.Timestamp = none
-			m := Desk{Topics: topics()}.Later(r, event(), time.Now()).Follow[0]
+			m := later(Desk{Topics: topics()}, r, event(), time.Now()).Follow[0]
 			require.Equal(t, "2000-01-01T00:00:00Z", headers(t, m.Headers)["ls-accepted-at"])
 		}
 	})
@@ -79,7 +79,7 @@ func TestHeadersOfTheNextStepAreBounded(t *testing.T) {
 			value := bytes.Repeat([]byte("x"), rapid.IntRange(0, 5000).Draw(t, "bytes"))
 			r.Headers = append(r.Headers, kafka.Header{Key: names.Draw(t, "name"), Value: value})
 		}
-		m := Desk{Topics: topics()}.Later(r, event(), time.Now().Add(time.Minute)).Follow[0]
+		m := later(Desk{Topics: topics()}, r, event(), time.Now().Add(time.Minute)).Follow[0]
 		require.LessOrEqual(t, headerBytes(m.Headers), maxHeaders)
 		all := headers(t, m.Headers)
 		require.Equal(t, id, all["ls-id"])
@@ -90,8 +90,17 @@ func TestHeadersOfTheNextStepAreBounded(t *testing.T) {
 	})
 }
 
-// What would not fit the ladder is a dead letter at once: its step, its event and its place agree.
-func TestLaterBuriesWhatTheLadderDoesNotTake(t *testing.T) {
+// later puts off what the ladder takes.
+func later(d Desk, r *kafka.Record, e notify.Event, at time.Time) kafka.Result {
+	res, fits := d.Later(r, e, at)
+	if !fits {
+		panic("the ladder does not take it")
+	}
+	return res
+}
+
+// What would not fit the ladder is not put off.
+func TestLaterRefusesWhatTheLadderDoesNotTake(t *testing.T) {
 	r, e := record(), event()
 	r.Value = bytes.Repeat([]byte("x"), 10_000)
 	e.State, e.Reason = notify.StateRetrying, "try again"
@@ -99,15 +108,12 @@ func TestLaterBuriesWhatTheLadderDoesNotTake(t *testing.T) {
 	d := Desk{Topics: topics(), Limit: func() int { return limit }}
 	at := time.Now() // as the record is as long as its times
 	r.Timestamp = at // a time ahead would be the present's, of another length at each call
-	fits := size(d.Later(r, e, at).Follow[0])
-	limit = fits
-	require.Equal(t, []string{"acme.email_topic.delay.5s"}, topicsOf(d.Later(r, e, at).Follow))
-	limit = fits - 1
-	res := d.Later(r, e, at)
-	require.Equal(t, []string{"acme.email_topic.dlq"}, topicsOf(res.Follow))
-	require.Equal(t, "too_large", headers(t, res.Follow[0].Headers)["ls-dead-reason"])
-	require.Contains(t, string(res.Outcome.Value), `"state":"dead","final":true`)
-	require.NotContains(t, string(res.Outcome.Value), "next_at")
+	limit = size(later(d, r, e, at).Follow[0])
+	require.Equal(t, []string{"acme.email_topic.delay.5s"}, topicsOf(later(d, r, e, at).Follow))
+	limit--
+	res, fits := d.Later(r, e, at)
+	require.False(t, fits)
+	require.Empty(t, res)
 }
 
 func TestNotBeforeNeverDelaysWhatNobodyMeans(t *testing.T) {
@@ -120,41 +126,4 @@ func TestNotBeforeNeverDelaysWhatNobodyMeans(t *testing.T) {
 		}
 		require.True(t, NotBefore(record()).IsZero())
 	})
-}
-
-// What a topic refuses for its size becomes a dead letter without a value, whoever writes it.
-func TestTooLargeOnTheLadder(t *testing.T) {
-	d := Desk{Topics: topics()}
-	e := event()
-	e.State = notify.StateRetrying
-	r := record()
-	r.Value = bytes.Repeat([]byte("x"), 5<<20)
-	step := d.Later(r, e, time.Now()).Follow[0]
-	waits := &kafka.Record{Topic: step.Topic, Partition: 2, Offset: 9, Key: step.Key, Value: step.Value, Headers: step.Headers}
-	home := step
-	home.Topic = "acme.email_topic.bulk"
-	up := step
-	up.Topic = "acme.email_topic.delay.30s"
-	for name, c := range map[string]struct {
-		r      *kafka.Record
-		m      kafka.Message
-		origin []string
-	}{
-		"its next step":   {r, step, []string{"acme.email_topic", "5", "42"}},
-		"a tier up":       {waits, up, []string{"acme.email_topic.delay.5s", "2", "9"}},
-		"back to a lane":  {waits, home, []string{"acme.email_topic.delay.5s", "2", "9"}},
-		"its dead letter": {r, d.Bury(r, e, "policy").Follow[0], []string{"acme.email_topic", "5", "42"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := TooLarge(c.r, c.m)
-			require.Equal(t, "acme.email_topic.dlq", got.Topic)
-			require.Nil(t, got.Value)
-			require.Equal(t, int32(5), got.Partition)
-			all := headers(t, got.Headers)
-			require.Equal(t, "too_large", all["ls-dead-reason"])
-			require.Equal(t, id, all["ls-id"])
-			require.Equal(t, c.origin, []string{all["ls-origin-topic"], all["ls-origin-partition"], all["ls-origin-offset"]})
-			require.Less(t, size(got), 8<<10)
-		})
-	}
 }

@@ -2,17 +2,26 @@ package dispatcher
 
 import (
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// Move gives r, a job, one that waits or a dead letter, as it goes to a topic of another Kafka: as it is, but for its home
-// partition, which is another there, and with the id and the time of its acceptance where it has none. Both follow from
-// where and when it was written, which the other Kafka cannot know.
+// Move gives r, a job, one that waits or a dead letter, as it goes to a topic of another Kafka: as it is, but with the home
+// that its key has there, and with the id and the time of its acceptance where it has none. Both follow from where and when
+// it was written, which the other Kafka cannot know.
+//
+// The home is written as a number that is taken modulo: what waits goes to one of the ladder's few partitions, and has to
+// come back to the one of its lane's many where others of its key are, and its copies.
 func (d Desk) Move(r *kafka.Record, topic string) kafka.Message {
 	id := d.Identify(r)
+	at := spread(r.Key, id)
+	if at == kafka.Hashed {
+		at = kafka.Home(r.Key)
+	}
 	headers := slices.DeleteFunc(slices.Clone(r.Headers), func(h kafka.Header) bool { return h.Key == notify.HeaderHome })
 	if given, _ := r.Header(notify.HeaderID); !isID(given) { // the last of a name counts
 		headers = append(headers, header(notify.HeaderID, id))
@@ -20,7 +29,28 @@ func (d Desk) Move(r *kafka.Record, topic string) kafka.Message {
 	if _, ok := r.Header(notify.HeaderAcceptedAt); !ok && r.Timestamp.UnixMilli() > 0 {
 		headers = append(headers, header(notify.HeaderAcceptedAt, stamp(r.Timestamp)))
 	}
-	return kafka.Message{Topic: topic, Partition: spread(r.Key, id), Key: r.Key, Value: r.Value, Headers: headers}
+	headers = append(headers, header(notify.HeaderHome, strconv.Itoa(int(at))))
+	return kafka.Message{Topic: topic, Partition: at, Key: r.Key, Value: r.Value, Headers: headers}
+}
+
+// MoveHeld gives what goes to another Kafka in place of r, a job of a lane that a worker was about to send when it was last
+// heard of, and that must not be sent twice: its dead letter, and the event that it is held. The same r gives the same run,
+// step and event id, however often it is moved.
+func (d Desk) MoveHeld(r *kafka.Record, ch notify.Channel, lane notify.Lane, now time.Time) (letter, event kafka.Message) {
+	moved := *r
+	moved.Headers = d.Move(r, r.Topic).Headers
+	n, _, _ := validate.Decode(r.Value, false)
+	e := notify.Event{
+		NotificationID: identity(n, r), Run: number(r, notify.HeaderRun), Step: number(r, notify.HeaderStep),
+		Attempt: number(r, notify.HeaderAttempt) + 1, // it may have been sent: that uses one
+		State:   notify.StateHeld, Reason: "a worker ended while it was sending", At: now,
+		Tenant: validate.Tenant(n), Channel: ch, Lane: lane,
+	}
+	if n != nil {
+		e.Reference = n.Reference
+	}
+	res := d.Bury(&moved, e, notify.ReasonAmbiguous)
+	return res.Follow[0], kafka.Message{Topic: d.Topics.Status(), Partition: kafka.Hashed, Key: res.Outcome.Key, Value: res.Outcome.Value}
 }
 
 // Identify names the notification in r as a worker would: r.Cluster has to be the Kafka that r was written to.

@@ -13,7 +13,8 @@ import (
 // A job waits in its tier from the time at which the broker took it, then goes to the next tier or, when it is due, back to
 // its lane and home partition. ls-not-before is what decides: never early, whatever the clocks of the brokers say. The copy
 // is the same record, so that a job which a crash has moved twice is recognised by (id, run, step). Nothing is written on
-// the ledger, and no event: a job that moves has not changed its state.
+// the ledger, and no event: a job that moves has not changed its state. Only what a topic refuses for its size ends here,
+// by [Desk.Shrink].
 type Mover struct {
 	Topics    Topics
 	Channel   notify.Channel

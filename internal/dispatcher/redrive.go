@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"fmt"
 	"hash/fnv"
 	"strconv"
 	"time"
@@ -61,13 +60,7 @@ func (l *Letter) redriven(topic string, now time.Time) (kafka.Message, error) {
 	if l.Notification != nil {
 		e.Tenant, e.Reference = validate.Tenant(l.Notification), l.Notification.Reference
 	}
-	bound(&e)
-	e.Seal()
-	value, err := e.Encode()
-	if err != nil {
-		return kafka.Message{}, fmt.Errorf("encode the event: %w", err)
-	}
-	return kafka.Message{Topic: topic, Partition: kafka.Hashed, Key: []byte(l.ID), Value: value}, nil
+	return told(topic, e)
 }
 
 // spread is where a job goes that has no home: its key chooses; without one its id, so that what is published twice meets

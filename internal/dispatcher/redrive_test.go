@@ -3,7 +3,10 @@ package dispatcher
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -104,7 +107,7 @@ func TestALetterWithoutItsValueTakesThatOfItsOrigin(t *testing.T) {
 	job := record(header("ls-id", id))
 	job.Value = []byte(`{"recipient":"ada@example.com","expires_at":"2030-01-01T00:00:00Z"}`)
 	letter := buried(notify.ReasonInvalid, job)
-	small := TooLarge(job, kafka.Message{Key: letter.Key, Value: letter.Value, Headers: letter.Headers})
+	small := withoutValue(kafka.Message{Key: letter.Key, Value: letter.Value, Headers: letter.Headers})
 	letter.Key, letter.Value, letter.Headers = nil, nil, small.Headers
 	_, _, err := d.Redrive(letter, redrivenAt, time.Time{})
 	require.ErrorIs(t, err, ErrElsewhere)
@@ -165,26 +168,63 @@ func TestLetter(t *testing.T) {
 	require.Equal(t, id, l.ID)
 }
 
+// Its home is where its key leads in the other Kafka, whatever the partitions there: the ladder has few of them, a lane many.
 func TestMove(t *testing.T) {
 	d := Desk{Topics: topics()}
 	r := record(header("traceparent", "00-1"), header("ls-home", "7"), header("ls-run", "1"), header("ls-not-before", "2030-01-01T00:00:00Z"), header("x", "1"), header("x", "2"))
 	r.Cluster, r.Timestamp = "old", time.UnixMilli(1_700_000_000_123)
 	m := d.Move(r, "acme.email_topic")
+	home := kafka.Home(r.Key)
 	require.Equal(t, kafka.Message{
-		Topic: "acme.email_topic", Partition: kafka.Hashed, Key: r.Key, Value: r.Value, Headers: []kafka.Header{
+		Topic: "acme.email_topic", Partition: home, Key: r.Key, Value: r.Value, Headers: []kafka.Header{
 			header("traceparent", "00-1"), header("ls-run", "1"), header("ls-not-before", "2030-01-01T00:00:00Z"), header("x", "1"), header("x", "2"),
-			header("ls-id", d.Identify(r)), header("ls-accepted-at", "2023-11-14T22:13:20.123Z"),
+			header("ls-id", d.Identify(r)), header("ls-accepted-at", "2023-11-14T22:13:20.123Z"), header("ls-home", strconv.Itoa(int(home))),
 		},
 	}, m)
 	require.Len(t, r.Headers, 6, "the record is left as it is")
 
 	r.Headers = []kafka.Header{header("ls-id", id), header("ls-accepted-at", "2023-01-01T00:00:00Z")}
-	require.Equal(t, r.Headers, d.Move(r, "t").Headers, "as they are")
+	require.Equal(t, append(slices.Clone(r.Headers), header("ls-home", strconv.Itoa(int(home)))), d.Move(r, "t").Headers, "as they are")
 	r.Headers = []kafka.Header{header("ls-id", "nobody")}
 	moved := &kafka.Record{Cluster: "new", Headers: d.Move(r, "t").Headers, Value: r.Value}
 	require.Equal(t, d.Identify(r), d.Identify(moved), "the same id for whoever reads it there")
 
 	r.Key = nil
-	require.GreaterOrEqual(t, d.Move(r, "t").Partition, int32(0), "where its repetition meets it")
-	require.Equal(t, d.Move(r, "t").Partition, d.Move(r, "t").Partition)
+	m = d.Move(r, "t")
+	require.GreaterOrEqual(t, m.Partition, int32(0), "where its repetition meets it")
+	require.Equal(t, m.Partition, d.Move(r, "t").Partition)
+	require.Equal(t, header("ls-home", strconv.Itoa(int(m.Partition))), m.Headers[len(m.Headers)-1])
+}
+
+// What waits and has moved comes back to where the key's other jobs are.
+func TestWhatHasMovedComesBackToItsHome(t *testing.T) {
+	r := waiting("20m", time.Minute)
+	m := Desk{Topics: topics()}.Move(r, r.Topic)
+	there := &kafka.Record{Topic: m.Topic, Partition: m.Partition % 3, Timestamp: time.Now(), Key: m.Key, Value: m.Value, Headers: m.Headers}
+	synctest.Test(t, func(t *testing.T) {
+		_, home := ride(t, mover(), there)
+		require.Equal(t, kafka.Home(r.Key)%12, home.Partition%12)
+	})
+}
+
+func TestMoveHeld(t *testing.T) {
+	d := Desk{Topics: topics()}
+	r := record(header("ls-run", "1"), header("ls-step", "2"), header("ls-attempt", "3"), header("traceparent", "00-1"))
+	r.Value = []byte(`{"id":"` + id + `","tenant":"shop","reference":"order 7","on_ambiguous":"hold"}`)
+	letter, event := d.MoveHeld(r, notify.ChannelEmail, notify.LaneBulk, redrivenAt)
+	l, err := d.Letter(&kafka.Record{Topic: letter.Topic, Value: letter.Value, Headers: letter.Headers})
+	require.NoError(t, err)
+	require.Equal(t, []any{id, notify.LaneBulk, 1, 2, 4, notify.ReasonAmbiguous, notify.StateHeld}, []any{l.ID, l.Lane, l.Run, l.Step, l.Attempt, l.Reason, l.State()})
+	require.Equal(t, []string{string(r.Key), string(r.Value)}, []string{string(letter.Key), string(letter.Value)})
+	require.Equal(t, kafka.Home(r.Key), letter.Partition)
+	require.Equal(t, strconv.Itoa(int(letter.Partition)), headers(t, letter.Headers)["ls-home"])
+	require.Equal(t, "00-1", headers(t, letter.Headers)["traceparent"])
+
+	var e notify.Event
+	require.NoError(t, json.Unmarshal(event.Value, &e))
+	require.Equal(t, []any{"acme.status_topic", kafka.Hashed, id}, []any{event.Topic, event.Partition, string(event.Key)})
+	require.Empty(t, event.Headers, "no record of the ledger: its offsets are the other Kafka's")
+	require.Equal(t, []any{notify.StateHeld, false, "shop", "order 7", 1, 2, 4}, []any{e.State, e.Final, e.Tenant, e.Reference, e.Run, e.Step, e.Attempt})
+	_, again := d.MoveHeld(r, notify.ChannelEmail, notify.LaneBulk, redrivenAt.Add(time.Hour))
+	require.Equal(t, e.EventID, eventID(t, again), "moved twice, one event")
 }

@@ -24,6 +24,10 @@ var star = map[string]edges{
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
 		tests: []string{"internal/dispatcher"},
 	},
+	"internal/deadletters": {
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/dispatcher"},
+		tests: []string{"internal/kafka/kafkatest"},
+	},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},
@@ -39,6 +43,7 @@ var star = map[string]edges{
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
@@ -61,6 +66,8 @@ var fences = map[string]edges{
 	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
+	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
+	"github.com/santhosh-tekuri":         {tests: []string{"cmd", "worker", "internal/validate"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},

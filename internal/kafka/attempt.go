@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,20 +84,16 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 	r.mu.Lock()
 	f.publishing = time.Now()
 	r.mu.Unlock()
-	for _, m := range res.Follow {
-		if _, _, err := r.surely(rec, m); err != nil {
-			return err
-		}
-	}
-	if res.Outcome == nil {
-		return nil
+	o, err := r.follow(rec, res)
+	if err != nil || o == nil {
+		return err
 	}
 	r.handOff(f)
 	m := Message{
-		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: res.Outcome.Key, Value: res.Outcome.Value,
-		Headers: append(r.entry(f, rec, KindOutcome, res.Outcome.ID), res.Outcome.Headers...),
+		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: o.Key, Value: o.Value,
+		Headers: append(r.entry(f, rec, KindOutcome, o.ID), o.Headers...),
 	}
-	partition, offset, err := r.surely(rec, m)
+	partition, offset, err := r.surely(m)
 	if err != nil {
 		return err
 	}
@@ -104,17 +101,40 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 	return nil
 }
 
-// surely publishes m, or what takes its place when it is too large.
-func (r *Runner) surely(rec *Record, m Message) (partition int32, offset int64, err error) {
-	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
-	if errors.Is(err, ErrTooLarge) {
-		r.log.Error("a record is too large for its topic; it goes without its value", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
-		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(rec, m))
+// follow publishes the follow-ons, or what takes the place of one that is too large, and gives the outcome that comes after
+// them.
+func (r *Runner) follow(rec *Record, res Result) (*Outcome, error) {
+	res.Follow = slices.Clone(res.Follow)
+	for len(res.Follow) > 0 {
+		m := res.Follow[0]
+		if m.Value != nil {
+			_, _, err := r.cfg.Publisher.PublishForever(r.life, m)
+			if errors.Is(err, ErrTooLarge) {
+				r.log.Error("a record is too large for its topic; another takes its place", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
+				res = r.cfg.Shrink(rec, res)
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("publish to %s: %w", m.Topic, err)
+			}
+		} else if _, _, err := r.surely(m); err != nil {
+			return nil, err
+		}
+		res.Follow = res.Follow[1:]
 	}
+	return res.Outcome, nil
+}
+
+// surely publishes m, without its value when it is too large with it.
+func (r *Runner) surely(m Message) (partition int32, offset int64, err error) {
+	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
 	for errors.Is(err, ErrTooLarge) && r.life.Err() == nil { // to give up would repeat the attempt, again and again
-		r.log.Error("a record is too large even without its value; it waits until its topic takes it: raise max.message.bytes", zap.String("topic", m.Topic))
-		pause(r.life, afterTooLarge)
-		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, r.cfg.Shrink(rec, m))
+		if m.Value == nil {
+			r.log.Error("a record is too large even without its value; it waits until its topic takes it: raise max.message.bytes", zap.String("topic", m.Topic))
+			pause(r.life, afterTooLarge)
+		}
+		m.Value = nil
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("publish to %s: %w", m.Topic, err)

@@ -16,7 +16,10 @@ type Place struct {
 
 // Ends says where every partition of the topics ends now for whoever reads only what is committed. Each broker is asked
 // once.
-func (r *Reader) Ends(topics []string) ([]Place, error) {
+func (r *Reader) Ends(topics []string) ([]Place, error) { return r.edges(topics, sarama.OffsetNewest) }
+
+// edges gives the ends of all partitions, or with [sarama.OffsetOldest] their beginnings.
+func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
 	client, err := r.conn.get()
 	if err != nil {
 		return nil, err
@@ -39,36 +42,36 @@ func (r *Reader) Ends(topics []string) ([]Place, error) {
 				requests[leader] = sarama.NewOffsetRequest(r.conn.config.Version)
 				requests[leader].IsolationLevel = sarama.ReadCommitted
 			}
-			requests[leader].AddBlock(topic, p, sarama.OffsetNewest, 1)
+			requests[leader].AddBlock(topic, p, which, 1)
 		}
 	}
-	var ends []Place
+	var edges []Place
 	for leader, req := range requests {
-		some, err := r.endsAt(leader, req)
+		some, err := r.edgesAt(leader, req)
 		if err != nil {
 			_ = client.RefreshMetadata(topics...) // another may lead by now
 			return nil, err
 		}
-		ends = append(ends, some...)
+		edges = append(edges, some...)
 	}
-	return ends, nil
+	return edges, nil
 }
 
-func (r *Reader) endsAt(leader *sarama.Broker, req *sarama.OffsetRequest) (ends []Place, err error) {
+func (r *Reader) edgesAt(leader *sarama.Broker, req *sarama.OffsetRequest) (edges []Place, err error) {
 	resp, err := leader.GetAvailableOffsets(req)
 	if err != nil {
 		_ = leader.Close() // the next one who needs it dials again
-		return nil, fmt.Errorf("ask %s where its partitions end: %w", leader.Addr(), err)
+		return nil, fmt.Errorf("ask %s for the edges of its partitions: %w", leader.Addr(), err)
 	}
 	for topic, blocks := range resp.Blocks {
 		for p, b := range blocks {
 			if b.Err != sarama.ErrNoError {
-				return nil, fmt.Errorf("ask for the end of %s/%d: %w", topic, p, b.Err)
+				return nil, fmt.Errorf("ask for an edge of %s/%d: %w", topic, p, b.Err)
 			}
-			ends = append(ends, Place{topic, p, b.Offset})
+			edges = append(edges, Place{topic, p, b.Offset})
 		}
 	}
-	return ends, nil
+	return edges, nil
 }
 
 // Commit commits places in the name of a group without members, for those who watch how far groups have come. It is

@@ -174,48 +174,65 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 
 // fetch reads what is committed for tp; the offset is -1 when nothing is.
 func (o *offsets) fetch(tp topicPartition) (committed, error) {
-	cs, err := o.fetchAll(tp.topic, []int32{tp.partition})
+	all, err := o.fetchAll([]topicPartition{tp})
 	if err != nil {
 		return committed{}, err
 	}
-	return cs[0], nil
+	return all[0], nil
 }
 
-// fetchAll reads what is committed for partitions of a topic, in one request and in their order.
-func (o *offsets) fetchAll(topic string, partitions []int32) ([]committed, error) {
+// fetchAny is fetchAll for a group that may never have been: the embedded broker knows only those that have committed.
+func (o *offsets) fetchAny(tps []topicPartition) ([]committed, error) {
+	all, err := o.fetchAll(tps)
+	if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return all, err
+	}
+	all = make([]committed, len(tps))
+	for i, tp := range tps {
+		all[i] = committed{tp, -1, ""}
+	}
+	return all, nil
+}
+
+// fetchAll does so for all of tps, in their order and in one request.
+func (o *offsets) fetchAll(tps []topicPartition) ([]committed, error) {
 	coordinator, err := o.coordinator()
 	if err != nil {
 		return nil, err
 	}
-	req := sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, map[string][]int32{topic: partitions})
-	resp, err := coordinator.FetchOffset(req)
+	parts := map[string][]int32{}
+	for _, tp := range tps {
+		parts[tp.topic] = append(parts[tp.topic], tp.partition)
+	}
+	resp, err := coordinator.FetchOffset(sarama.NewOffsetFetchRequest(o.conn.config.Version, o.group, parts))
 	if err != nil {
 		o.lost(coordinator)
-		return nil, fmt.Errorf("read the offsets of %s: %w", topic, err)
+		return nil, fmt.Errorf("read the offsets of %s: %w", o.group, err)
 	}
-	get, whole := resp.GetBlock, resp.Err
+	block, whole := resp.GetBlock, resp.Err
 	if g := resp.GetGroup(o.group); g != nil { // one answer may cover several groups from version 8 on
-		get, whole = g.GetBlock, g.Err
+		block, whole = g.GetBlock, g.Err
 	}
-	cs := make([]committed, len(partitions))
-	for i, p := range partitions {
-		tp := topicPartition{topic, p}
-		block := get(topic, p)
+	all := make([]committed, len(tps))
+	for i, tp := range tps {
+		b := block(tp.topic, tp.partition)
 		switch {
 		case whole != sarama.ErrNoError:
 			err = whole
-		case block == nil:
+		case b == nil:
 			err = errors.New("the answer leaves the partition out")
-		case block.Err != sarama.ErrNoError:
-			err = block.Err
+		case b.Err != sarama.ErrNoError:
+			err = b.Err
 		default:
-			cs[i] = committed{tp, block.Offset, block.Metadata}
+			all[i] = committed{tp, b.Offset, b.Metadata}
 			continue
 		}
-		_ = o.refresh()
+		if !errors.Is(err, sarama.ErrGroupIDNotFound) {
+			_ = o.refresh()
+		}
 		return nil, fmt.Errorf("read the offset of %s: %w", tp, err)
 	}
-	return cs, nil
+	return all, nil
 }
 
 func (o *offsets) coordinator() (*sarama.Broker, error) {

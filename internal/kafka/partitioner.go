@@ -1,6 +1,17 @@
 package kafka
 
-import "github.com/IBM/sarama"
+import (
+	"math"
+
+	"github.com/IBM/sarama"
+)
+
+// Home is the partition number of a key that is good for topics of any size: taken modulo their partitions it is where
+// [Hashed] puts the key. (Of one key in two thousand million it is not: the largest hash counts as 0.)
+func Home(key []byte) int32 {
+	n, _ := sarama.NewMurmur2Partitioner("").Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(key)}, math.MaxInt32)
+	return n // bytes have no error
+}
 
 // partitioner puts a message where its Message.Partition says, and [Hashed] ones where Kafka's Java client would.
 type partitioner struct {

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/IBM/sarama"
@@ -56,16 +55,15 @@ func (r *Reader) Positions(group, topic string) (map[int32]*Position, error) {
 		return nil, err
 	}
 	defer o.conn.close()
-	cs, err := o.fetchAll(topic, ps)
-	all := make(map[int32]*Position, len(ps))
-	switch {
-	case errors.Is(err, sarama.ErrGroupIDNotFound): // the embedded broker knows only groups that have committed
-		for _, p := range ps {
-			all[p] = ReadPosition(-1, "")
-		}
-	case err != nil:
+	tps := make([]topicPartition, len(ps))
+	for i, p := range ps {
+		tps[i] = topicPartition{topic, p}
+	}
+	cs, err := o.fetchAny(tps)
+	if err != nil {
 		return nil, fmt.Errorf("ask how far group %s has come: %w", group, err)
 	}
+	all := make(map[int32]*Position, len(cs))
 	for _, c := range cs {
 		all[c.partition] = ReadPosition(c.offset, c.metadata)
 	}

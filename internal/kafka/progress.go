@@ -32,6 +32,18 @@ func (p *progress) finish(o int64) {
 	p.done(o)
 }
 
+// read takes what the ledger says of a job of this partition.
+func (p *progress) read(e entry) {
+	switch e.kind {
+	case KindOutcome:
+		p.readOutcome(e.jobOffset, e.at, e.id)
+	case KindIntent:
+		p.readIntent(e.jobOffset, e.at, e.id)
+	case KindProgress: // the provider has not got it
+		delete(p.intents, e.jobOffset)
+	}
+}
+
 // readOutcome takes an outcome of job o that the ledger holds at offset at. It counts once the job is fetched and its id
 // agrees; of several the latest counts.
 func (p *progress) readOutcome(o, at int64, id string) {

@@ -91,6 +91,24 @@ func (p *Publisher) Publish(ctx context.Context, m Message) (partition int32, of
 	return p.await(ctx, m)
 }
 
+// PublishAll writes ms, in their order as far as they go to one partition, and waits for all of them as [Publisher.Publish]
+// does for one. It gives an error or nil for each.
+func (p *Publisher) PublishAll(ctx context.Context, ms []Message) []error {
+	ctx, cancel := context.WithTimeout(ctx, p.pc.Timeout)
+	defer cancel()
+	errs := make([]error, len(ms))
+	sent := make([]*awaited, len(ms))
+	for i, m := range ms {
+		sent[i], errs[i] = p.begin(m)
+	}
+	for i, a := range sent {
+		if a != nil {
+			errs[i] = a.end(ctx).err
+		}
+	}
+	return errs
+}
+
 // Send is Publish without the waiting. done is called exactly once, unless Send returns an error: then never. It runs on
 // the goroutine that reads the acknowledgements and must not block.
 func (p *Publisher) Send(m Message, done func(partition int32, offset int64, err error)) error {
@@ -121,21 +139,40 @@ type result struct {
 }
 
 func (p *Publisher) await(ctx context.Context, m Message) (int32, int64, error) {
-	answer := make(chan result, 1) // of this call alone: a late acknowledgement must not meet another's channel
-	s := newSending(m, func(partition int32, offset int64, err error) { answer <- result{partition, offset, err} })
-	if err := p.send(s); err != nil {
+	a, err := p.begin(m)
+	if err != nil {
 		return 0, -1, err
 	}
+	r := a.end(ctx)
+	return r.partition, r.offset, r.err
+}
+
+// awaited is a sending whose caller waits.
+type awaited struct {
+	*sending
+	answer chan result // of this call alone: a late acknowledgement must not meet another's channel
+}
+
+func (p *Publisher) begin(m Message) (*awaited, error) {
+	answer := make(chan result, 1)
+	a := &awaited{newSending(m, func(partition int32, offset int64, err error) { answer <- result{partition, offset, err} }), answer}
+	if err := p.send(a.sending); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// end waits for the answer, and gives the sending up when ctx ends.
+func (a *awaited) end(ctx context.Context) result {
 	select {
-	case r := <-answer:
-		return r.partition, r.offset, r.err
+	case r := <-a.answer:
+		return r
 	case <-ctx.Done():
 	}
-	if s.answered.CompareAndSwap(false, true) {
-		return 0, -1, fmt.Errorf("%w: no acknowledgement in time: %w", ErrUnavailable, context.Cause(ctx))
+	if a.answered.CompareAndSwap(false, true) {
+		return result{0, -1, fmt.Errorf("%w: no acknowledgement in time: %w", ErrUnavailable, context.Cause(ctx))}
 	}
-	r := <-answer
-	return r.partition, r.offset, r.err
+	return <-a.answer
 }
 
 func (p *Publisher) send(s *sending) error {

@@ -69,6 +69,7 @@ func TestHashedAsJava(t *testing.T) {
 		partition, _, err := p.Publish(t.Context(), Message{Topic: topic, Partition: Hashed, Key: []byte(key), Value: []byte("v")})
 		require.NoError(t, err)
 		require.Equal(t, hash&0x7fffffff%12, partition, key)
+		require.Equal(t, partition, Home([]byte(key))%12, key)
 	}
 }
 

@@ -19,8 +19,8 @@ type Remainder struct {
 	count     int32 // of the ledger's partitions
 }
 
-// Remainder reads the group's last commit of the partition that bounds bounds and, where ledger names a topic, the outcomes
-// on it. A group that has never committed has everything left but what the ledger says is done.
+// Remainder reads the group's last commit of the partition that bounds bounds and, where ledger names a topic, what that
+// says of the jobs. A group that has never committed has everything left but what the ledger says is done.
 func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Bounds, ledger string) (*Remainder, error) {
 	b := &Remainder{
 		at: topicPartition{topic, bounds.Partition}, count: 1,
@@ -48,8 +48,8 @@ func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Boun
 	b.ledgerEnd = end.Newest
 	end.Oldest = max(end.Oldest, s.from(end.Newest, 0, bounds.Oldest == bounds.Newest))
 	return b, r.Scan(ctx, ledger, []Bounds{end}, func(rec *Record) error {
-		if e, ok := readEntry(rec); ok && e.kind == KindOutcome && e.group == group && e.job == b.at {
-			b.progress.readOutcome(e.jobOffset, e.at, e.id)
+		if e, ok := readEntry(rec); ok && e.group == group && e.job == b.at {
+			b.progress.read(e)
 		}
 		return nil
 	})
@@ -59,6 +59,11 @@ func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Boun
 // says of it, and is asked only where the ledger speaks of its offset.
 func (b *Remainder) Left(r *Record, identify func() string) bool {
 	return b.progress.arrive(r.Offset, identify) != skip
+}
+
+// InDoubt reports whether a member meant to call a provider for the record, which is left, and nothing tells what became of it.
+func (b *Remainder) InDoubt(r *Record, identify func() string) bool {
+	return b.progress.inDoubt(r.Offset, identify) != nil
 }
 
 // Done takes note that the record at that offset has been done.
@@ -93,9 +98,9 @@ func (r *Reader) committed(group string, tp topicPartition) (committed, error) {
 		return committed{}, err
 	}
 	defer o.conn.close()
-	was, err := o.fetch(tp)
-	if errors.Is(err, sarama.ErrGroupIDNotFound) { // the embedded broker knows only groups that have committed
-		return committed{tp, -1, ""}, nil
+	all, err := o.fetchAny([]topicPartition{tp})
+	if err != nil {
+		return committed{}, err
 	}
-	return was, err
+	return all[0], nil
 }

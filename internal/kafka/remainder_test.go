@@ -67,6 +67,35 @@ func TestARemainderIsWhatIsDoneInTheGroupsStead(t *testing.T) {
 	require.Empty(t, f.left(r, 0))
 }
 
+// What a member was about to send when it was last heard of is left, and in doubt: unless it has said that nothing was sent.
+func TestARemainderKnowsWhatIsInDoubt(t *testing.T) {
+	f := newField(t, 1, 0)
+	f.fill(5, 5)
+	f.onLedger("intent", f.group, 0, "k0/1")
+	f.onLedger("intent", f.group, 1, "k1/1")
+	f.onLedger("progress", f.group, 1, "k1/1")
+	f.onLedger("intent", f.group, 2, "k2/1")
+	f.onLedger("outcome", f.group, 2, "k2/1")
+	f.onLedger("intent", "another", 3, "k3/1")
+	f.onLedger("intent", f.group, 4, "somebody else")
+	r, err := kafka.NewReader(kafka.Config{Brokers: f.brokers})
+	require.NoError(t, err)
+	defer r.Close()
+	for range 2 { // what has been committed meanwhile does not hide it
+		b, bounds := f.remainder(r)
+		left := map[string]bool{}
+		require.NoError(t, r.Scan(t.Context(), f.topic, bounds, func(rec *kafka.Record) error {
+			identify := func() string { return string(rec.Value) }
+			if b.Left(rec, identify) {
+				left[string(rec.Value)] = b.InDoubt(rec, identify)
+			}
+			return nil
+		}))
+		require.Equal(t, map[string]bool{"k0/1": true, "k1/1": false, "k3/1": false, "k4/1": false}, left)
+		require.NoError(t, b.Commit())
+	}
+}
+
 // An operator who has set a group's offset wants those jobs to run, whatever the ledger says of them.
 func TestARemainderHonoursAnOperatorsReset(t *testing.T) {
 	f := newField(t, 1, 0)

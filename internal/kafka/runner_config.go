@@ -37,8 +37,10 @@ type RunnerConfig struct {
 	Unordered    bool          // records of one key at once, too
 	NoLedger     bool          // outcomes are nobody's business: what was not committed is done again after a crash
 
-	// Shrink gives what takes the place of a message about a record that is too large for its topic.
-	Shrink func(*Record, Message) Message
+	// Shrink gives what takes the place of what an attempt at r left behind, of which the first follow-on is refused by its
+	// topic for its size and those before it are acknowledged. It is asked again about what it gave; one that is refused
+	// without its value waits until its topic takes it.
+	Shrink func(r *Record, res Result) Result
 	// OnLedger is called for each ledger record about a job of the partition that a take-over reads, before its claim starts
 	// anything; again when the take-over has to be tried again.
 	OnLedger func(topic string, partition int32, r *Record)
@@ -59,7 +61,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.StallAfter, time.Minute)
 	def(&c.FetchBytes, 256<<10)
 	if c.Shrink == nil {
-		c.Shrink = func(_ *Record, m Message) Message { m.Value = nil; return m }
+		c.Shrink = func(_ *Record, res Result) Result { res.Follow[0].Value = nil; return res }
 	}
 	if c.OnLedger == nil {
 		c.OnLedger = func(string, int32, *Record) {}

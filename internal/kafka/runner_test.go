@@ -170,15 +170,22 @@ func TestWhatIsTooLargeGoesWithoutItsValue(t *testing.T) {
 		return r
 	}}
 	f.run(h, func(rc *kafka.RunnerConfig) {
-		rc.Shrink = func(_ *kafka.Record, m kafka.Message) kafka.Message {
-			m.Value, m.Headers = nil, []kafka.Header{{Key: "reason", Value: []byte("too_large")}}
-			return m
+		rc.Shrink = func(_ *kafka.Record, res kafka.Result) kafka.Result {
+			first := &res.Follow[0]
+			if first.Headers == nil { // smaller, and still too large: it is asked once more
+				first.Value, first.Headers = noise(3000), []kafka.Header{{Key: "reason", Value: []byte("too_large")}}
+				return res
+			}
+			first.Value, res.Outcome.Value = nil, []byte("another end")
+			res.Follow = append(res.Follow, kafka.Message{Topic: dlq, Partition: 0, Value: []byte("and one more")})
+			return res
 		}
 	})
-	m := kafkatest.Records(t, f.brokers, dlq, 1)[0]
-	require.Nil(t, m.Value)
-	require.Equal(t, "too_large", string(m.Headers[0].Value))
-	kafkatest.Records(t, f.brokers, f.ledger, 1)
+	ms := kafkatest.Records(t, f.brokers, dlq, 2)
+	require.Nil(t, ms[0].Value)
+	require.Equal(t, "too_large", string(ms[0].Headers[0].Value))
+	require.Equal(t, "and one more", string(ms[1].Value))
+	require.Equal(t, "another end", string(kafkatest.Records(t, f.brokers, f.ledger, 1)[0].Value))
 }
 
 func noise(n int) []byte {

@@ -91,14 +91,7 @@ func (c *claim) restored(s start, ledgerPartition int32, entries []entry) {
 	c.progress = newProgress(s.low)
 	c.restore(s.low, s.bitmap, s.limit)
 	for _, e := range entries {
-		switch e.kind {
-		case KindOutcome:
-			c.readOutcome(e.jobOffset, e.at, e.id)
-		case KindIntent:
-			c.readIntent(e.jobOffset, e.at, e.id)
-		case KindProgress:
-			delete(c.intents, e.jobOffset)
-		}
+		c.read(e)
 	}
 	for o, f := range c.r.flights[c.topicPartition] {
 		if f.pinned {

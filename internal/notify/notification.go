@@ -88,7 +88,7 @@ type Notification struct {
 	Reference     string            `json:"reference,omitempty"`      // the caller's own word for it, at most 255 bytes, not unique
 	Metadata      map[string]string `json:"metadata,omitempty"`       // at most 4 KiB encoded
 	OnAmbiguous   string            `json:"on_ambiguous,omitempty"`   // resend (the default) or hold
-	Sensitive     bool              `json:"sensitive,omitempty"`
+	Sensitive     bool              `json:"sensitive,omitempty"`      // what it says is kept nowhere but on the bus, and shown nowhere
 }
 
 // Encode gives the JSON that goes on the bus: compact, without HTML escaping, no line end.

@@ -52,8 +52,9 @@ type Captured struct {
 	ID        string    `json:"id"`
 	Channel   Channel   `json:"channel"`
 	Recipient string    `json:"recipient"`
-	Summary   string    `json:"summary"` // the subject, the title or the beginning of the body
+	Summary   string    `json:"summary"` // the subject, the title or the beginning of the body; empty when sensitive
 	At        time.Time `json:"at"`
-	File      string    `json:"file"`              // absolute path of the .eml or .json
-	Content   string    `json:"content,omitempty"` // the file's text, only when one message is asked for
+	File      string    `json:"file"`                // absolute path of the .eml or .json
+	Content   string    `json:"content,omitempty"`   // the file's text, only when one message is asked for
+	Sensitive bool      `json:"sensitive,omitempty"` // what the message says was not kept
 }

@@ -24,26 +24,40 @@ var envelope = []string{
 // only if raw is no JSON object. Raw must not change as long as n is used.
 func Decode(raw []byte, strict bool) (n *notify.Notification, warnings []string, faults notify.Faults) {
 	c := &checker{reader: reader{b: raw}}
-	if !utf8.Valid(raw) {
-		c.stop("the JSON is not UTF-8")
-	}
-	n = &notify.Notification{}
-	found := c.open("#", envelope, func(i int, at string) { c.field(n, i, at) }, func(key string) {
+	n = c.notification(envelope, nil, func(key string) {
 		if c.skip(); strict {
 			c.unknown("#", key, envelope)
 		} else if len(warnings) < maxWarnings {
 			warnings = append(warnings, warning(key))
 		}
 	})
-	c.end()
-	switch {
-	case c.bad != "":
-		return nil, nil, notify.Faults{{Pointer: "#", Code: Malformed, Detail: "send one JSON object in UTF-8: " + c.bad}}
-	case !found:
-		return nil, nil, c.faults
-	default:
-		return n, warnings, c.faults
+	if c.bad != "" {
+		warnings = nil
 	}
+	return n, warnings, c.faults
+}
+
+// notification reads the whole of b as an object of known, which begins with the envelope; more reads what stands behind
+// that, and other what is not known. It gives nil if b is no object, and then one fault.
+func (c *checker) notification(known []string, more func(at string), other func(key string)) *notify.Notification {
+	if !utf8.Valid(c.b) {
+		c.stop("the JSON is not UTF-8")
+	}
+	n := &notify.Notification{}
+	found := c.open("#", known, func(i int, at string) {
+		if i < len(envelope) {
+			c.field(n, i, at)
+		} else {
+			more(at)
+		}
+	}, other)
+	if c.end(); c.bad != "" {
+		c.faults = notify.Faults{{Pointer: "#", Code: Malformed, Detail: "send one JSON object in UTF-8: " + c.bad}}
+	}
+	if c.bad != "" || !found {
+		return nil
+	}
+	return n
 }
 
 func warning(key string) string {
@@ -106,7 +120,7 @@ func (c *checker) options(n *notify.Notification) {
 	}
 	if n.Tenant == "" {
 		n.Tenant = notify.DefaultTenant
-	} else if len(n.Tenant) > 64 || strings.Trim(n.Tenant, letters+digits+"._-") != "" {
+	} else if !IsTenant(n.Tenant) {
 		c.invalid("#/tenant", "give 1 to 64 letters, digits, dots, hyphens or underscores")
 	}
 	switch {
@@ -123,9 +137,6 @@ func (c *checker) options(n *notify.Notification) {
 	case "", notify.AmbiguousResend, notify.AmbiguousHold:
 	default:
 		c.invalid("#/on_ambiguous", "give resend or hold")
-	}
-	if n.Sensitive {
-		c.later("#/sensitive", "leave it out: it is not supported yet")
 	}
 }
 

@@ -175,3 +175,13 @@ func config() *sarama.Config {
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	return c
 }
+
+// Set changes a setting of a topic that is there, such as max.message.bytes.
+func Set(t testing.TB, brokers []string, topic, name, value string) {
+	t.Helper()
+	admin := clusterAdmin(t, brokers)
+	defer admin.Close()
+	require.NoError(t, admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+		name: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value},
+	}, false))
+}

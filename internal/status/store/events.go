@@ -59,6 +59,9 @@ func (s *Store) events(ctx context.Context, q *query) ([]notify.SeenEvent, error
 
 func aboutEvent(q *query, f *notify.LifeFilter) string {
 	text := ""
+	if f.ID != "" {
+		text += " AND e.notification_id = " + q.arg(f.ID)
+	}
 	if len(f.States) > 0 {
 		var words []string
 		for _, s := range f.States {

@@ -105,7 +105,7 @@ func standingOf(e *notify.Event, body string) standing {
 	return standing{
 		place: status.Place(e), at: micros(e.At), event: short(e.EventID), sum: checksum(body),
 		state: short(string(e.State)), final: e.Final, run: int64(e.Run), step: int64(e.Step), attempt: int64(e.Attempt),
-		gateway: short(e.Gateway), code: clean(e.Code), reason: clean(e.Reason), providerID: clean(e.ProviderID),
+		gateway: short(e.Gateway), code: clean(e.Code), reason: clean(e.Reason), providerID: short(e.ProviderID),
 		simulated: e.Simulated, nextAt: microsOf(e.NextAt),
 	}
 }

@@ -147,7 +147,7 @@ func TestEveryFilterHasItsIndex(t *testing.T) {
 		"by_reference": {Reference: "order-7"},
 		"by_tenant":    {Tenant: "acme"},
 		"by_time ":     {Tenant: "default"},
-		"by_state ":    {States: []notify.State{notify.StateDead}, Channel: notify.ChannelSMS, Gateway: "mail"},
+		"by_state ":    {States: []notify.State{notify.StateDead}, Channel: notify.ChannelSMS, Lane: notify.LaneBulk, Gateway: "mail"},
 		"by_address ":  {Recipient: "ada@example.com", Reference: "order-7", Tenant: "default"},
 	} {
 		f.Since, f.Until = noon, noon.Add(time.Hour)

@@ -78,7 +78,7 @@ func allRows(ctx context.Context, tx *sql.Tx, s statement, rows [][]any) error {
 func columnOf[T any](rows [][]any, i int) []T {
 	out := make([]T, len(rows))
 	for r, row := range rows {
-		out[r] = row[i].(T) //nolint:errcheck // a row is made from the columns
+		out[r] = row[i].(T)
 	}
 	return out
 }

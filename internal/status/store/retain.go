@@ -4,13 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // chunk is how many notifications one transaction removes, so that a recorder hardly waits.
 const chunk = 500
-
-// keysLast is how long a key of idempotency is kept.
-const keysLast = 24 * time.Hour
 
 // Retain removes the notifications that were accepted before a time, whatever their state, with their events and payloads,
 // and gives how many. It also removes the keys of idempotency that are free again. On an error, n of them are gone already.
@@ -47,10 +46,11 @@ func (s *Store) remove(ctx context.Context, before time.Time) (n int, err error)
 	return n, err
 }
 
-// freeKeys needs no lease: nothing of the recorder is touched.
+// freeKeys needs no lease: nothing of the recorder is touched. It waits for nobody either: what somebody has locked is left
+// for later.
 func (s *Store) freeKeys(ctx context.Context) (more bool, err error) {
 	r, err := s.write.ExecContext(ctx, "DELETE FROM idempotency WHERE (tenant, key) IN"+
-		" (SELECT tenant, key FROM idempotency WHERE created_at < "+s.now+" - $1 LIMIT $2)", keysLast.Microseconds(), chunk)
+		" (SELECT tenant, key FROM idempotency WHERE created_at < "+s.now+" - $1 LIMIT $2"+s.locking("FOR UPDATE SKIP LOCKED")+")", notify.KeyLifetime.Microseconds(), chunk)
 	if err != nil {
 		return false, unavailable("freeing keys", err)
 	}

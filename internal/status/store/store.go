@@ -27,6 +27,9 @@ type Store struct {
 	dialect
 	scan int // rows of an index that a page looks at
 	log  *zap.Logger
+
+	claims  *gather[notify.Claim, notify.Claimed]
+	settled *gather[notify.Settlement, struct{}]
 }
 
 // Open opens the store and brings its tables up to date, which several processes may do at once.
@@ -36,6 +39,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s.scan, s.log = scanLimit, c.Log
+	s.claims, s.settled = newGather(s.claim), newGather(s.settle)
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}

@@ -1,4 +1,4 @@
-package cmd
+package deadletters
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -14,8 +15,8 @@ import (
 // clocksApart is how much earlier than a letter its event may seem to be, since other clocks wrote it.
 const clocksApart = time.Hour
 
-// letterSet holds letters by their places, a bit each, within the bounds that it was made for.
-type letterSet struct {
+// Set holds letters by their places, a bit each, within the bounds that it was made for. A nil one holds none.
+type Set struct {
 	parts map[string]map[int32]*letterBits
 }
 
@@ -24,8 +25,8 @@ type letterBits struct {
 	words []uint64
 }
 
-func newLetterSet(there map[string][]kafka.Bounds) *letterSet {
-	s := &letterSet{parts: map[string]map[int32]*letterBits{}}
+func newSet(there map[string][]kafka.Bounds) *Set {
+	s := &Set{parts: map[string]map[int32]*letterBits{}}
 	for topic, bounds := range there {
 		s.parts[topic] = map[int32]*letterBits{}
 		for _, b := range bounds {
@@ -36,7 +37,7 @@ func newLetterSet(there map[string][]kafka.Bounds) *letterSet {
 }
 
 // bit is where a place has its bit; nil for one outside the bounds.
-func (s *letterSet) bit(topic string, partition int32, offset int64) (word *uint64, mask uint64) {
+func (s *Set) bit(topic string, partition int32, offset int64) (word *uint64, mask uint64) {
 	p := s.parts[topic][partition]
 	if p == nil || offset < p.Oldest || offset >= p.Newest {
 		return nil, 0
@@ -44,20 +45,50 @@ func (s *letterSet) bit(topic string, partition int32, offset int64) (word *uint
 	return &p.words[(offset-p.Oldest)/64], 1 << uint((offset-p.Oldest)%64)
 }
 
-func (s *letterSet) add(o *notify.Origin) {
+func (s *Set) add(o *notify.Origin) {
 	if word, mask := s.bit(o.Topic, o.Partition, o.Offset); word != nil {
 		*word |= mask
 	}
 }
 
-func (s *letterSet) has(topic string, partition int32, offset int64) bool {
+// Has reports whether the letter at that place is in the set.
+func (s *Set) Has(topic string, partition int32, offset int64) bool {
+	if s == nil {
+		return false
+	}
 	word, mask := s.bit(topic, partition, offset)
 	return word != nil && *word&mask != 0
 }
 
-// readRedriven reads the events since the oldest of the letters, and gives those that an event says were redriven.
-func readRedriven(ctx context.Context, r *kafka.Reader, status string, there map[string][]kafka.Bounds, reading *progress) (*letterSet, error) {
-	set := newLetterSet(there)
+// Fate is [Fates]': it knows of redrives alone.
+func (s *Set) Fate(_ context.Context, l *dispatcher.Letter) (string, error) {
+	if s.Has(l.Topic, l.Partition, l.Offset) {
+		return notify.SkipRedriven, nil
+	}
+	return "", nil
+}
+
+// Redriven reads all events since the oldest of the letters that f's channels have, and gives those letters that an event
+// says were redriven.
+func (d *Letters) Redriven(ctx context.Context, f notify.LetterFilter) (*Set, error) {
+	c, err := compile(f)
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.chapters(c)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string][]kafka.Bounds{}
+	for _, c := range all {
+		there[c.topic] = append(there[c.topic], c.Bounds)
+	}
+	return ReadRedriven(ctx, d.Reader, d.Topics.Status(), there, d.Reading)
+}
+
+// ReadRedriven does so for letters within bounds of their topics; reading, unless nil, is called for each event.
+func ReadRedriven(ctx context.Context, r *kafka.Reader, status string, there map[string][]kafka.Bounds, reading func(topic string)) (*Set, error) {
+	set := newSet(there)
 	since, err := oldestOf(ctx, r, there)
 	if err != nil || since.IsZero() {
 		return set, err
@@ -73,7 +104,9 @@ func readRedriven(ctx context.Context, r *kafka.Reader, status string, there map
 		return nil, err
 	}
 	return set, r.Scan(ctx, status, bounds, func(rec *kafka.Record) error {
-		reading.add(1, "reading "+status+" for what was redriven")
+		if reading != nil {
+			reading(status)
+		}
 		if e, ok := redrivenEvent(rec); ok {
 			set.add(e.Origin)
 		}

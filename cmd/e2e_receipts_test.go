@@ -1,0 +1,142 @@
+package cmd
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/gateway/http/apitest"
+	"github.com/laudspeaker/laudspeaker/gateway/twilio/twiliotest"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+const (
+	publicly     = "api: {public_url: 'https://notify.example.com/hook'}\n"
+	receiptsKey  = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	textsReceive = "https://notify.example.com/hook/v1/receipts/texts"
+)
+
+// bring hands a provider's request on as a proxy does that takes the prefix of the public address off and keeps its name.
+func (p *program) bring(r *http.Request) (status int, result string) {
+	p.t.Helper()
+	at, err := url.Parse(p.API)
+	require.NoError(p.t, err)
+	r.Host = "notify.example.com"
+	r.URL.Scheme, r.URL.Host, r.URL.Path = at.Scheme, at.Host, strings.TrimPrefix(r.URL.Path, "/hook")
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(p.t, err)
+	defer response.Body.Close()
+	var answer struct{ Result, Code string }
+	require.NoError(p.t, json.NewDecoder(response.Body).Decode(&answer))
+	return response.StatusCode, answer.Result + answer.Code
+}
+
+// What Twilio says later becomes the state, once; what it has not said, or says of nothing, changes nothing.
+func TestReceiptsOfTwilio(t *testing.T) {
+	onEachBus(t, func(t *testing.T, b *bus) {
+		fake := twiliotest.New(t, false)
+		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
+		api, worker := boot(t, "serve-api", settings), boot(t, "work --channel=sms", settings)
+		requireBrought := func(r *http.Request, status int, result string) {
+			t.Helper()
+			gotStatus, gotResult := api.bring(r)
+			require.Equal(t, []any{status, result}, []any{gotStatus, gotResult})
+		}
+		first := api.post(smsOfEachKind["plain"])
+		require.False(t, api.awaitState(first, notify.StateSent).Final, "a receipt is awaited")
+
+		forged := fake.Report(0, "delivered", "")
+		forged.Header.Set("X-Twilio-Signature", "AAAA")
+		requireBrought(forged, 403, "forbidden")
+		requireBrought(fake.Report(0, "sent", ""), 200, "acknowledged")
+		require.Equal(t, notify.StateSent, api.awaitState(first, notify.StateSent).State)
+		requireBrought(fake.Report(0, "delivered", ""), 200, "recorded")
+		life := api.awaitState(first, notify.StateDelivered)
+		require.True(t, life.Final)
+		require.Len(t, life.Timeline, 3)
+		requireBrought(fake.Report(0, "delivered", ""), 200, "repeated")
+		requireBrought(fake.Report(0, "undelivered", "30003"), 200, "repeated")
+		require.Len(t, api.awaitState(first, notify.StateDelivered).Timeline, 3)
+
+		second := api.post(smsOfEachKind["sender"])
+		api.awaitState(second, notify.StateSent)
+		requireBrought(fake.Report(1, "undelivered", "30005"), 200, "recorded")
+		life = api.awaitState(second, notify.StateBounced)
+		require.Equal(t, []any{"30005", notify.ReasonRecipientGone, true, "texts"}, []any{life.Code, life.Reason, life.Final, life.Gateway})
+		o := b.event(second, func(e notify.Event) bool { return e.State == notify.StateBounced })
+		require.Empty(t, headersOf(o.Record), "it is none of the worker's ledger")
+
+		says := url.Values{"MessageStatus": {"delivered"}}
+		requireBrought(twiliotest.Signed(textsReceive+"?id="+notify.NewID()+"&run=0", says, twiliotest.AuthToken), 404, "not-found")
+		requireBrought(twiliotest.Signed(strings.Replace(textsReceive, "texts", "nobody", 1), says, twiliotest.AuthToken), 404, "not-found")
+		require.Zero(t, worker.stop())
+		third := api.post(smsOfEachKind["plain"])
+		requireBrought(twiliotest.Signed(textsReceive+"?id="+third+"&run=0", says, twiliotest.AuthToken), 503, "not-sent-yet")
+		require.Equal(t, notify.StateQueued, api.awaitState(third, notify.StateQueued).State)
+		for result, n := range map[string]int{"forged": 1, "acknowledged": 1, "recorded": 2, "repeated": 2, "unknown": 2, "early": 1} {
+			require.EqualValues(t, n, api.sum("laudspeaker_receipts_total", `result="`+result+`"`), result)
+		}
+	})
+}
+
+// A redelivery of a job that was sent, and whose receipt is awaited, is not sent again, not even by another worker.
+func TestAnAwaitedReceiptIsNoReasonToSendAgain(t *testing.T) {
+	onEachBus(t, func(t *testing.T, b *bus) {
+		fake := twiliotest.New(t, false)
+		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
+		api, worker := boot(t, "serve-api", settings), boot(t, "work --channel=sms", settings)
+		id := api.post(smsOfEachKind["plain"])
+		api.awaitState(id, notify.StateSent)
+		require.Zero(t, worker.stop())
+		job := b.job("sms_topic", id)
+		b.publish(kafka.Message{
+			Topic: job.Topic, Partition: job.Partition, Key: job.Key, Value: job.Value,
+			Headers: append(job.Headers, kafka.Header{Key: notify.HeaderStep, Value: []byte("1")}), // as from a ladder that is late
+		})
+		worker = boot(t, "work --channel=sms", settings)
+		require.Eventually(t, func() bool { return worker.sum("laudspeaker_duplicates_dropped_total") == 1 }, 30*time.Second, 20*time.Millisecond)
+		require.Len(t, fake.Accepted(), 1)
+	})
+}
+
+// Any API's receipts are signed by the Standard Webhooks scheme, and name the message as its answer did.
+func TestReceiptsOfAnHTTPGateway(t *testing.T) {
+	onEachBus(t, func(t *testing.T, b *bus) {
+		fake := apitest.New(t, false)
+		settings := publicly + yaml(b, map[string]string{
+			"own": "type: http, url: '" + fake.URL + apitest.Messages + "', token: " + apitest.Token + `, body: '{{json .}}', id_path: /messages/0/id, receipts: {secret: ` + receiptsKey + "}",
+		}, map[string]string{"sms": "gateways: [own]"})
+		api := boot(t, "serve-api", settings)
+		boot(t, "work --channel=sms", settings)
+		id := api.post(`{"channel":"sms","recipient":"+14155550101","payload":{"body":"hi","from":"ACME"}}`)
+		life := api.awaitState(id, notify.StateSent)
+		require.False(t, life.Final)
+		require.NotEmpty(t, life.ProviderID)
+		receipt := func(body string, at time.Time) *http.Request {
+			r, err := http.NewRequest(http.MethodPost, "https://notify.example.com/hook/v1/receipts/own", strings.NewReader(body))
+			require.NoError(t, err)
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Webhook-Id", "r-1")
+			r.Header.Set("Webhook-Timestamp", number(at.Unix()))
+			r.Header.Set("Webhook-Signature", apitest.WebhookSignature(receiptsKey, "r-1", at, body))
+			return r
+		}
+		body := `{"provider_id":"` + life.ProviderID + `","state":"bounced","code":"5.1.1","reason":"no such user"}`
+		status, result := api.bring(receipt(body, time.Now().Add(-6*time.Minute)))
+		require.Equal(t, []any{403, "forbidden"}, []any{status, result}, "a replay")
+		status, result = api.bring(receipt(`{"provider_id":"another","state":"delivered"}`, time.Now()))
+		require.Equal(t, []any{404, "not-found"}, []any{status, result})
+		status, result = api.bring(receipt(body, time.Now()))
+		require.Equal(t, []any{200, "recorded"}, []any{status, result})
+		life = api.awaitState(id, notify.StateBounced)
+		require.Equal(t, []string{"5.1.1", "no such user"}, []string{life.Code, life.Reason})
+		status, result = api.bring(receipt(body, time.Now()))
+		require.Equal(t, []any{200, "repeated"}, []any{status, result})
+	})
+}

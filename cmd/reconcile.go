@@ -1,0 +1,64 @@
+package cmd
+
+import (
+	"context"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/receipts"
+	"github.com/laudspeaker/laudspeaker/internal/status"
+	"github.com/laudspeaker/laudspeaker/internal/status/store"
+)
+
+// reconciler says what is overdue, in the process that records, once its store has read all that there is.
+func (k *keeper) reconciler(t teller) *status.Reconciler {
+	caught := &status.Barrier{Ends: k.endsOfAll, Positions: k.store.Positions}
+	return status.NewReconciler(status.ReconcilerConfig{
+		Store: k.store, Tell: t.Tell, Recording: k.recorder.Recording, Caught: caught.Wait,
+		StuckAfter: k.cfg.Status.StuckAfter, ReceiptWindow: k.cfg.Status.ReceiptWindow, Log: k.log, Metrics: k.metrics,
+	})
+}
+
+// endsOfAll is asked once a minute: no connection is kept for it.
+func (k *keeper) endsOfAll() ([]kafka.Place, error) {
+	r, err := kafka.NewReader(k.kafka)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Ends(k.reads)
+}
+
+// told is the store for receipts: a notification that has just been accepted is there, and is found by its provider's name.
+type told struct {
+	*status.Reader
+	*statusStore
+}
+
+func (l told) Get(ctx context.Context, id string) (*notify.Life, error) { return l.Reader.Get(ctx, id) }
+
+func (s *statusStore) OfProvider(ctx context.Context, gateway, providerID string) (string, error) {
+	return ask(s, func(o *store.Store) (string, error) { return o.OfProvider(ctx, gateway, providerID) })
+}
+
+func (s *statusStore) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
+	return ask(s, func(o *store.Store) ([]notify.Life, error) { return o.Unended(ctx, before, after, limit) })
+}
+
+func (s *statusStore) CountUnended(ctx context.Context, before time.Time) (int, error) {
+	return ask(s, func(o *store.Store) (int, error) { return o.CountUnended(ctx, before) })
+}
+
+func (s *statusStore) Awaited(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
+	return ask(s, func(o *store.Store) ([]notify.Life, error) { return o.Awaited(ctx, before, after, limit) })
+}
+
+func (s *statusStore) EventsOf(ctx context.Context, ids []string) (map[string]bool, error) {
+	return ask(s, func(o *store.Store) (map[string]bool, error) { return o.EventsOf(ctx, ids) })
+}
+
+var (
+	_ receipts.Lives = told{}
+	_ status.Overdue = (*statusStore)(nil)
+)

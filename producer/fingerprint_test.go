@@ -1,0 +1,102 @@
+package producer
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
+)
+
+func decoded(t *testing.T, raw string) *notify.Notification {
+	t.Helper()
+	n, _, faults := validate.Decode([]byte(raw), true)
+	require.Empty(t, faults)
+	_, faults = validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}}.Check(n)
+	require.Empty(t, faults)
+	return n
+}
+
+func printOf(t *testing.T, raw string) [32]byte {
+	t.Helper()
+	print, err := fingerprint(decoded(t, raw))
+	require.NoError(t, err)
+	return print
+}
+
+const pushed = `{"channel":"push","recipient":"news","recipient_type":"topic","send_at":"2030-01-01T12:00:00Z","metadata":{"a":"1","b":"é"},` +
+	`"payload":{"title":"t","apns":{"payload":{"aps":{"badge":3},"mine":{"x":1.50,"y":[1,-0,2e3]}}}}}`
+
+func TestSpellingIsNoDifference(t *testing.T) {
+	want := printOf(t, pushed)
+	for name, other := range map[string]string{
+		"white space": strings.NewReplacer(":", " :\n", ",", " ,\t").Replace(strings.Replace(pushed, "2030-01-01T12:00:00Z", "@", 1)),
+		"order":       `{"payload":{"apns":{"payload":{"mine":{"y":[1,0,2000],"x":15e-1},"aps":{"badge":3}}},"title":"t"},"metadata":{"b":"\u00e9","a":"1"},"send_at":"2030-01-01T12:00:00Z","recipient_type":"topic","recipient":"news","channel":"push"}`,
+		"escapes":     strings.Replace(pushed, `"title":"t"`, `"\u0074itle":"\u0074"`, 1),
+		"a zone":      strings.Replace(pushed, "12:00:00Z", "14:00:00.000+02:00", 1),
+		"defaults":    `{"lane":"normal","tenant":"default","on_ambiguous":"resend","reference":null,` + pushed[1:],
+		"numbers":     strings.NewReplacer("1.50", "0.15E+1", ",-0,", ",0.0,", "2e3", "2000.0").Replace(pushed),
+	} {
+		require.Equal(t, want, printOf(t, strings.Replace(other, "@", "2030-01-01T12:00:00Z", 1)), name)
+	}
+	for name, other := range map[string]string{
+		"a number":   strings.Replace(pushed, "1.50", "1.500000000000000000001", 1),
+		"a list":     strings.Replace(pushed, "[1,-0,2e3]", "[-0,1,2e3]", 1),
+		"text":       strings.Replace(pushed, "1.50", `"1.50"`, 1),
+		"null":       strings.Replace(pushed, "1.50", "null", 1),
+		"a sign":     strings.Replace(pushed, "1.50", "-1.50", 1),
+		"an order":   strings.Replace(pushed, `{"a":"1","b":"é"}`, `{"a":"é","b":"1"}`, 1),
+		"a time":     strings.Replace(pushed, "12:00:00Z", "12:00:01Z", 1),
+		"a lane":     `{"lane":"bulk",` + pushed[1:],
+		"ambiguous":  `{"on_ambiguous":"hold",` + pushed[1:],
+		"an id":      `{"id":"0190163d-8694-739b-aea5-966c26f8ad91",` + pushed[1:],
+		"an expiry":  `{"expires_at":"2031-01-01T12:00:00Z",` + pushed[1:],
+		"an own key": `{"ordering_key":"x",` + pushed[1:],
+	} {
+		require.NotEqual(t, want, printOf(t, other), name)
+	}
+}
+
+func TestDecimal(t *testing.T) {
+	for s, want := range map[string]string{
+		"0": "0", "-0.00": "0", "0e999": "0", "1": "1e0", "1.0": "1e0", "10": "1e1", "0.01": "1e-2", "-1.50E+1": "-15e0", "1e-5": "1e-5",
+		"123456789012345678901234567890": "12345678901234567890123456789e1",
+		"1e99999999999999999999":         "1e99999999999999999999",
+	} {
+		require.Equal(t, want, string(decimal(s)), s)
+	}
+}
+
+// Whatever JSON is written in, writing it anew with more white space is no difference, and it stays the same JSON.
+func TestCanonicalKeepsTheMeaning(t *testing.T) {
+	var value func(depth int) *rapid.Generator[any]
+	value = func(depth int) *rapid.Generator[any] {
+		leaves := []*rapid.Generator[any]{
+			rapid.Just[any](nil), rapid.Bool().AsAny(), rapid.Float64Range(-1e300, 1e300).AsAny(), rapid.Int64().AsAny(), rapid.String().AsAny(),
+		}
+		if depth > 0 {
+			leaves = append(leaves, rapid.SliceOfN(value(depth-1), 0, 4).AsAny(), rapid.MapOfN(rapid.String(), value(depth-1), 0, 4).AsAny())
+		}
+		return rapid.OneOf(leaves...)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		raw, err := json.Marshal(value(3).Draw(t, "value"))
+		require.NoError(t, err)
+		one, err := canonical(raw)
+		require.NoError(t, err)
+		require.JSONEq(t, string(raw), string(one))
+		var indented bytes.Buffer
+		require.NoError(t, json.Indent(&indented, raw, " ", "\t"))
+		two, err := canonical(indented.Bytes())
+		require.NoError(t, err)
+		require.Equal(t, string(one), string(two))
+		again, err := canonical(one)
+		require.NoError(t, err)
+		require.Equal(t, string(one), string(again))
+	})
+}

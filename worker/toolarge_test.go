@@ -1,0 +1,44 @@
+package worker
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// What the ladder does not take for its size ends there and then: event, figures and memory say the same.
+func TestWhatTheLadderDoesNotTakeIsDead(t *testing.T) {
+	for name, value := range map[string]string{
+		"to be tried again": mail,
+		"scheduled":         with(`"send_at":"2000-01-01T01:00:00Z"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				figures := prometheus.NewRegistry()
+				w := worker(says(transient), func(c *Config) {
+					c.Metrics = NewMetrics(figures)
+					c.Desk = dispatcher.Desk{Topics: desk().Topics, Limit: func() int { return 1 }}
+				})
+				e, res := finish(t, w, attempt(record(value)))
+				require.Equal(t, notify.StateDead, e.State)
+				require.Equal(t, notify.ReasonTooLarge, deadReason(res))
+				require.Nil(t, e.NextAt)
+				for state, n := range map[notify.State]float64{notify.StateDead: 1, notify.StateRetrying: 0, notify.StateScheduled: 0} {
+					require.Equal(t, n, testutil.ToFloat64(w.counts.left[state]), state) //nolint:testifylint // a counter
+				}
+				require.Equal(t, 1.0, testutil.ToFloat64(w.counts.dead)) //nolint:testifylint // a counter
+				res.Ended()
+
+				next := record(value, notify.HeaderID, e.NotificationID, notify.HeaderStep, "1")
+				next.Offset++
+				require.Nil(t, w.Handle(t.Context(), attempt(next)).Outcome, "its run is over, whatever comes of it later")
+			})
+		})
+	}
+}
