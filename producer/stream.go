@@ -93,8 +93,7 @@ type outlet struct {
 func (o *outlet) begin() {
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")           // a proxy that collects answers would keep the events
-	_ = o.control.SetReadDeadline(time.Time{}) // it is for requests; past it, the caller would count as gone
+	h.Set("X-Accel-Buffering", "no") // a proxy that collects answers would keep the events
 	o.status = http.StatusOK
 	o.w.WriteHeader(o.status)
 	_ = o.write(fmt.Appendf(nil, ": events follow\nretry: %d\nid: %d\n\n", comeBack.Milliseconds(), o.at)) // run will see it
