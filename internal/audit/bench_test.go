@@ -33,16 +33,20 @@ func newEndless(n int64) *endless {
 		b[6] = 0x70
 		return spelt(b)
 	}
-	e := notify.Event{State: notify.StateSent, At: now, Tenant: "default", Channel: notify.ChannelEmail, Lane: notify.LaneNormal,
-		Gateway: "mail", ProviderID: "<0190163d-8694-739b-aea5-966c26f8ad91@example.com>", Attempt: 1, Tries: []notify.Try{{Gateway: "mail", Verdict: notify.Accepted, Millis: 12}}}
+	e := notify.Event{
+		State: notify.StateSent, At: now, Tenant: "default", Channel: notify.ChannelEmail, Lane: notify.LaneNormal,
+		Gateway: "mail", ProviderID: "<0190163d-8694-739b-aea5-966c26f8ad91@example.com>", Attempt: 1, Tries: []notify.Try{{Gateway: "mail", Verdict: notify.Accepted, Millis: 12}},
+	}
 	header := func(k, v string) kafka.Header { return kafka.Header{Key: k, Value: []byte(v)} }
 	return &endless{
 		n: n,
 		job: func(i int64) kafka.Record {
 			id := name(i)
-			return kafka.Record{Topic: lane, Offset: i, Timestamp: now, Value: fmt.Appendf(nil,
-				`{"id":"%s","tenant":"default","channel":"email","recipient":"ada@example.com","payload":{"subject":"Hello","text":"It works, and this is how long a short text is in such a message."},"expires_at":"2026-12-31T00:00:00Z"}`, id),
-				Headers: []kafka.Header{header("ls-schema", "1"), header("ls-id", id), header("ls-lane", "normal"), header("ls-accepted-at", now.Format(time.RFC3339Nano))}}
+			return kafka.Record{
+				Topic: lane, Offset: i, Timestamp: now, Value: fmt.Appendf(nil,
+					`{"id":"%s","tenant":"default","channel":"email","recipient":"ada@example.com","payload":{"subject":"Hello","text":"It works, and this is how long a short text is in such a message."},"expires_at":"2026-12-31T00:00:00Z"}`, id),
+				Headers: []kafka.Header{header("ls-schema", "1"), header("ls-id", id), header("ls-lane", "normal"), header("ls-accepted-at", now.Format(time.RFC3339Nano))},
+			}
 		},
 		sent: func(i int64) kafka.Record {
 			e := e
