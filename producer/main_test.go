@@ -230,6 +230,8 @@ func schemaOf(r *http.Request) string {
 		return "BatchResults"
 	case path == toRedrive:
 		return "Redriven"
+	case path == "/v1/stats":
+		return "Stats"
 	case path == "/v1/dead-letters":
 		return "LetterPage"
 	case path == toExpunge:

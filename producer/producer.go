@@ -26,7 +26,7 @@ import (
 type Dispatcher interface {
 	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs, with id, tenant, lane
 	// and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
-	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable].
+	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable], and a [notify.Shedding].
 	Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 
@@ -55,6 +55,7 @@ type Config struct {
 	Feed           Feed
 	DeadLetters    DeadLetters
 	Expunger       Expunger
+	Drains         Drains
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Receipts       Receipts        // nil: no gateway takes any
 	PublicHost     string          // the name by which providers call to bring receipts; empty: they do not

@@ -121,10 +121,10 @@ func TestWhatIsStuckIsToldOnce(t *testing.T) {
 func TestWhatNobodyConfirmsIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := waits(3, notify.StateSent, time.Now())
-		r := reconcile(t, s, 72*60, nil)
+		reconcile(t, s, 72*60, nil)
 		require.Empty(t, s.told)
 		s.lives[2].Final = true
-		r = reconcile(t, s, 3, nil)
+		r := reconcile(t, s, 3, nil)
 		require.Len(t, s.told, 2)
 		require.Equal(t, 2.0, testutil.ToFloat64(r.unconfirmed))
 		want := notify.Event{
