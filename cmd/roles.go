@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/smtp"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/drain"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/producer"
 )
@@ -45,16 +47,20 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 // serveAPI is the role that takes notifications in.
 //
 //	POST /v1/notifications ─▶ producer ─▶ status store (idempotency keys)
-//	                             └─────▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
+//	                             └─────▶ shedding ─▶ dispatcher ─▶ admission ─▶ publisher ─▶ Kafka
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
+//	…    /v1/dead-letters  ─▶ producer ─▶ dead letters ─▶ topics, status store; admission ─▶ publisher
+//	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
+//	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
 	publisher := kafka.NewPublisher(p.kafka, kafka.PublisherConfig{MaxMessageBytes: recordBytes(p.cfg), Log: log})
+	admitted := admission{publisher, p.full}
 	dispatch := dispatcher.New(dispatcher.Config{
-		Topics: p.topics, Rules: p.rules(), Publisher: admission{publisher, p.full},
+		Topics: p.topics, Rules: p.rules(), Publisher: admitted,
 		ExpiresAfter: lifetimes(p.cfg), MaxBytes: recordBytes(p.cfg),
 	})
 	outbox, err := p.outbox()
@@ -70,10 +76,19 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	letters, closeLetters, err := p.letters(keeper.reader, admitted)
+	if err != nil {
+		return err
+	}
+	gauge, gauging, err := p.newDrain(log)
+	if err != nil {
+		return err
+	}
 	api, err := producer.New(producer.Config{
 		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
-		Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
-		Dispatcher: dispatch, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
+		Expunger: keeper.store, Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
+		DeadLetters: letters, Drains: gauge,
+		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),
 	})
@@ -84,7 +99,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	p.health.add("publisher", publisher.Ready)
 	p.health.add("bus", p.full)
 	started()
-	return inOrder(ctx, append([]part{
+	return inOrder(ctx, slices.Concat([]part{
 		{"limits", func(ctx context.Context) error {
 			if r, ok := p.awaitTopics(ctx); ok && r.MaxMessageBytes > 0 {
 				publisher.LimitRecords(r.MaxMessageBytes)
@@ -95,8 +110,9 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		}},
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
 		{"reconciler", keeper.reconciler(tell).Run},
+		closeLetters,
 		{"publisher", publisher.Run},
-	}, keeper.parts()...)...)
+	}, gauging, keeper.parts())...)
 }
 
 func apiKeys(keys []config.APIKey) []producer.Key {

@@ -49,6 +49,7 @@ func (c *Config) checkAPI(fs *Faults) {
 		checkURL(fs, "api.public_url", a.PublicURL)
 	}
 	fs.unless(a.MaxBody >= 1<<10 && a.MaxBody <= 32<<20, "api.max_body must be between 1KiB and 32MiB")
+	fs.unless(a.ShedBulkAfter == 0 || a.ShedBulkAfter >= time.Minute, "api.shed_bulk_after must be 0s (bulk is never refused) or 1m or longer, such as 2h")
 	host, _, err := net.SplitHostPort(a.Listen)
 	fs.unless(err != nil || loopback(host) || len(a.Keys) > 0 || a.AllowAnonymous,
 		"api.listen is not loopback and there are no api.keys, so anybody could send: make a key by laudspeaker keys generate NAME, or set api.allow_anonymous: true behind a proxy of your own that authenticates")

@@ -29,11 +29,12 @@ type Config struct {
 
 // API is the section of the HTTP API.
 type API struct {
-	Listen         string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the API. One that is not loopback needs keys."`
-	MaxBody        Size     `yaml:"max_body" default:"5MiB" doc:"Largest request body. Topics are made to take it with 256 KiB to spare."`
-	Keys           []APIKey `yaml:"keys" doc:"Who may call; written by: laudspeaker keys generate NAME. None: only callers on this host." example:"[{id: '3f9c2b7a', name: shop, sha256: 64 hex digits, scopes: [send, read]}]"`
-	PublicURL      string   `yaml:"public_url" doc:"Address under which providers reach this API, through a proxy of your own or a tunnel: they call it to say what became of messages. Empty asks for no receipts. https, unless on loopback; what it is set to is also the workers' business." example:"https://notify.example.com"`
-	AllowAnonymous bool     `yaml:"allow_anonymous" default:"false" doc:"Serves an address that is not loopback without keys. Only behind a proxy of your own that authenticates."`
+	Listen         string        `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the API. One that is not loopback needs keys."`
+	ShedBulkAfter  time.Duration `yaml:"shed_bulk_after" default:"0s" doc:"When lane bulk of a channel would take longer than this to drain, or lane urgent a tenth of it, new bulk is refused with 429 until it takes half of that: before what is urgent suffers. 0s refuses none."`
+	MaxBody        Size          `yaml:"max_body" default:"5MiB" doc:"Largest request body. Topics are made to take it with 256 KiB to spare."`
+	Keys           []APIKey      `yaml:"keys" doc:"Who may call; written by: laudspeaker keys generate NAME. None: only callers on this host." example:"[{id: '3f9c2b7a', name: shop, sha256: 64 hex digits, scopes: [send, read]}]"`
+	PublicURL      string        `yaml:"public_url" doc:"Address under which providers reach this API, through a proxy of your own or a tunnel: they call it to say what became of messages. Empty asks for no receipts. https, unless on loopback; what it is set to is also the workers' business." example:"https://notify.example.com"`
+	AllowAnonymous bool          `yaml:"allow_anonymous" default:"false" doc:"Serves an address that is not loopback without keys. Only behind a proxy of your own that authenticates."`
 }
 
 // APIKey is one caller. The key itself is not kept, only its SHA-256.

@@ -124,7 +124,7 @@ func TestARedriveOfEverythingIsAskedForByName(t *testing.T) {
 	require.Empty(t, letters.redrive)
 }
 
-// letterProblemCases are those of who asks about dead letters.
+// letterProblemCases are those of who asks about dead letters, and of what is shed.
 func letterProblemCases(sendKey, readKey string, keys []Key) []problemCase {
 	const get = http.MethodGet
 	bearer := func(key string) func(*http.Request) {
@@ -137,6 +137,9 @@ func letterProblemCases(sendKey, readKey string, keys []Key) []problemCase {
 	nobody := notify.Faults{{Pointer: "#/recipient", Code: notify.FaultInvalid, Detail: "no such recipient can be on the channel"}}
 	all := `{"all":true}`
 	return []problemCase{
+		{name: "wrong-scope-to-see-stats", status: 403, code: codeForbidden, cfg: keyed, method: get, path: "/v1/stats", change: bearer(sendKey)},
+		{name: "stats-with-parameter", status: 422, code: codeInvalidParameter, method: get, path: "/v1/stats?channel=eve@test.example"},
+		{name: "shedding", status: 429, code: codeShedding, cfg: Config{Dispatcher: &fakeBus{err: &notify.Shedding{RetryAfter: 40 * time.Second}}}, body: `{"lane":"bulk",` + sound[1:], headers: map[string]string{"Retry-After": "40"}},
 		{name: "wrong-scope-to-list-letters", status: 403, code: codeForbidden, cfg: keyed, method: get, path: "/v1/dead-letters", change: bearer(sendKey)},
 		{name: "wrong-scope-to-redrive", status: 403, code: codeForbidden, cfg: keyed, path: toRedrive, body: all, change: bearer(readKey)},
 		{name: "redrive-form", status: 415, code: codeUnsupportedMedia, path: toRedrive, body: all, change: func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }},

@@ -28,6 +28,7 @@ type accepted struct {
 	ExpiresAt  *time.Time     `json:"expires_at" doc:"No attempt starts later."`
 	Reference  string         `json:"reference,omitempty"`
 	Warnings   []string       `json:"warnings" nullable:"false"`
+	Drain      *notify.Drain  `json:"drain,omitempty" doc:"How its lane empties, as it was measured last; absent while that is not known."`
 }
 
 // accept makes the body a job and answers once that is durable.

@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, listOutbox, getOutbox, receipt, openAPI *huma.Operation
+	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, expunge, stats, listOutbox, getOutbox, receipt, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -66,9 +66,11 @@ func describe() description {
 		stream:      describeStream(schemas),
 		listLetters: describeListLetters(schemas),
 		redrive:     describeRedrive(schemas),
+		stats:       describeStats(schemas),
 		listOutbox:  describeListOutbox(schemas),
 		getOutbox:   describeGetOutbox(schemas),
 		receipt:     describeReceipt(schemas),
+		expunge:     describeExpunge(schemas),
 		openAPI: &huma.Operation{
 			Method: http.MethodGet, Path: "/openapi.json", OperationID: "openapi", Summary: "This document", Tags: []string{"server"},
 			Responses: map[string]*huma.Response{"200": {
@@ -76,7 +78,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.listOutbox, d.getOutbox, d.receipt, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.expunge, d.stats, d.listOutbox, d.getOutbox, d.receipt, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {
@@ -109,7 +111,7 @@ func describeAccept(schemas huma.Registry) *huma.Operation {
 			Content: content[accepted](schemas, "Accepted"),
 		}},
 	}
-	refusals(schemas, op, 400, 401, 403, 408, 409, 413, 415, 422, 500, 503)
+	refusals(schemas, op, 400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503)
 	return op
 }
 

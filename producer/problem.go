@@ -3,6 +3,7 @@ package producer
 import (
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -113,9 +114,14 @@ func invalid(faults notify.Faults) *problem {
 // undispatched is the problem of a notification that the dispatcher did not take.
 func undispatched(err error, n *notify.Notification) error {
 	var faults notify.Faults
+	var shed *notify.Shedding
 	switch {
 	case errors.As(err, &faults):
 		return invalid(faults)
+	case errors.As(err, &shed):
+		wait := strconv.Itoa(max(1, int(shed.RetryAfter.Seconds())))
+		return refuse(codeShedding, "repeat it after "+wait+" s: lane bulk of channel "+string(n.Channel)+" has as much to do as it may have (api.shed_bulk_after); other lanes are served").
+			with("Retry-After", wait)
 	case errors.Is(err, notify.ErrTooLarge):
 		return refuse(codeTooLarge, "make it smaller: its topic does not take a record of this size").because(err)
 	case errors.Is(err, notify.ErrChannelNotConfigured):

@@ -20,7 +20,7 @@ func queryOf(raw []byte) (*query, error) {
 	if err := d.Decode(&fields); err != nil || fields == nil {
 		return nil, refuse(codeMalformed, "send one JSON object")
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // it is io.EOF itself, or there is more
+	if _, err := d.Token(); err != io.EOF {
 		return nil, refuse(codeMalformed, "send one JSON object, and nothing behind it")
 	}
 	q := &query{values: url.Values{}}

@@ -100,6 +100,11 @@ var notes = map[string]map[string]note{
 	"Try": {
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
+	"Drain":     drainNotes(),
+	"LaneDrain": drainNotes(),
+	"TierWait": {
+		"tier": {doc: "For how long jobs wait on this step of the delay ladder.", example: "30s"},
+	},
 	"Letter": {
 		"reason":     {doc: "Why it ended: one of our words, such as attempts_used_up, or the provider's sentence."},
 		"recipient":  {doc: "As the server's log.recipients says: masked by default."},
@@ -126,6 +131,16 @@ var notes = map[string]map[string]note{
 	},
 }
 
+// drainNotes are those of the figures of a lane.
+func drainNotes() map[string]note {
+	return map[string]note{
+		"backlog":        {doc: "Jobs that are not done, those in hand included."},
+		"rate":           {doc: "Jobs done a second, over the last half minute or so."},
+		"oldest_seconds": {doc: "For how long the oldest of them has waited; null: none waits, or it is not known."},
+		"drain_seconds":  {doc: "How long the backlog takes, at the rate that the lane has while it has something to do; null: not known, or nothing is being done."},
+	}
+}
+
 // newSchemas describes every type of the API.
 func newSchemas() huma.Registry {
 	names := map[reflect.Type]string{
@@ -139,6 +154,10 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
 		reflect.TypeFor[redriven]():              "Redriven",
+		reflect.TypeFor[choice]():                "Expunge",
+		reflect.TypeFor[expunged]():              "Expunged",
+		reflect.TypeFor[stats]():                 "Stats",
+		reflect.TypeFor[totals]():                "Totals",
 	}
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return cmp.Or(names[t], huma.DefaultSchemaNamer(t, hint))
@@ -148,6 +167,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
 		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 		reflect.TypeFor[notify.Letter](),
+		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -161,7 +181,8 @@ func newSchemas() huma.Registry {
 	r.Schema(reflect.TypeFor[page[notify.Life]](), true, "")
 	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
 	r.Schema(reflect.TypeFor[redriven](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	r.Schema(reflect.TypeFor[stats](), true, "")
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -170,11 +191,15 @@ func newSchemas() huma.Registry {
 		}
 	}
 	all["Life"].Properties["payload"].Type = huma.TypeObject
+	for _, figure := range []string{"oldest_seconds", "drain_seconds"} {
+		all["Drain"].Properties[figure].Nullable, all["LaneDrain"].Properties[figure].Nullable = true, true
+	}
 	for _, block := range []string{"android", "apns", "webpush"} {
 		all["Push"].Properties[block].Type = huma.TypeObject
 	}
 	describeNotification(all["Notification"])
 	describeBatch(all)
+	describeChoice(all["Expunge"])
 	all["Receipt"] = receiptSchema()
 	return r
 }

@@ -68,11 +68,15 @@ func (s *Server) dispatch(ctx context.Context, items []*item) {
 		}
 		s.cfg.Metrics.accepted(jobs[d].Channel)
 		i.answer = answerTo(jobs[d])
+		i.answer.Drain = s.drainOf(jobs[d])
 	}
 }
 
 // refused reports whether err says that nothing was published.
 func refused(err error) bool {
 	var p *problem
-	return errors.As(err, &p) && (p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusRequestEntityTooLarge)
+	if !errors.As(err, &p) {
+		return false
+	}
+	return p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusTooManyRequests
 }

@@ -46,6 +46,9 @@ func (d *Letters) desk() dispatcher.Desk { return dispatcher.Desk{Topics: d.Topi
 func (d *Letters) chapters(f *filter) (all []chapter, err error) {
 	there := 0
 	for _, ch := range f.channels {
+		if d.Topics.Channel(ch) == "" {
+			continue
+		}
 		topic := d.Topics.DeadLetters(ch)
 		bounds, err := d.bounds(topic, f.Since)
 		if errors.Is(err, kafka.ErrNoTopic) {

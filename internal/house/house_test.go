@@ -28,6 +28,7 @@ var star = map[string]edges{
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/dispatcher"},
 		tests: []string{"internal/kafka/kafkatest"},
 	},
+	"internal/drain": {code: []string{"internal/notify", "internal/kafka"}},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},
@@ -67,6 +68,7 @@ var fences = map[string]edges{
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
+	"github.com/santhosh-tekuri":         {tests: []string{"cmd", "worker", "internal/validate"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},
