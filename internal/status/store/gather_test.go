@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,7 @@ func TestGather(t *testing.T) {
 			}
 			return doubled, nil
 		})
-		ended := 0
+		var ended atomic.Int64
 		ask := func(asked ...int) {
 			go func() {
 				got, err := g.do(t.Context(), asked)
@@ -32,7 +33,7 @@ func TestGather(t *testing.T) {
 				for i, n := range asked {
 					require.Equal(t, 2*n, got[i])
 				}
-				ended++
+				ended.Add(1)
 			}()
 			synctest.Wait()
 		}
@@ -43,7 +44,7 @@ func TestGather(t *testing.T) {
 		ask(5)
 		close(leave)
 		synctest.Wait()
-		require.Equal(t, 5, ended)
+		require.EqualValues(t, 5, ended.Load())
 		require.Len(t, calls, 4)
 		require.Equal(t, [][]int{{1}, {2, 3, 4}}, calls[:2])
 		require.Len(t, calls[2], mostGathered)
