@@ -203,7 +203,7 @@ func about(r *kafka.Record) (id string, s stage) {
 
 // Whatever the engine is in the middle of, and goes on with while the audit looks, nothing is ever taken for a hole.
 func TestAnEngineAtWorkHasNoHoles(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		e := newEngine(seed)
 		for range 200 + e.r.IntN(1500) {
 			e.step()
@@ -225,7 +225,7 @@ func TestAnEngineAtWorkHasNoHoles(t *testing.T) {
 // An offset that somebody has moved forward takes away what was not done, and the audit names exactly that.
 func TestWhatAnOperatorTakesAwayIsNamed(t *testing.T) {
 	found := 0
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		e := newEngine(seed)
 		for range 200 + e.r.IntN(800) {
 			e.step()
@@ -259,7 +259,7 @@ func TestWhatAnOperatorTakesAwayIsNamed(t *testing.T) {
 		}
 		found += len(holes)
 	}
-	require.Greater(t, found, 1000)
+	require.Greater(t, found, 300)
 }
 
 // elsewhere reports whether another copy of a notification is there, or it is so old that nobody knows.
