@@ -67,6 +67,18 @@ func (s *Server) expunge(x *exchange) error {
 	return x.json(http.StatusOK, expunged{Expunged: n, Complete: err == nil})
 }
 
+// holdsNull reports whether a member of the object is null, which may have been meant as anything.
+func holdsNull(raw []byte) bool {
+	var members map[string]any
+	_ = json.Unmarshal(raw, &members) // it has been read before
+	for _, m := range members {
+		if m == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // readChoice reads the body. Nothing of it is repeated in what it refuses.
 func readChoice(raw []byte, now time.Time) (which notify.Expunge, err error) {
 	if !json.Valid(raw) {
@@ -75,7 +87,7 @@ func readChoice(raw []byte, now time.Time) (which notify.Expunge, err error) {
 	var c choice
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if d.Decode(&c) != nil || !errors.Is(d.Decode(new(any)), io.EOF) {
+	if d.Decode(&c) != nil || !errors.Is(d.Decode(new(any)), io.EOF) || holdsNull(raw) {
 		return which, refuse(codeInvalidParameter, "give an object with one of ids (an array of UUIDs), tenant (a string) and before (a time by RFC 3339), and nothing else")
 	}
 	given := 0

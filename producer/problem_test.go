@@ -76,6 +76,7 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "no-such-id", status: 404, code: codeNotFound, cfg: Config{Outbox: fakeOutbox{}}, method: get, path: "/v1/outbox/..%2F..%2Fetc%2Fpasswd"},
 		{name: "cancel-no-uuid", status: 404, code: codeNotFound, path: "/v1/notifications/eve@test.example/cancel", body: "-"},
 		{name: "put-notifications", status: 405, code: codeMethodNotAllowed, method: http.MethodPut, headers: map[string]string{"Allow": "GET, POST"}},
+		{name: "get-batch", status: 405, code: codeMethodNotAllowed, method: get, path: batchPath, headers: map[string]string{"Allow": "POST"}},
 		{name: "post-outbox", status: 405, code: codeMethodNotAllowed, method: post, path: "/v1/outbox", headers: map[string]string{"Allow": "GET"}},
 		{name: "get-cancel", status: 405, code: codeMethodNotAllowed, method: get, path: toCancel, headers: map[string]string{"Allow": "POST"}},
 		{name: "preflight", status: 405, code: codeMethodNotAllowed, method: "OPTIONS", headers: map[string]string{"Allow": "GET, POST", "Access-Control-Allow-Origin": ""}},

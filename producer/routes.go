@@ -2,6 +2,7 @@ package producer
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,20 +42,30 @@ func routes() []route {
 }
 
 func (s *Server) newRouter() http.Handler {
-	router := chi.NewRouter()
+	router, own := chi.NewRouter(), map[string][]string{}
 	for _, rt := range routes() {
 		router.MethodFunc(rt.Method, rt.Path, s.serve(rt))
+		own[rt.Path] = append(own[rt.Path], rt.Method)
 	}
 	for path, page := range map[string]http.Handler{"/livez": s.cfg.Livez, "/readyz": s.cfg.Readyz, "/metrics": s.cfg.MetricsPage} {
 		if page != nil {
 			router.Method(http.MethodGet, path, page)
 			router.Method(http.MethodHead, path, page)
+			own[path] = []string{http.MethodGet, http.MethodHead}
 		}
 	}
 	router.NotFound(s.serve(route{Operation: &huma.Operation{}, handle: notFound}))
-	router.MethodNotAllowed(s.serve(route{Operation: &huma.Operation{}, handle: func(_ *Server, x *exchange) error {
-		return methodNotAllowed(router, x)
-	}}))
+	otherMethod := s.serve(route{Operation: &huma.Operation{}, handle: func(_ *Server, x *exchange) error {
+		return methodNotAllowed(router, own, x)
+	}})
+	router.MethodNotAllowed(otherMethod)
+	for path := range own {
+		for _, m := range methods {
+			if !slices.Contains(own[path], m) && find(router, m, path) != "" { // it would be taken for an id of another path
+				router.MethodFunc(m, path, otherMethod)
+			}
+		}
+	}
 	return router
 }
 
@@ -62,10 +73,18 @@ func notFound(*Server, *exchange) error {
 	return refuse(codeNotFound, "there is nothing at this path: see /openapi.json for what there is")
 }
 
-func methodNotAllowed(router chi.Router, x *exchange) error {
+var methods = [...]string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+
+// find gives the path with its parameters' names that a request goes to; empty for none.
+func find(router chi.Router, method, path string) string {
+	return router.Find(chi.NewRouteContext(), method, path)
+}
+
+// methodNotAllowed names the methods that the path has of its own.
+func methodNotAllowed(router chi.Router, own map[string][]string, x *exchange) error {
 	var allowed []string
-	for _, m := range []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"} {
-		if router.Match(chi.NewRouteContext(), m, x.r.URL.Path) {
+	for _, m := range methods {
+		if slices.Contains(own[find(router, m, x.r.URL.Path)], m) {
 			allowed = append(allowed, m)
 		}
 	}
