@@ -78,8 +78,9 @@ func (r *Reader) Since(topic string, at time.Time, bounds []Bounds) ([]Bounds, e
 		return nil, err
 	}
 	later := slices.Clone(bounds)
+	ms := max(at.UnixMilli(), 0) // below it Kafka's protocol has words: -1 is the end
 	for i := range later {
-		from, err := client.GetOffset(topic, later[i].Partition, at.UnixMilli())
+		from, err := client.GetOffset(topic, later[i].Partition, ms)
 		if err != nil {
 			return nil, fmt.Errorf("ask what %s/%d holds since %s: %w", topic, later[i].Partition, at.Format(time.RFC3339), err)
 		}

@@ -30,6 +30,11 @@ func TestAReaderSeesWhatIsThereAndWhatItsGroupHasDone(t *testing.T) {
 	enough := errors.New("enough")
 	require.ErrorIs(t, r.Scan(t.Context(), f.topic, bounds, func(*kafka.Record) error { return enough }), enough)
 
+	for _, long := range []time.Time{{}, time.UnixMilli(-1), time.UnixMilli(-5)} {
+		since, err := r.Since(f.topic, long, bounds)
+		require.NoError(t, err)
+		require.Equal(t, bounds, since, "before there was Kafka")
+	}
 	since, err := r.Since(f.topic, time.Now().Add(time.Hour), bounds)
 	require.NoError(t, err)
 	for _, b := range since {
