@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,15 +26,15 @@ func TestGather(t *testing.T) {
 			}
 			return doubled, nil
 		})
-		ended := 0
+		var ended atomic.Int32
 		ask := func(asked ...int) {
 			go func() {
 				got, err := g.do(t.Context(), asked)
-				require.NoError(t, err)
+				assert.NoError(t, err)
 				for i, n := range asked {
-					require.Equal(t, 2*n, got[i])
+					assert.Equal(t, 2*n, got[i])
 				}
-				ended++
+				ended.Add(1)
 			}()
 			synctest.Wait()
 		}
@@ -43,7 +45,7 @@ func TestGather(t *testing.T) {
 		ask(5)
 		close(leave)
 		synctest.Wait()
-		require.Equal(t, 5, ended)
+		require.EqualValues(t, 5, ended.Load())
 		require.Len(t, calls, 4)
 		require.Equal(t, [][]int{{1}, {2, 3, 4}}, calls[:2])
 		require.Len(t, calls[2], mostGathered)
