@@ -27,7 +27,7 @@ by hand. Each is printed with its id and the record that leads nowhere, and the 
 unaccounted for, and 1 with any other error too.
 
 Everything may go on meanwhile: what the topics held when the command began is accounted for. It takes nothing, writes
-nothing to Kafka, and needs little memory: what it notes of each record goes to a file in TMPDIR, 41 bytes each.
+nothing to Kafka, and needs little memory: what it notes of each record goes to a file in TMPDIR, 57 bytes each.
 
 "Sent again" counts how often a gateway accepted a notification once more within one run, as a crash may cause.
 "Faded" are those that are done, and so old that the status topic no longer holds what became of them: nobody can say more.

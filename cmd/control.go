@@ -27,9 +27,12 @@ func (p *process) control(log *zap.Logger) (*control.State, *kafka.Tail, error) 
 // canceller writes the API's cancellations. It asks no admission: a broker that is full takes so little all the same.
 type canceller struct {
 	topic     string
-	publisher interface {
-		Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error) // as kafka.Publisher's
-	}
+	publisher onePublisher
+}
+
+// onePublisher is [kafka.Publisher], for those who publish one record at a time.
+type onePublisher interface {
+	Publish(ctx context.Context, m kafka.Message) (partition int32, offset int64, err error)
 }
 
 // Cancel is the API's.

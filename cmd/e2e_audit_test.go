@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,23 +125,24 @@ func TestAuditsUnderLoad(t *testing.T) {
 		boot(t, "serve-api", settings)
 		boot(t, "work --channel email", settings)
 		second := boot(t, "work --channel email", settings)
-		began, accepted, audits := time.Now(), 0, 0
-		loaded := make(chan int)
+		began, audits := time.Now(), 0
+		var accepted atomic.Int64
+		var loading sync.WaitGroup
 		stop := make(chan struct{})
-		go func() {
-			n := 0
-			defer func() { loaded <- n }()
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
+		for i := range 8 {
+			loading.Go(func() {
+				for n := i; ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					to := []string{"ada", "soft-2x", "ada", "hard", "throttle-1s"}[n%5]
+					topic := []string{"email_topic", "email_topic.urgent", "email_topic.bulk"}[n%3]
+					accepted.Add(int64(len(b.fill(topic, to, 20))))
 				}
-				to := []string{"ada", "soft-2x", "ada", "hard", "throttle-1s"}[i%5]
-				topic := []string{"email_topic", "email_topic.urgent", "email_topic.bulk"}[i%3]
-				n += len(b.fill(topic, to, 20))
-			}
-		}()
+			})
+		}
 		for time.Since(began) < 15*time.Second || audits < 4 {
 			a := auditOf(t, file)
 			require.Zero(t, a.code, "%s%v", a.said, a.found)
@@ -151,17 +154,17 @@ func TestAuditsUnderLoad(t *testing.T) {
 			}
 		}
 		close(stop)
-		accepted = <-loaded
+		loading.Wait()
 		var a audited
 		require.Eventually(t, func() bool {
 			a = auditOf(t, file)
 			return a.InFlight+a.Waiting == 0
 		}, time.Minute, 100*time.Millisecond)
-		require.EqualValues(t, accepted, a.Notifications)
+		require.Equal(t, accepted.Load(), a.Notifications)
 		require.Zero(t, a.DuplicatesSent)
 		a = auditOf(t, file, "--against-store")
 		require.Zero(t, a.code, "%s%v", a.said, a.found)
 		require.NotNil(t, a.Differences)
-		t.Logf("%d audits beside %d notifications", audits, accepted)
+		t.Logf("%d audits beside %d notifications", audits, accepted.Load())
 	})
 }

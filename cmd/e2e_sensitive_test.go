@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,5 +70,42 @@ func TestWhatASensitiveOneSaysIsShownNowhere(t *testing.T) {
 		for where, text := range said {
 			require.NotContains(t, text, secret, where)
 		}
+	})
+}
+
+// What a person could be known by leaves the store; what became of the notification stays, and so does what Kafka has.
+func TestExpungeEndToEnd(t *testing.T) {
+	t.Parallel()
+	onEachBus(t, func(t *testing.T, b *bus) {
+		p := boot(t, "all", simulated(b))
+		post := func(members ...string) string {
+			return p.post(smsTo("+14155550100", secret, append(members, `"metadata":{"k":"`+secret+`"}`)...))
+		}
+		ids := []string{
+			post(`"reference":"` + secret + `"`), post(`"tenant":"shop"`, `"reference":"`+secret+`"`), post(`"tenant":"other"`), post(`"sensitive":true`),
+		}
+		for _, id := range ids {
+			becomes(t, func() bool { return strings.Contains(bodyOf(t, p.API+"/v1/notifications/"+id), `"state":"sent"`) }, "it is known")
+		}
+		require.Contains(t, bodyOf(t, p.API+"/v1/notifications/"+ids[0]), `"payload":{"body":"`+secret)
+		require.NotContains(t, bodyOf(t, p.API+"/v1/notifications/"+ids[3]), `"payload"`, "what is sensitive was never there")
+
+		for args, want := range map[string]string{"--id " + ids[0]: "1", "--tenant shop": "1", "--tenant nobody": "0"} {
+			code, out, errs := run(t, strings.Fields("expunge --yes --server "+p.API+" "+args)...)
+			require.Zero(t, code, errs)
+			require.Equal(t, "expunged "+want+"; what Kafka holds of them stays there until its retention\n", out)
+		}
+		for i, id := range ids {
+			var life notify.Life
+			require.Equal(t, 200, p.get("/v1/notifications/"+id, &life))
+			require.Equal(t, []any{i < 2, notify.StateSent}, []any{life.Expunged, life.State})
+			require.Equal(t, i < 2, life.Recipient == "" && life.Reference == "" && life.Metadata == nil && life.Payload == nil)
+			require.NotEmpty(t, life.Timeline)
+			if i < 2 {
+				require.NotContains(t, bodyOf(t, p.API+"/v1/notifications/"+id), secret)
+			}
+		}
+		require.NotContains(t, bodyOf(t, p.API+"/v1/notifications?tenant=shop&recipient="+url.QueryEscape("+14155550100")), ids[1], "nobody finds it by whom it was for")
+		require.Contains(t, string(b.job("sms_topic", ids[0]).Value), secret)
 	})
 }

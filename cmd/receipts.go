@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/laudspeaker/laudspeaker/gateway/http"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/receipts"
 )
@@ -20,6 +21,9 @@ func (p *process) receiptReaders() (map[string]receipts.Reader, error) {
 			switch g := o.Gateway; {
 			case g.Twilio != nil && g.Twilio.Callback != "":
 				readers[o.Name] = twilio.NewReceipts(*g.Twilio)
+			case g.Twilio != nil && p.cfg.API.PublicURL != "":
+				p.log.Warn("Twilio is asked for no receipts: api_key does not sign them; set receipts.auth_token to the account's token",
+					zap.String("key", "gateways."+o.Name+".receipts.auth_token"))
 			case g.HTTP != nil && g.HTTP.Receipts.Secret != "":
 				r, err := http.NewReceipts(o.Name, g.HTTP.Receipts)
 				if err != nil {
@@ -44,7 +48,7 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.
 type teller struct {
 	desk      dispatcher.Desk
-	publisher *kafka.Publisher
+	publisher onePublisher
 }
 
 // Tell is that of the receipts and of the reconciler.

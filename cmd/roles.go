@@ -51,8 +51,9 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	POST /v1/…/{id}/cancel ─▶ producer ─▶ canceller ─▶ publisher ─▶ control topic
 //	GET  /v1/notifications ─▶ producer ─▶ keeper: status store
 //	…    /v1/dead-letters  ─▶ producer ─▶ dead letters ─▶ topics, status store; admission ─▶ publisher
-//	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
+//	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
+//	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
@@ -70,6 +71,11 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	tell := teller{dispatcher.Desk{Topics: p.topics}, publisher}
+	desk, err := p.newReceipts(told{keeper.reader, keeper.store}, tell)
+	if err != nil {
+		return err
+	}
 	letters, closeLetters, err := p.letters(keeper.reader, admitted)
 	if err != nil {
 		return err
@@ -78,16 +84,11 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	tell := teller{dispatcher.Desk{Topics: p.topics}, publisher}
-	desk, err := p.newReceipts(told{keeper.reader, keeper.store}, tell)
-	if err != nil {
-		return err
-	}
 	api, err := producer.New(producer.Config{
 		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		Expunger: keeper.store, Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
 		DeadLetters: letters, Drains: gauge,
 		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
-		Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
 		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
 		Log: log, Metrics: producer.NewMetrics(p.metrics),
 	})
@@ -108,8 +109,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 			return nil
 		}},
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
-		closeLetters,
 		{"reconciler", keeper.reconciler(tell).Run},
+		closeLetters,
 		{"publisher", publisher.Run},
 	}, gauging, keeper.parts())...)
 }

@@ -51,7 +51,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 	root.AddGroup(&cobra.Group{ID: "operate", Title: "Setting up:"})
 	for group, commands := range map[string][]*cobra.Command{
 		"roles":   {newAll(), newServeAPI(), newWork()},
-		"client":  {newSend(), newStatus(), newTail(), newCancel(), newOutbox()},
+		"client":  {newSend(), newStatus(), newTail(), newCancel(), newOutbox(), newExpunge()},
 		"bus":     {newAudit(), newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
 		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {

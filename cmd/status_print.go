@@ -35,7 +35,7 @@ func lifeForPeople(l *notify.Life) string {
 	line("send at", ifAt(l.SendAt))
 	line("expires", ifAt(l.ExpiresAt))
 	line("next try", ifAt(l.NextAt))
-	line("why", because(l.Gateway, l.Code, l.Reason))
+	line("outcome", because(l.Gateway, l.Code, l.Reason))
 	line("provider id", shown(l.ProviderID))
 	b.WriteString("  timeline\n")
 	for i := range l.Timeline {
@@ -97,8 +97,12 @@ func because(gateway, code, reason string) string {
 	if r := shown(reason); r != "" && r != text {
 		text = strings.TrimPrefix(text+": "+r, ": ")
 	}
-	if g := shown(gateway); g != "" {
-		text = strings.TrimSpace(text + " (" + g + ")")
+	switch g := shown(gateway); {
+	case g == "":
+	case text == "":
+		text = "by " + g
+	default:
+		text += " (" + g + ")"
 	}
 	return notify.Clip(text, 600)
 }

@@ -144,6 +144,10 @@ func (s *statusStore) Settle(ctx context.Context, settled []notify.Settlement) e
 	return err
 }
 
+func (s *statusStore) Expunge(ctx context.Context, which notify.Expunge) (int, error) {
+	return ask(s, func(o *store.Store) (int, error) { return o.Expunge(ctx, which) })
+}
+
 var _ interface {
 	status.Store
 	status.Lives

@@ -48,7 +48,7 @@ func TestAKeyedRequestIsAcceptedOnce(t *testing.T) {
 	c := keys.claimed[0][0]
 	require.Equal(t, []string{"default", "order-4711", idOf(t, body)}, []string{c.Tenant, c.Key, c.ID})
 	require.Equal(t, byte('7'), c.ID[14], "UUIDv7")
-	require.Equal(t, 6500*time.Millisecond, c.Until.Sub(c.At))
+	require.Equal(t, 8500*time.Millisecond, c.Until.Sub(c.At))
 
 	again, repeated := do(t, s, withKey("order-4711", keyless))
 	require.Equal(t, http.StatusAccepted, again.StatusCode)

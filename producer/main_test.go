@@ -164,6 +164,9 @@ func newServer(t testing.TB, cfg Config) *Server {
 	if cfg.Idempotency == nil {
 		cfg.Idempotency = &fakeKeys{}
 	}
+	if cfg.Expunger == nil {
+		cfg.Expunger = &fakeExpunger{}
+	}
 	if cfg.Lives == nil {
 		cfg.Lives = &fakeLives{}
 	}
@@ -231,6 +234,8 @@ func schemaOf(r *http.Request) string {
 		return "Stats"
 	case path == "/v1/dead-letters":
 		return "LetterPage"
+	case path == toExpunge:
+		return "Expunged"
 	case strings.HasPrefix(path, "/v1/receipts/"):
 		return "Heard"
 	case r.Method == http.MethodPost:

@@ -64,14 +64,25 @@ func describeStream(schemas huma.Registry) *huma.Operation {
 		),
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events.",
-			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
-				Type: huma.TypeString, Description: "Frames by the rules of text/event-stream; the data of those named event is an Event.",
-				Examples: []any{"id: 42\nevent: event\ndata: {\"event_id\":\"…\",\"notification_id\":\"…\",\"state\":\"sent\",…}\n\n"},
+			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: frameSchema(), Example: map[string]string{
+				"id": "42", "event": "event", "data": `{"event_id":"…","notification_id":"…","state":"sent",…}`,
 			}}},
 		}},
 	}
 	refusals(schemas, op, 401, 403, 422, 429, 500, 503)
 	return op
+}
+
+// frameSchema describes one event of the stream, as OpenAPI before 3.2 is mostly understood.
+func frameSchema() *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Description: "One event of the stream.", Properties: map[string]*huma.Schema{
+		"id":    {Type: huma.TypeString, Description: "The number to go on after."},
+		"event": {Type: huma.TypeString, Enum: []any{"event", "end"}},
+		"data": {
+			Type: huma.TypeString, Description: "JSON: of event an Event, of end an object with reason and detail.",
+			Extensions: map[string]any{"contentMediaType": "application/json"},
+		},
+	}}
 }
 
 // choosing are the parameters by which notifications and events alike are chosen.

@@ -54,6 +54,7 @@ type Config struct {
 	Lives          Lives
 	Feed           Feed
 	DeadLetters    DeadLetters
+	Expunger       Expunger
 	Drains         Drains
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Receipts       Receipts        // nil: no gateway takes any
@@ -75,9 +76,10 @@ type Timeouts struct {
 	Read     time.Duration // for the whole request; 30s
 	Idle     time.Duration // between two requests of a connection; 2m
 	Dispatch time.Duration // for the bus to take a job; 4.5s, so that the caller knows within 5s
-	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 1s
+	Claim    time.Duration // for the status store to grant idempotency keys, and again to settle them; 2s
 	Status   time.Duration // for the status store to answer; 5s
 	Letters  time.Duration // for one request about dead letters; 20s
+	Expunge  time.Duration // for one request to expunge; 20s
 	Drain    time.Duration // for requests under way when the server ends; 10s
 }
 
@@ -87,9 +89,10 @@ func (t Timeouts) orDefaults() Timeouts {
 		Read:     cmp.Or(t.Read, 30*time.Second),
 		Idle:     cmp.Or(t.Idle, 2*time.Minute),
 		Dispatch: cmp.Or(t.Dispatch, 4500*time.Millisecond),
-		Claim:    cmp.Or(t.Claim, time.Second),
+		Claim:    cmp.Or(t.Claim, 2*time.Second),
 		Status:   cmp.Or(t.Status, 5*time.Second),
 		Letters:  cmp.Or(t.Letters, 20*time.Second),
+		Expunge:  cmp.Or(t.Expunge, 20*time.Second),
 		Drain:    cmp.Or(t.Drain, 10*time.Second),
 	}
 }
@@ -149,7 +152,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	t := s.cfg.Timeouts
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: t.Header, ReadTimeout: t.Read, IdleTimeout: t.Idle, MaxHeaderBytes: maxHeader,
-		WriteTimeout: t.Read + max(t.Dispatch, t.Letters) + 10*time.Second, // it runs from the end of the head
+		WriteTimeout: t.Read + max(t.Dispatch, t.Letters, t.Expunge) + 10*time.Second, // it runs from the end of the head
 	}
 	if errorLog, err := zap.NewStdLogAt(s.cfg.Log, zap.WarnLevel); err == nil {
 		server.ErrorLog = errorLog

@@ -81,12 +81,17 @@ func (q *query) number(name string, absent, least, most int64) int64 {
 	if !ok {
 		return absent
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most || text[0] == '+' {
+	n, ok := number(text)
+	if !ok || n < least || n > most {
 		q.fault(name, remedy)
 		return absent
 	}
 	return n
+}
+
+func number(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && text[0] != '+'
 }
 
 // moment reads a time; zero when it is not given.

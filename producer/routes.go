@@ -31,6 +31,7 @@ func routes() []route {
 		{d.stream, ScopeRead, (*Server).stream, false},
 		{d.listLetters, ScopeRead, (*Server).listLetters, false},
 		{d.redrive, ScopeAdmin, (*Server).redriveLetters, false},
+		{d.expunge, ScopeAdmin, (*Server).expunge, false},
 		{d.stats, ScopeRead, (*Server).stats, false},
 		{d.listOutbox, ScopeRead, (*Server).listOutbox, false},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox, false},

@@ -154,6 +154,8 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[page[notify.Life]]():     "LifePage",
 		reflect.TypeFor[page[notify.Letter]]():   "LetterPage",
 		reflect.TypeFor[redriven]():              "Redriven",
+		reflect.TypeFor[choice]():                "Expunge",
+		reflect.TypeFor[expunged]():              "Expunged",
 		reflect.TypeFor[stats]():                 "Stats",
 		reflect.TypeFor[totals]():                "Totals",
 	}
@@ -165,6 +167,7 @@ func newSchemas() huma.Registry {
 		reflect.TypeFor[notify.Push](), reflect.TypeFor[notify.Captured](), reflect.TypeFor[problem](), reflect.TypeFor[accepted](),
 		reflect.TypeFor[cancelled](), reflect.TypeFor[results](), reflect.TypeFor[heard](), reflect.TypeFor[notify.Life](), reflect.TypeFor[notify.Event](),
 		reflect.TypeFor[notify.Letter](),
+		reflect.TypeFor[choice](), reflect.TypeFor[expunged](),
 	} {
 		r.Schema(t, true, "")
 	}
@@ -179,7 +182,7 @@ func newSchemas() huma.Registry {
 	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
 	r.Schema(reflect.TypeFor[redriven](), true, "")
 	r.Schema(reflect.TypeFor[stats](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
 	for name, fields := range notes {
@@ -196,6 +199,7 @@ func newSchemas() huma.Registry {
 	}
 	describeNotification(all["Notification"])
 	describeBatch(all)
+	describeChoice(all["Expunge"])
 	all["Receipt"] = receiptSchema()
 	return r
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -68,9 +67,9 @@ func streamQuery(r *http.Request) (f notify.LifeFilter, after int64, err error) 
 		}
 	}
 	after = q.number("after", -1, 0, math.MaxInt64)
-	if last := r.Header.Get("Last-Event-ID"); last != "" { // it is the later one: a browser repeats the parameters
-		n, err := strconv.ParseInt(last, 10, 64)
-		if err != nil || n < 0 {
+	if last := r.Header.Values("Last-Event-ID"); len(last) > 0 { // it is the later one: a browser repeats the parameters
+		n, ok := number(last[0])
+		if !ok || n < 0 || len(last) > 1 {
 			q.fault("Last-Event-ID", "give the id of an event of this stream")
 		}
 		after = n
@@ -94,8 +93,7 @@ type outlet struct {
 func (o *outlet) begin() {
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")           // a proxy that collects answers would keep the events
-	_ = o.control.SetReadDeadline(time.Time{}) // it is for requests; past it, the caller would count as gone
+	h.Set("X-Accel-Buffering", "no") // a proxy that collects answers would keep the events
 	o.status = http.StatusOK
 	o.w.WriteHeader(o.status)
 	_ = o.write(fmt.Appendf(nil, ": events follow\nretry: %d\nid: %d\n\n", comeBack.Milliseconds(), o.at)) // run will see it

@@ -85,6 +85,29 @@ func TestAfter(t *testing.T) {
 	})
 }
 
+// Between what the store was asked for and what comes later there is no gap.
+func TestOlderAndNewerEventsMeet(t *testing.T) {
+	streaming(t, Config{}, func(s *streams) {
+		s.feed.add(9)
+		r := s.open("?after=0&channel=push")
+		synctest.Wait()
+		s.feed.add(1)
+		require.Equal(t, []int{10}, r.numbers(1))
+	})
+}
+
+// What was asked for before everybody left is not what comes next for those who came since.
+func TestAnAnswerThatIsTooLate(t *testing.T) {
+	l := newLatest(&fakeFeed{}, nil)
+	_, _ = l.join(5)
+	l.add(3, 4, []notify.SeenEvent{anEvent(4)})
+	require.Empty(t, l.after(0).frames)
+	require.EqualValues(t, 5, l.after(5).to)
+	l.add(5, 7, []notify.SeenEvent{anEvent(6)})
+	require.Len(t, l.after(5).frames, 1)
+	require.EqualValues(t, 7, l.after(5).to)
+}
+
 // One who has left before the first event has an id to come back with.
 func TestTheIDComesFirst(t *testing.T) {
 	streaming(t, Config{}, func(s *streams) {
@@ -211,6 +234,17 @@ func TestAStoreMadeAnew(t *testing.T) {
 		r.ends("rebuilt")
 		require.Equal(t, "0", r.last)
 	})
+}
+
+func TestWhereToGoOnIsSaidOnce(t *testing.T) {
+	s := newServer(t, Config{})
+	for _, last := range [][]string{{""}, {"+1"}, {"-1"}, {"1", "1"}, {"1.0"}, {"9223372036854775808"}} {
+		r := request(http.MethodGet, "/v1/stream", "")
+		r.Header["Last-Event-Id"] = last
+		answer, body := do(t, s, r)
+		require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode, "%q", last)
+		require.Contains(t, body, "Last-Event-ID: give the id")
+	}
 }
 
 func TestThereIsAnEndToStreams(t *testing.T) {

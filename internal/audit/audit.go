@@ -105,7 +105,7 @@ func (a *audit) keep(e entry) error {
 func (a *audit) progress(topic string) {
 	const seldom = 4096
 	if a.read++; a.read%seldom == 0 && a.Progress != nil {
-		a.Progress(Progress{"reading " + topic, a.read, a.view.total})
+		a.Progress(Progress{"reading " + topic, a.read, max(a.view.total, a.read)})
 	}
 }
 

@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -266,6 +268,69 @@ func TestSince(t *testing.T) {
 	// A producer whose clock is years ahead makes Kafka begin much earlier.
 	w.logs[lane][0].records[0].Timestamp = time.Now().Add(10_000 * time.Hour)
 	require.Equal(t, map[string]Why{lost: NoOutcome}, w.audit(t, narrow).holes())
+}
+
+// What had ended long before the time asked for is not lost because a second copy has come since, which was dropped.
+func TestASecondCopySince(t *testing.T) {
+	w := newWorld(1)
+	const old = "0190163d-8694-439b-aea5-966c26f8ad91" // bears no time
+	w.job(lane, 0, old, start)
+	w.outcome(0, old, start, notify.StateSent)
+	w.now = w.now.Add(10 * time.Hour)
+	since := w.now
+	w.job(lane, 0, old, start)
+	w.job(lane, 0, id, start)
+	w.done(lane, 0, 3)
+	a := w.audit(t, func(c *Config) { c.Since = since })
+	require.Equal(t, map[string]Why{id: NoOutcome}, a.holes())
+	require.EqualValues(t, 1, a.Ended[notify.StateSent])
+}
+
+// Commits, then the end of the status topic, then all other ends: it is what the accounting rests on.
+func TestTheOrderInWhichTheLogIsLookedAt(t *testing.T) {
+	w := newWorld(1)
+	var calls []string
+	w.before = func(call, topic string) { calls = append(calls, call+" "+topic) }
+	w.audit(t)
+	require.Equal(t, []string{
+		"positions " + lane, "positions " + urgent, "positions " + short, "positions " + long,
+		"bounds " + ledger, "bounds " + lane, "bounds " + urgent, "bounds " + short, "bounds " + long, "bounds " + letters,
+		"scan " + ledger, "scan " + lane, "scan " + urgent, "scan " + short, "scan " + long, "scan " + letters,
+	}, calls)
+}
+
+// Retention may delete what was about to be read, once it is done: what came of it is there later.
+func TestWhatIsDeletedWhileItIsReadIsNotLost(t *testing.T) {
+	w := newWorld(1)
+	w.job(lane, 0, id, start)
+	w.putOff()
+	w.done(lane, 0, 1)
+	w.before = func(call, topic string) {
+		if call == "scan" && topic == lane && len(w.logs[short][0].records) > 0 {
+			w.forget(short, 0, 1)
+			w.job(lane, 0, id, second)
+		}
+	}
+	a := w.audit(t)
+	require.Empty(t, a.holes())
+	require.EqualValues(t, 1, a.InFlight)
+}
+
+func TestTroubleEndsAnAudit(t *testing.T) {
+	w := newWorld(1)
+	w.job(lane, 0, id, start)
+	w.done(lane, 0, 1)
+	full := errors.New("the pipe is broken")
+	_, err := Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Found: func(Finding) error { return full }})
+	require.ErrorIs(t, err, full)
+	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Held: 1, Dir: "/nowhere"})
+	require.ErrorContains(t, err, "TMPDIR")
+	dir := t.TempDir()
+	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Held: 1, Dir: dir, Found: func(Finding) error { return nil }})
+	require.NoError(t, err)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "nothing is left behind")
 }
 
 func TestRecordsThatNobodyCanReadAreIdentifiedAsAWorkerDoes(t *testing.T) {

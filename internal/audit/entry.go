@@ -98,11 +98,8 @@ func spelt(b [idBytes]byte) string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// states are all that an event may give; their order is that of an entry's index, no more.
-var states = [...]notify.State{
-	notify.StateQueued, notify.StateScheduled, notify.StateRetrying, notify.StateHeld, notify.StateSent, notify.StateDelivered,
-	notify.StateBounced, notify.StateRejected, notify.StateExpired, notify.StateSuppressed, notify.StateCancelled, notify.StateDead,
-}
+// states are all that an event may give; an entry has the index of one.
+var states = notify.States()
 
 func indexOf[T comparable](all []T, one T) (uint8, bool) {
 	for i, x := range all {

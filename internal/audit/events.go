@@ -59,7 +59,7 @@ func (a *audit) event(r *kafka.Record) error {
 func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 	e := entry{run: uint32(max(0, g.Run)), step: uint32(max(0, g.Step)), offset: r.Offset, partition: r.Partition, at: g.At.UnixNano(), kind: anEvent}
 	id, ok := compact(g.NotificationID)
-	state, known := indexOf(states[:], g.State)
+	state, known := indexOf(states, g.State)
 	if !ok || !known {
 		a.report.Unreadable++
 		return nil

@@ -2,9 +2,9 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,10 +14,10 @@ import (
 
 // Log is Kafka, as [kafka.Reader] shows it. One call at a time is made.
 type Log interface {
-	// Bounds fails with [kafka.ErrNoTopic] for a topic that is not there: its channel was never on.
+	Topics() ([]string, error)
 	Bounds(topic string) ([]kafka.Bounds, error)
 	Since(topic string, at time.Time, bounds []kafka.Bounds) ([]kafka.Bounds, error)
-	Positions(group, topic string, partitions []int32) (map[int32]*kafka.Position, error)
+	Positions(group, topic string) (map[int32]*kafka.Position, error)
 	Scan(ctx context.Context, topic string, bounds []kafka.Bounds, visit func(*kafka.Record) error) error
 }
 
@@ -66,21 +66,25 @@ const clocksApart = time.Hour
 // whole accounting rests on; see the package.
 func look(log Log, status string, shelves []Shelf, since time.Time) (*view, error) {
 	v := &view{log: log, since: since, began: time.Now(), status: status, from: map[int32]int64{}}
+	there, err := log.Topics()
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range shelves {
-		o, err := v.open(s)
-		if err != nil {
-			return nil, err
-		}
-		if o == nil {
+		if !slices.Contains(there, s.Topic) { // its channel was never on
 			continue
 		}
-		o.index = uint16(len(v.shelves))
+		o := &opened{Shelf: s, index: uint16(len(v.shelves)), newest: map[int32]int64{}}
+		if s.Group != "" {
+			if o.positions, err = log.Positions(s.Group, s.Topic); err != nil {
+				return nil, err
+			}
+		}
 		v.shelves = append(v.shelves, o)
 	}
 	if len(v.shelves) == 0 {
 		return nil, fmt.Errorf("there is no topic such as %s: a role makes them when it starts; check kafka.prefix", shelves[0].Topic)
 	}
-	var err error
 	if v.bounds, v.whole, err = v.measure(status, clocksApart); err != nil {
 		return nil, err
 	}
@@ -90,24 +94,6 @@ func look(log Log, status string, shelves []Shelf, since time.Time) (*view, erro
 		}
 	}
 	return v, nil
-}
-
-// open reads the group's commits; nil when there is no such topic.
-func (v *view) open(s Shelf) (*opened, error) {
-	there, err := v.log.Bounds(s.Topic)
-	if errors.Is(err, kafka.ErrNoTopic) {
-		return nil, nil
-	}
-	o := &opened{Shelf: s, newest: map[int32]int64{}}
-	if err != nil || s.Group == "" {
-		return o, err
-	}
-	partitions := make([]int32, len(there))
-	for i, b := range there {
-		partitions[i] = b.Partition
-	}
-	o.positions, err = v.log.Positions(s.Group, s.Topic, partitions)
-	return o, err
 }
 
 // close takes the shelf's bounds. Only of jobs the time asked for is exact: everything else may bear an earlier one.

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -136,10 +138,12 @@ func (w *world) Since(topic string, since time.Time, bounds []kafka.Bounds) ([]k
 	return later, nil
 }
 
-func (w *world) Positions(_, topic string, partitions []int32) (map[int32]*kafka.Position, error) {
+func (w *world) Topics() (names []string, _ error) { return slices.Collect(maps.Keys(w.logs)), nil }
+
+func (w *world) Positions(_, topic string) (map[int32]*kafka.Position, error) {
 	w.look("positions", topic)
 	all := map[int32]*kafka.Position{}
-	for _, p := range partitions {
+	for p := range int32(len(w.logs[topic])) {
 		all[p] = w.commits[at(topic, p)]
 		if all[p] == nil {
 			all[p] = kafka.ReadPosition(-1, "")

@@ -68,6 +68,7 @@ var fences = map[string]edges{
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},
+	"github.com/santhosh-tekuri":         {tests: []string{"cmd", "worker", "internal/validate"}},
 	"github.com/spf13/cobra":             {code: []string{"cmd"}},
 	"github.com/spf13/viper":             {code: []string{"config"}},
 	"modernc.org/sqlite":                 {code: []string{"internal/status/store"}},

@@ -1,6 +1,10 @@
 package kafka
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/IBM/sarama"
+)
 
 // Position is how far a group has come in one partition.
 type Position struct {
@@ -29,23 +33,30 @@ func ReadPosition(offset int64, metadata string) *Position {
 
 // Position reads a group's last commit of a partition.
 func (r *Reader) Position(group, topic string, partition int32) (*Position, error) {
-	all, err := r.Positions(group, topic, []int32{partition})
+	was, err := r.committed(group, topicPartition{topic, partition})
 	if err != nil {
 		return nil, err
 	}
-	return all[partition], nil
+	return ReadPosition(was.offset, was.metadata), nil
 }
 
-// Positions reads a group's last commits of a topic's partitions. A group that has never committed has the position -1 in
-// all of them.
-func (r *Reader) Positions(group, topic string, partitions []int32) (map[int32]*Position, error) {
+// Positions reads a group's last commits of all partitions of a topic. A group that has never committed has the position -1.
+func (r *Reader) Positions(group, topic string) (map[int32]*Position, error) {
+	client, err := r.conn.get()
+	if err != nil {
+		return nil, err
+	}
+	ps, err := client.Partitions(topic)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
+	}
 	o, err := r.offsets(group)
 	if err != nil {
 		return nil, err
 	}
 	defer o.conn.close()
-	tps := make([]topicPartition, len(partitions))
-	for i, p := range partitions {
+	tps := make([]topicPartition, len(ps))
+	for i, p := range ps {
 		tps[i] = topicPartition{topic, p}
 	}
 	cs, err := o.fetchAny(tps)
@@ -57,4 +68,19 @@ func (r *Reader) Positions(group, topic string, partitions []int32) (map[int32]*
 		all[c.partition] = ReadPosition(c.offset, c.metadata)
 	}
 	return all, nil
+}
+
+// Topics lists what topics there are.
+func (r *Reader) Topics() ([]string, error) {
+	meta, err := r.conn.metadata()
+	if err != nil {
+		return nil, fmt.Errorf("ask for the topics: %w", err)
+	}
+	var names []string
+	for _, t := range meta.Topics {
+		if t.Err == sarama.ErrNoError {
+			names = append(names, t.Name)
+		}
+	}
+	return names, nil
 }

@@ -36,7 +36,7 @@ func ParseID(s string) (string, bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return "", false
 	}
-	if _, err := hex.DecodeString(strings.ReplaceAll(s, "-", "")); err != nil {
+	if b, err := hex.DecodeString(strings.ReplaceAll(s, "-", "")); err != nil || len(b) != 16 { // hyphens elsewhere
 		return "", false
 	}
 	return strings.ToLower(s), true

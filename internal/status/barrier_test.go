@@ -28,7 +28,7 @@ func TestABarrierOpensOnceTheStoreHasReadWhatWasThere(t *testing.T) {
 		_, stop := record(t, m, l, zap.NewNop())
 		defer stop()
 		require.NoError(t, b.Wait(t.Context()))
-		m.set(func(m *memory) { m.away = true })
+		m.with(func(m *memory) { m.away = true })
 		require.ErrorIs(t, b.Wait(t.Context()), notify.ErrStatusUnavailable, "it cannot be asked")
 		b.Ends = func() ([]kafka.Place, error) { return nil, errors.New("no Kafka") }
 		require.ErrorIs(t, b.Wait(t.Context()), notify.ErrStatusUnavailable)

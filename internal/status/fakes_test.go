@@ -112,7 +112,8 @@ func (m *memory) reset() {
 	m.cluster = ""
 }
 
-func (m *memory) set(f func(m *memory)) {
+// with looks at m, or changes it, while nobody else does.
+func (m *memory) with(f func(m *memory)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(m)

@@ -3,6 +3,8 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +18,7 @@ import (
 
 // late is a store of what is overdue, which takes what is told of it as the recorder would.
 type late struct {
-	lives  []notify.Life // in the order of both lists
+	lives  []notify.Life // by id, which is the order of both lists
 	events map[string]bool
 	told   []notify.Event
 	deaf   int // so many tellings fail first
@@ -60,10 +62,9 @@ func (s *late) tell(_ context.Context, e notify.Event) error {
 	e.Seal()
 	s.told = append(s.told, e)
 	s.events[e.EventID] = true
-	for i := range s.lives {
-		if l := &s.lives[i]; l.ID == e.NotificationID && e.Note == "" {
-			l.State, l.Final, l.Reason = e.State, e.Final, e.Reason
-		}
+	i, found := slices.BinarySearchFunc(s.lives, e.NotificationID, func(l notify.Life, id string) int { return strings.Compare(l.ID, id) })
+	if found && e.Note == "" {
+		s.lives[i].State, s.lives[i].Final, s.lives[i].Reason = e.State, e.Final, e.Reason
 	}
 	return nil
 }
@@ -121,10 +122,10 @@ func TestWhatIsStuckIsToldOnce(t *testing.T) {
 func TestWhatNobodyConfirmsIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := waits(3, notify.StateSent, time.Now())
-		r := reconcile(t, s, 72*60, nil)
+		reconcile(t, s, 72*60, nil)
 		require.Empty(t, s.told)
 		s.lives[2].Final = true
-		r = reconcile(t, s, 3, nil)
+		r := reconcile(t, s, 3, nil)
 		require.Len(t, s.told, 2)
 		require.Equal(t, 2.0, testutil.ToFloat64(r.unconfirmed))
 		want := notify.Event{

@@ -83,7 +83,7 @@ func TestWhatIsOnTheTopicsGetsIntoTheStoreOnce(t *testing.T) {
 		require.Zero(t, r.gauge.lag(time.Now()))
 		stop()
 		require.False(t, r.Recording())
-		require.False(t, m.expires.After(time.Now()), "the lease is given back")
+		m.with(func(m *memory) { require.False(t, m.expires.After(time.Now()), "the lease is given back") })
 	})
 }
 
@@ -96,19 +96,19 @@ func TestAStoreThatIsAwayIsWaitedForAndNothingIsLost(t *testing.T) {
 		defer stop()
 		l.write(part{events, 0}, event(0))
 		time.Sleep(time.Minute)
-		require.Empty(t, m.at)
+		m.with(func(m *memory) { require.Empty(t, m.at) })
 		require.InDelta(t, 7, logs.Len(), 1, "a line every ten seconds")
 		for round := range 5 {
-			m.set(func(m *memory) { m.away = false })
+			m.with(func(m *memory) { m.away = false })
 			time.Sleep(10 * time.Second)
 			requireWhole(t, m, l)
-			m.set(func(m *memory) { m.away = true }) // in mid-run
+			m.with(func(m *memory) { m.away = true }) // in mid-run
 			l.write(part{events, int32(round)}, event(10+round))
 			time.Sleep(time.Minute)
 			require.Greater(t, r.gauge.lag(time.Now()), 59*time.Second)
 			require.True(t, r.Recording(), "it has not given up")
 		}
-		m.set(func(m *memory) { m.away, m.lose = false, 1 })
+		m.with(func(m *memory) { m.away, m.lose = false, 1 })
 		time.Sleep(10 * time.Second)
 		requireWhole(t, m, l)
 		_, most := m.seen()
@@ -215,7 +215,7 @@ func TestATopicThatWasMadeAnewIsReadFromItsStart(t *testing.T) {
 		l.anew()
 		l.write(part{events, 0}, event(100))
 		time.Sleep(time.Second)
-		require.EqualValues(t, 1, m.at[part{events, 0}])
+		m.with(func(m *memory) { require.EqualValues(t, 1, m.at[part{events, 0}]) })
 		ids, _ := m.seen()
 		require.Len(t, ids, 51)
 		require.Equal(t, 1, logs.FilterMessageSnippet("made anew").Len())
@@ -253,9 +253,9 @@ func playSteps(t *testing.T, steps []step) error {
 	for _, s := range steps {
 		switch s.what {
 		case 0:
-			m.set(func(m *memory) { m.away = s.on })
+			m.with(func(m *memory) { m.away = s.on })
 		case 1:
-			m.set(func(m *memory) { m.lose = 1 })
+			m.with(func(m *memory) { m.lose = 1 })
 		case 2:
 			m.reset()
 		case 3:
@@ -269,7 +269,7 @@ func playSteps(t *testing.T, steps []step) error {
 			}
 		}
 	}
-	m.set(func(m *memory) { m.away = false })
+	m.with(func(m *memory) { m.away = false })
 	links[0].cut(false)
 	links[1].cut(false)
 	time.Sleep(time.Minute)

@@ -10,9 +10,6 @@ import (
 // MaxBatch is how many notifications a batch may hold.
 const MaxBatch = 1000
 
-// itemFields are those of a notification in a batch.
-var itemFields = append(slices.Clip(slices.Clone(envelope)), "idempotency_key")
-
 // Batch splits {"notifications": [...]} into its elements, which may be anything so far: [DecodeItem] reads them one by one.
 // Raw must not change as long as they are used.
 func Batch(raw []byte) (items [][]byte, faults notify.Faults) {
@@ -49,6 +46,7 @@ func Batch(raw []byte) (items [][]byte, faults notify.Faults) {
 
 // DecodeItem is [Decode], strict, of one element of a batch, which may have an idempotency key of its own.
 func DecodeItem(raw []byte) (n *notify.Notification, key string, faults notify.Faults) {
+	itemFields := append(slices.Clip(envelope), "idempotency_key")
 	c := &checker{reader: reader{b: raw}}
 	n = c.notification(itemFields, func(at string) {
 		if key = c.str(at); !IdempotencyKey(key) {

@@ -120,7 +120,7 @@ func (c *checker) options(n *notify.Notification) {
 	}
 	if n.Tenant == "" {
 		n.Tenant = notify.DefaultTenant
-	} else if len(n.Tenant) > 64 || strings.Trim(n.Tenant, letters+digits+"._-") != "" {
+	} else if !IsTenant(n.Tenant) {
 		c.invalid("#/tenant", "give 1 to 64 letters, digits, dots, hyphens or underscores")
 	}
 	switch {

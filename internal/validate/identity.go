@@ -2,6 +2,7 @@ package validate
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -50,6 +51,11 @@ func (s Source) Accepted(now time.Time) time.Time {
 		return s.Written
 	}
 	return now
+}
+
+// IsTenant reports whether name can be a tenant's.
+func IsTenant(name string) bool {
+	return name != "" && len(name) <= 64 && strings.Trim(name, letters+digits+"._-") == ""
 }
 
 // Tenant is n's, or the default where n says none. n may be nil.

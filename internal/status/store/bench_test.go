@@ -156,6 +156,7 @@ func BenchmarkList(b *testing.B) {
 
 func listAllOver(b *testing.B, s *Store, f notify.LifeFilter, span time.Duration) {
 	var took []time.Duration
+	before := cpu(b)
 	for i := 0; b.Loop(); i++ {
 		f.Since, f.Until = noon, noon.Add(span*time.Duration(1+i*37%100)/100)
 		start := time.Now()
@@ -163,6 +164,7 @@ func listAllOver(b *testing.B, s *Store, f notify.LifeFilter, span time.Duration
 		require.NoError(b, err)
 		took = append(took, time.Since(start))
 	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(len(took))/1000, "ms-CPU/page")
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -179,6 +179,16 @@ func TestWhatCannotBeOpenedSaysSoWithoutThePassword(t *testing.T) {
 	require.ErrorIs(t, err, notify.ErrStatusUnavailable)
 }
 
+func TestWhatIsCommittedOutlivesALossOfPower(t *testing.T) {
+	s := open(t, Config{Dir: t.TempDir()})
+	var mode string
+	require.NoError(t, s.write.QueryRow("PRAGMA journal_mode").Scan(&mode))
+	require.Equal(t, "wal", mode)
+	var synchronous int
+	require.NoError(t, s.write.QueryRow("PRAGMA synchronous").Scan(&synchronous))
+	require.Equal(t, 2, synchronous, "FULL: a commit is synced")
+}
+
 func TestACallEndsWithItsContext(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
 		s := recording(t, c)

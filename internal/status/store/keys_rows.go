@@ -44,8 +44,14 @@ func (s *Store) transact(ctx context.Context, do func(tx *sql.Tx) error) error {
 }
 
 var keyColumns = []column{
-	{"tenant", word}, {"key", word}, {"id", word}, {"fingerprint", word}, {"created_at", number}, {"claimant", word},
-	{"claimed_to", number}, {"answer", word},
+	{"tenant", word},
+	{"key", word},
+	{"id", word},
+	{"fingerprint", word},
+	{"created_at", number},
+	{"claimant", word},
+	{"claimed_to", number},
+	{"answer", word},
 }
 
 func newKeyRow(c notify.Claim) *keyRow {

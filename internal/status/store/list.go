@@ -10,7 +10,7 @@ import (
 
 // scanLimit is how many rows of an index a page looks at where a second filter may leave most of them out. The page then
 // ends early, with a cursor to go on.
-const scanLimit = 10_000
+const scanLimit = 5_000
 
 // List gives the page of at most limit notifications after cursor, by the time at which they were accepted, the latest
 // first; or [notify.ErrBadCursor]. A page may have fewer, or none, although Next says that there may be more.
@@ -37,33 +37,47 @@ func (s *Store) search(ctx context.Context, l *listing, limit int) (all notify.L
 	all.Data = []notify.Life{}
 	for looked, n := 0, 4*limit; looked < s.scan && len(all.Data) < limit; looked, n = looked+n, 4*n {
 		n = min(n, s.scan-looked)
-		if l.until, err = s.edge(ctx, l, n); err != nil {
+		to, err := s.edge(ctx, l, n)
+		if err != nil {
 			return all, err
+		}
+		if l.until = to; to == nil {
+			l.until = l.since
 		}
 		page, err := s.page(ctx, l, limit-len(all.Data))
 		if err != nil {
 			return all, err
 		}
 		all.Data, all.Next = append(all.Data, page.Data...), page.Next
-		if l.until == nil {
+		if to == nil {
 			break
 		}
-		l.after = l.until
+		if all.Next == "" {
+			all.Next = to.cursor()
+		}
+		l.before = to
 	}
 	return all, nil
 }
 
-// listing is a list that is asked for: along the arms, only those rows for which the others hold, and from one edge to another.
+// listing is a list that is asked for: along the arms, from one edge to another, those rows for which the others hold.
 type listing struct {
 	arms   filter
 	others []filter
-	asked  *notify.LifeFilter
-	after  *edge // the last row of the page before
-	until  *edge // the last row to look at
+	since  *edge // the lowest row that is asked for
+	before *edge // rows are lower: the last row of the page before, or a time
+	until  *edge // the lowest row to look at now; not below since
 }
 
 func newListing(f *notify.LifeFilter, after *edge) *listing {
-	l := &listing{arms: filter{{}}, asked: f, after: after}
+	l := &listing{arms: filter{{}}, before: after}
+	if !f.Since.IsZero() {
+		l.since = &edge{at: micros(f.Since)} // no id is lower than none
+	}
+	if u := (edge{at: micros(f.Until)}); !f.Until.IsZero() && (after == nil || u.at <= after.at) {
+		l.before = &u
+	}
+	l.until = l.since
 	all := filters(f)
 	if len(all) > 0 && indexed(all[0]) {
 		l.arms, all = all[0], all[1:]
@@ -77,20 +91,18 @@ func indexed(f filter) bool {
 	return f[0].matches[0] != match{"tenant", notify.DefaultTenant}
 }
 
-// along writes the select of columns from one arm, between the edges.
-func (l *listing) along(q *query, a arm, columns string) {
+// along writes the select of columns from one arm, from an edge on. There is one bound on each side: of two, SQLite would go by
+// either and look at all rows between them.
+func (l *listing) along(q *query, a arm, from *edge, columns string) {
 	q.WriteString("SELECT " + columns + " FROM notifications WHERE TRUE")
 	if c := a.along(q); c != "" {
 		q.WriteString(" AND " + c)
 	}
-	if !l.asked.Since.IsZero() {
-		q.WriteString(" AND accepted_at >= " + q.arg(micros(l.asked.Since)))
+	if from != nil {
+		q.WriteString(" AND (accepted_at, id) >= (" + q.arg(from.at) + ", " + q.arg(from.id) + ")")
 	}
-	if !l.asked.Until.IsZero() {
-		q.WriteString(" AND accepted_at < " + q.arg(micros(l.asked.Until)))
-	}
-	if l.after != nil {
-		q.WriteString(" AND (accepted_at, id) < (" + q.arg(l.after.at) + ", " + q.arg(l.after.id) + ")")
+	if l.before != nil {
+		q.WriteString(" AND (accepted_at, id) < (" + q.arg(l.before.at) + ", " + q.arg(l.before.id) + ")")
 	}
 }
 
@@ -104,7 +116,7 @@ func (s *Store) edge(ctx context.Context, l *listing, n int) (*edge, error) {
 			q.WriteString(" UNION ALL ")
 		}
 		q.WriteString("SELECT * FROM (")
-		l.along(&q, a, "accepted_at, id")
+		l.along(&q, a, l.since, "accepted_at, id")
 		q.WriteString(descending + " LIMIT 1 OFFSET " + q.arg(n/len(l.arms)) + ") AS arm")
 	}
 	q.WriteString(") AS arms" + descending + " LIMIT 1")
@@ -125,12 +137,9 @@ func (l *listing) page(limit int) *query {
 			q.WriteString(" UNION ALL ")
 		}
 		q.WriteString("SELECT * FROM (")
-		l.along(q, a, "*")
+		l.along(q, a, l.until, "*")
 		for _, o := range l.others {
 			q.WriteString(" AND " + o.holds(q))
-		}
-		if l.until != nil {
-			q.WriteString(" AND (accepted_at, id) >= (" + q.arg(l.until.at) + ", " + q.arg(l.until.id) + ")")
 		}
 		q.WriteString(descending + " LIMIT " + q.arg(limit+1) + ") AS arm")
 	}
@@ -154,13 +163,10 @@ func (s *Store) page(ctx context.Context, l *listing, limit int) (notify.Lives, 
 		}
 		page.Data = append(page.Data, life)
 	}
-	switch {
-	case len(page.Data) > limit:
+	if len(page.Data) > limit {
 		page.Data = page.Data[:limit]
 		last := page.Data[limit-1]
 		page.Next = edge{micros(last.AcceptedAt), last.ID}.cursor()
-	case l.until != nil:
-		page.Next = l.until.cursor()
 	}
 	return page, rows.Err()
 }

