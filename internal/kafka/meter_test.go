@@ -22,6 +22,7 @@ func TestAMeterCountsWhatIsDoneAboveTheWatermark(t *testing.T) {
 		require.Len(t, depths, 1)
 		return depths[f.topic]
 	}
+	eventually(t, func() bool { _, err := m.Measure(watched); return err == nil }, "a Kafka whose first group this is makes its coordinator first")
 	require.Equal(t, kafka.Depth{}, depth(), "an empty topic, of a group that has never committed")
 	f.fill(40, 40)
 	r, err := kafka.NewReader(kafka.Config{Brokers: f.brokers})
