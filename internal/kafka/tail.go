@@ -59,6 +59,7 @@ func (t *Tail) Run(ctx context.Context) error {
 	defer t.conn.close()
 	defer context.AfterFunc(ctx, t.conn.cut)()
 	log := newSeldom(t.log, 10*time.Second)
+	log.last = time.Now() // at the first start the topic is still to be made
 	at, end := int64(0), int64(-1)
 	for ctx.Err() == nil {
 		next, err := t.turn(at, &end)
