@@ -99,7 +99,7 @@ func spelt(b [idBytes]byte) string {
 }
 
 // states are all that an event may give; an entry has the index of one.
-var states = notify.States()
+var states = notify.States() //nolint:gochecknoglobals // nobody changes it
 
 func indexOf[T comparable](all []T, one T) (uint8, bool) {
 	for i, x := range all {
