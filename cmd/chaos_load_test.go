@@ -139,5 +139,5 @@ func (p *post) background(t testing.TB) (stop func()) {
 
 func (p *post) await(t testing.TB, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return p.waiting() >= n }, 2*time.Minute, 20*time.Millisecond, "no backlog")
+	require.Eventually(t, func() bool { return p.waiting() >= n }, 10*time.Minute, 20*time.Millisecond, "no backlog")
 }
