@@ -56,12 +56,12 @@ func (s *Store) expungedAmong(ctx context.Context, tx *sql.Tx, changes []status.
 	for i := range changes {
 		ids[i] = short(changes[i].Event.NotificationID)
 	}
-	return s.present(ctx, tx, "expunged", ids)
+	return s.known(ctx, tx, "TRUE FROM expunged", ids)
 }
 
-// present gives those of ids that table has.
-func (s *Store) present(ctx context.Context, tx *sql.Tx, table string, ids []string) (map[string]bool, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id FROM "+table+" WHERE id "+s.among, s.list(ids))
+// known gives what the store says of those of ids that it has: from is a condition and its table.
+func (s *Store) known(ctx context.Context, tx *sql.Tx, from string, ids []string) (map[string]bool, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, "+from+" WHERE id "+s.among, s.list(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +69,11 @@ func (s *Store) present(ctx context.Context, tx *sql.Tx, table string, ids []str
 	found := map[string]bool{}
 	for rows.Next() {
 		var id string
-		if err := rows.Scan(&id); err != nil {
+		var says bool
+		if err := rows.Scan(&id, &says); err != nil {
 			return nil, err
 		}
-		found[id] = true
+		found[id] = says
 	}
 	return found, rows.Err()
 }
@@ -80,7 +81,7 @@ func (s *Store) present(ctx context.Context, tx *sql.Tx, table string, ids []str
 // takeLines adds what is new, and lets what is known win or lose against what there is. The two groups of columns go by
 // statements of their own, because SQLite writes every index anew that a statement might change.
 func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
-	known, err := s.present(ctx, tx, "notifications", f.ids)
+	unread, err := s.known(ctx, tx, "unread = 1 FROM notifications", f.ids)
 	if err != nil {
 		return err
 	}
@@ -88,12 +89,15 @@ func (s *Store) takeLines(ctx context.Context, tx *sql.Tx, f *folded) error {
 	var added, standings, origins [][]any
 	for _, id := range f.ids {
 		l := f.lines[id]
-		if !known[id] {
+		noJob, known := unread[id]
+		if !known {
 			added = append(added, l.row())
 			continue
 		}
 		standings = append(standings, l.standing.append([]any{id}))
-		origins = append(origins, l.origin.append([]any{id}))
+		if noJob || l.origin.unread == 0 { // else it loses: most events find that their job has been read
+			origins = append(origins, l.origin.append([]any{id}))
+		}
 	}
 	if err := s.each(ctx, tx, s.insert("notifications", slices.Concat(idColumns, originColumns, standingColumns), "(id) DO NOTHING"), added); err != nil {
 		return err
