@@ -82,18 +82,11 @@ func (r *Reader) Commit(group string, at []Place) error {
 		return err
 	}
 	defer o.conn.close()
-	o.instance = nil
 	cs := make([]committed, len(at))
 	for i, p := range at {
 		cs[i] = committed{topicPartition{p.Topic, p.Partition}, p.Offset, ""}
 	}
-	answers, err := o.commit(member{generation: sarama.GroupGenerationUndefined}, cs)
-	for i := 0; err == nil && i < len(answers); i++ {
-		if answers[i] != sarama.ErrNoError {
-			err = answers[i]
-		}
-	}
-	if err != nil {
+	if err := o.commitForNobody(cs); err != nil {
 		return fmt.Errorf("commit for group %s: %w", group, err)
 	}
 	return nil

@@ -172,6 +172,18 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 	return nil
 }
 
+// commitForNobody commits in the name of a group without members; a group that has some refuses it.
+func (o *offsets) commitForNobody(cs []committed) error {
+	o.instance = nil
+	answers, err := o.commit(member{generation: sarama.GroupGenerationUndefined}, cs)
+	for i := 0; err == nil && i < len(answers); i++ {
+		if answers[i] != sarama.ErrNoError {
+			err = answers[i]
+		}
+	}
+	return err
+}
+
 // fetch reads what is committed for tp; the offset is -1 when nothing is.
 func (o *offsets) fetch(tp topicPartition) (committed, error) {
 	all, err := o.fetchAll([]topicPartition{tp})

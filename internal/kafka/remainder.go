@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/IBM/sarama"
 )
 
 // Remainder is what a group has left to do of one partition, as its next member would find it: its last commit, and what
@@ -80,12 +78,7 @@ func (b *Remainder) Commit() error {
 	if !fits { // what is left out is read from the ledger again
 		text, _ = metadata{count: b.count}.encode()
 	}
-	o.instance = nil // of no member
-	answers, err := o.commit(member{generation: sarama.GroupGenerationUndefined}, []committed{{b.at, offset, text}})
-	if err == nil && answers[0] != sarama.ErrNoError {
-		err = answers[0]
-	}
-	if err != nil {
+	if err := o.commitForNobody([]committed{{b.at, offset, text}}); err != nil {
 		return fmt.Errorf("commit %s for group %s: %w", b.at, o.group, err)
 	}
 	return nil
