@@ -39,18 +39,12 @@ func (d Desk) Move(r *kafka.Record, topic string) kafka.Message {
 func (d Desk) MoveHeld(r *kafka.Record, ch notify.Channel, lane notify.Lane, now time.Time) (letter, event kafka.Message) {
 	moved := *r
 	moved.Headers = d.Move(r, r.Topic).Headers
-	n, _, _ := validate.Decode(r.Value, false)
-	e := notify.Event{
-		NotificationID: identity(n, r), Run: number(r, notify.HeaderRun), Step: number(r, notify.HeaderStep),
-		Attempt: number(r, notify.HeaderAttempt) + 1, // it may have been sent: that uses one
-		State:   notify.StateHeld, Reason: "a worker ended while it was sending", At: now,
-		Tenant: validate.Tenant(n), Channel: ch, Lane: lane,
-	}
-	if n != nil {
-		e.Reference = n.Reference
-	}
+	e := d.arrived(r, ch)
+	e.Lane, e.At = lane, now
+	e.Attempt++ // it may have been sent: that uses one
+	e.State, e.Reason = notify.StateHeld, "a worker ended while it was sending"
 	res := d.Bury(&moved, e, notify.ReasonAmbiguous)
-	return res.Follow[0], kafka.Message{Topic: d.Topics.Status(), Partition: kafka.Hashed, Key: res.Outcome.Key, Value: res.Outcome.Value}
+	return res.Follow[0], d.apart(res.Outcome)
 }
 
 // Identify names the notification in r as a worker would: r.Cluster has to be the Kafka that r was written to.

@@ -32,9 +32,7 @@ func (d Desk) Shrink(r *kafka.Record, res kafka.Result) kafka.Result {
 	e.State, e.NextAt = notify.StateDead, nil
 	buried := d.Bury(r, e, notify.ReasonTooLarge)
 	if res.Outcome == nil {
-		buried.Follow = append(buried.Follow, kafka.Message{
-			Topic: d.Topics.Status(), Partition: kafka.Hashed, Key: buried.Outcome.Key, Value: buried.Outcome.Value,
-		})
+		buried.Follow = append(buried.Follow, d.apart(buried.Outcome))
 	} else {
 		res.Outcome = buried.Outcome
 	}
@@ -57,7 +55,7 @@ func (d Desk) moves(topic string) (notify.Channel, bool) {
 	return "", false
 }
 
-// arrived is what a record of the ladder says of its job.
+// arrived is what a record says of its job.
 func (d Desk) arrived(r *kafka.Record, ch notify.Channel) notify.Event {
 	n, _, _ := validate.Decode(r.Value, false)
 	e := notify.Event{

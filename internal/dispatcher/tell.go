@@ -11,6 +11,11 @@ import (
 // worker's ledger, and lies where its id hashes to.
 func (d Desk) Tell(e notify.Event) (kafka.Message, error) { return told(d.Topics.Status(), e) }
 
+// apart gives an outcome as such a record.
+func (d Desk) apart(o *kafka.Outcome) kafka.Message {
+	return kafka.Message{Topic: d.Topics.Status(), Partition: kafka.Hashed, Key: o.Key, Value: o.Value}
+}
+
 func told(topic string, e notify.Event) (kafka.Message, error) {
 	bound(&e)
 	e.Seal()
