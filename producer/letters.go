@@ -50,14 +50,7 @@ func (s *Server) listLetters(x *exchange) error {
 	if err != nil {
 		return unfound(err)
 	}
-	answer := page[notify.Letter]{Data: letters.Data}
-	if answer.Data == nil {
-		answer.Data = []notify.Letter{}
-	}
-	if letters.Next != "" {
-		answer.NextCursor = &letters.Next
-	}
-	return x.json(http.StatusOK, answer)
+	return x.json(http.StatusOK, pageOf(letters.Data, letters.Next))
 }
 
 // redriveLetters sends those again that the body chooses.
@@ -89,12 +82,9 @@ func (s *Server) redriveLetters(x *exchange) error {
 	if err != nil {
 		return unfound(err)
 	}
-	answer := redriven{Redriven: done.Redriven, DryRun: ask.DryRun, Skipped: done.Skipped}
+	answer := redriven{Redriven: done.Redriven, DryRun: ask.DryRun, Skipped: done.Skipped, NextCursor: cursorOf(done.Next)}
 	if answer.Skipped == nil {
 		answer.Skipped = []notify.SkippedLetter{}
-	}
-	if done.Next != "" {
-		answer.NextCursor = &done.Next
 	}
 	return x.json(http.StatusOK, answer)
 }
@@ -103,11 +93,8 @@ func (s *Server) redriveLetters(x *exchange) error {
 func (q *query) letters() notify.LetterFilter {
 	f := notify.LetterFilter{
 		IDs: q.ids("id"), Channels: words(q, "channel", notify.Channels()), Lane: word(q, "lane", notify.Lanes()),
-		Reason: q.text("reason", 255), Code: q.text("code", 64), Gateway: q.text("gateway", 255), Recipient: q.text("recipient", 4096),
+		Reason: q.text("reason", 255), Code: q.text("code", 64), Gateway: q.text("gateway", 255), Recipient: q.address("recipient"),
 		Since: q.moment("since"), Until: q.moment("until"),
-	}
-	if number, ok := strings.CutPrefix(f.Recipient, " "); ok { // no recipient begins so: it is a plus that was not encoded
-		f.Recipient = "+" + number
 	}
 	if n := q.number("partition", -1, 0, 1<<31-1); n >= 0 {
 		partition := int32(n)

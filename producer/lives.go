@@ -62,14 +62,7 @@ func (s *Server) listLives(x *exchange) error {
 	if err != nil {
 		return unread(err)
 	}
-	answer := page[notify.Life]{Data: lives.Data}
-	if answer.Data == nil {
-		answer.Data = []notify.Life{}
-	}
-	if lives.Next != "" {
-		answer.NextCursor = &lives.Next
-	}
-	return x.json(http.StatusOK, answer)
+	return x.json(http.StatusOK, pageOf(lives.Data, lives.Next))
 }
 
 // mostLives is the longest page of notifications.

@@ -23,6 +23,23 @@ type page[T any] struct {
 	NextCursor *string `json:"next_cursor" doc:"null: there is no next page"`
 }
 
+// pageOf makes data a page; next is empty where none follows.
+func pageOf[T any](data []T, next string) page[T] {
+	p := page[T]{Data: data, NextCursor: cursorOf(next)}
+	if p.Data == nil {
+		p.Data = []T{} // not null
+	}
+	return p
+}
+
+// cursorOf is next as answers have it.
+func cursorOf(next string) *string {
+	if next == "" {
+		return nil
+	}
+	return &next
+}
+
 func (s *Server) listOutbox(x *exchange) error {
 	if s.cfg.Outbox == nil {
 		return noOutbox()
@@ -35,10 +52,7 @@ func (s *Server) listOutbox(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if captured == nil {
-		captured = []notify.Captured{}
-	}
-	return x.json(http.StatusOK, page[notify.Captured]{Data: captured})
+	return x.json(http.StatusOK, pageOf(captured, ""))
 }
 
 // limit reads the one parameter that lists have; others would be ignored, and are refused.

@@ -150,22 +150,26 @@ func (q *query) filter() notify.LifeFilter {
 	}
 	const remedy = "give 1 to 64 letters, digits, dots, hyphens and underscores"
 	tenant, ok := q.one("tenant", remedy)
-	if ok && (len(tenant) > 64 || strings.ContainsFunc(tenant, func(r rune) bool {
-		return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
-	})) {
+	if ok && !validate.IsTenant(tenant) {
 		q.fault("tenant", remedy)
 	}
 	f.Tenant = tenant
 	return f
 }
 
+// address reads a recipient as it was written.
+func (q *query) address(name string) string {
+	text := q.text(name, 4096)
+	if number, ok := strings.CutPrefix(text, " "); ok { // no recipient begins so: it is a plus that was not encoded
+		return "+" + number
+	}
+	return text
+}
+
 // recipient reads a recipient in the spelling by which recipients are found: the bare address or number where it is one, else
 // as it was written, as tokens, topics and conditions are.
 func (q *query) recipient(channel notify.Channel) string {
-	text := q.text("recipient", 4096)
-	if number, ok := strings.CutPrefix(text, " "); ok { // no recipient begins so: it is a plus that was not encoded
-		text = "+" + number
-	}
+	text := q.address("recipient")
 	for _, ch := range []notify.Channel{notify.ChannelEmail, notify.ChannelSMS} {
 		if text == "" || channel != "" && channel != ch {
 			continue
