@@ -28,8 +28,8 @@ func (w *Worker) logAttempt(a *kafka.Attempt, j *job, t try, took time.Duration)
 		fields = append(fields, zap.String("code", notify.Clip(t.code(), 64)), zap.String("reason", notify.Clip(t.reason(), 500)))
 	}
 	switch w.cfg.Recipients {
-	case RecipientsNone:
-	case RecipientsFull:
+	case notify.RecipientsNone:
+	case notify.RecipientsFull:
 		fields = append(fields, zap.String("recipient", j.message.Recipient))
 	default:
 		fields = append(fields, zap.String("recipient", notify.Mask(j.message.Address)))

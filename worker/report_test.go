@@ -21,7 +21,7 @@ import (
 
 func TestOneLineAnAttempt(t *testing.T) {
 	for mode, shown := range map[string]any{
-		"": "b***@customer.example", RecipientsMasked: "b***@customer.example", RecipientsFull: recipient, RecipientsNone: nil, "odd": "b***@customer.example",
+		"": "b***@customer.example", notify.RecipientsMasked: "b***@customer.example", notify.RecipientsFull: recipient, notify.RecipientsNone: nil, "odd": "b***@customer.example",
 	} {
 		core, lines := observer.New(zapcore.DebugLevel)
 		w := worker(says(nil), func(c *Config) { c.Log, c.Recipients = zap.New(core), mode })

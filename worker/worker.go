@@ -31,13 +31,6 @@ type Control interface {
 	Suppressed(tenant string, ch notify.Channel, address string) bool
 }
 
-// How recipients are logged.
-const (
-	RecipientsMasked = "masked" // a***@example.com
-	RecipientsFull   = "full"
-	RecipientsNone   = "none"
-)
-
 // Ordering is what a channel promises of jobs with the same key.
 type Ordering string
 
@@ -65,7 +58,7 @@ type Config struct {
 	Remember           int                                   // ids of finished jobs; 0 = what one worker may alone, see MostRemembered
 	Metrics            *Metrics                              // nil counts nothing
 	Log                *zap.Logger                           // nil logs nothing
-	Recipients         string                                // one of the Recipients constants; masked
+	Recipients         string                                // one of notify's Recipients constants; masked
 }
 
 // Worker is the handler of the jobs of one lane of a channel. Its methods may be called at once from many goroutines.

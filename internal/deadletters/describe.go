@@ -30,9 +30,9 @@ func placeIn(l *dispatcher.Letter) notify.Origin {
 // recipient is what may be shown of l's.
 func (d *Letters) recipient(l *dispatcher.Letter) string {
 	switch {
-	case l.Notification == nil || d.Recipients == RecipientsNone:
+	case l.Notification == nil || d.Recipients == notify.RecipientsNone:
 		return ""
-	case d.Recipients == RecipientsFull:
+	case d.Recipients == notify.RecipientsFull:
 		return notify.Clip(l.Notification.Recipient, 255)
 	default:
 		return notify.Mask(l.Notification.Recipient)

@@ -12,19 +12,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// How recipients are shown.
-const (
-	RecipientsMasked = "masked" // a***@example.com
-	RecipientsFull   = "full"
-	RecipientsNone   = "none"
-)
-
 // Letters are the dead letters of some channels. One goroutine at a time uses them.
 type Letters struct {
 	Topics     dispatcher.Topics
 	Reader     *kafka.Reader
 	Lifetimes  map[notify.Lane]time.Duration // how long a notification lives that does not say so itself
-	Recipients string                        // one of the Recipients constants; masked
+	Recipients string                        // one of notify's Recipients constants; masked
 	Reading    func(topic string)            // called for each record that is read; may be nil
 
 	cluster string // Kafka's id, once it was needed

@@ -23,6 +23,13 @@ func Clip(s string, n int) string {
 	return s[:n]
 }
 
+// How recipients are shown and logged.
+const (
+	RecipientsMasked = "masked" // as Mask gives them
+	RecipientsFull   = "full"
+	RecipientsNone   = "none"
+)
+
 // Mask shows enough of a recipient to recognise it and too little to use it: "a***@example.com", "+15***67".
 func Mask(recipient string) string {
 	if at := strings.LastIndexByte(recipient, '@'); at > 0 {
