@@ -13,6 +13,7 @@ schemathesis=4.32.5
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 port=${LAUDSPEAKER_SCHEMATHESIS_PORT:-18780}
+unset LAUDSPEAKER_SCHEMATHESIS_PORT # the server, which inherits it, takes LAUDSPEAKER_* for its settings and refuses one it does not know
 venv=$root/.tools/schemathesis-$schemathesis
 
 fail() { echo "schemathesis.sh: $*" >&2; exit 1; }
