@@ -154,7 +154,8 @@ func (m *mortal) bury() {
 // TestOneKeyOneID: 64 clients submit the same under the same key to three replicas, of which one is killed at random, and
 // repeat it until they are told that it was accepted. All hear of one id, and nothing is published under another.
 func TestOneKeyOneID(t *testing.T) {
-	const clients, rounds = 64, 12
+	const clients = 64
+	rounds := 12 * scale()
 	onEachStore(t, func(t *testing.T, c store.Config) {
 		random := rand.New(rand.NewPCG(7, 7))
 		log := &publications{random: rand.New(rand.NewPCG(1, 7)), ids: map[string]map[string]int{}}
@@ -176,7 +177,7 @@ func TestOneKeyOneID(t *testing.T) {
 					assert.Eventually(t, func() bool {
 						ids[i] = replicas[own.IntN(len(replicas))].submit(t, fmt.Sprint(round))
 						return ids[i] != ""
-					}, time.Minute, 5*time.Millisecond)
+					}, time.Minute, 25*time.Millisecond)
 				})
 			}
 			wg.Wait()
