@@ -27,7 +27,7 @@ func newSender(t testing.TB, f *fake, change ...func(*config.SMTP)) *Sender {
 }
 
 func send(t testing.TB, s *Sender, m *notify.Message) (notify.Receipt, *notify.Failure) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	receipt, err := s.Send(ctx, m)
 	return receipt, notify.Judge(err)
