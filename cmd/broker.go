@@ -6,6 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
 )
@@ -13,10 +15,7 @@ import (
 // bringBroker opens the embedded broker and makes it the process's Kafka.
 func (p *process) bringBroker() (*embedded.Broker, error) {
 	settings := p.cfg.Kafka.Embedded
-	broker, err := embedded.Open(embedded.Config{
-		Dir: p.brokerDir(), Listen: settings.Listen, MaxBytes: int64(settings.MaxBytes), Log: p.log, Topics: p.topics.Readers(),
-		Ledger: embedded.Ledger{Topic: p.topics.Status(), Needed: kafka.LedgerNeeded},
-	})
+	broker, err := embedded.Open(brokerConfig(p.brokerDir(), settings.Listen, settings, p.topics, p.log))
 	var taken *embedded.PortError
 	if errors.As(err, &taken) {
 		return nil, portTaken("kafka.embedded.listen", taken.Addr, taken.Free)
@@ -27,6 +26,15 @@ func (p *process) bringBroker() (*embedded.Broker, error) {
 	p.kafka.Brokers = []string{broker.Addr()}
 	p.partitions, p.full = settings.Partitions, broker.Full
 	return broker, nil
+}
+
+// brokerConfig tells the broker who needs what it keeps.
+func brokerConfig(dir, listen string, settings config.Embedded, topics dispatcher.Topics, log *zap.Logger) embedded.Config {
+	return embedded.Config{
+		Dir: dir, Listen: listen, MaxBytes: int64(settings.MaxBytes), Log: log, Topics: topics.Readers(),
+		Ledger:   embedded.Ledger{Topic: topics.Status(), Needed: kafka.LedgerNeeded},
+		Recorder: embedded.Recorder{Group: topics.RecorderGroup(), Topics: topics.Recorded()},
+	}
 }
 
 func (p *process) brokerDir() string { return filepath.Join(p.dataDir, "kafka") }

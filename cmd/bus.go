@@ -11,6 +11,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/producer"
 )
 
 // recordBytes is what topics must take: the largest body, and what the bus adds to it.
@@ -77,6 +78,18 @@ func (p *process) awaitTopics(ctx context.Context) (kafka.Report, bool) {
 	case <-ctx.Done():
 		return kafka.Report{}, false
 	}
+}
+
+// limits lowers what the API takes to what the topics turn out to take.
+func (p *process) limits(publisher *kafka.Publisher, dispatch *dispatcher.Dispatcher, api *producer.Server) part {
+	return part{"limits", func(ctx context.Context) error {
+		if r, ok := p.awaitTopics(ctx); ok && r.MaxMessageBytes > 0 {
+			publisher.LimitRecords(r.MaxMessageBytes)
+			dispatch.SetLimit(r.MaxMessageBytes)
+			api.LowerMaxBody(int64(max(r.MaxMessageBytes-dispatcher.Headroom, 1)))
+		}
+		return nil
+	}}
 }
 
 func kafkaConfig(k config.Kafka) kafka.Config {

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,7 +22,6 @@ type keeper struct {
 	store    *statusStore
 	recorder *status.Recorder
 	reader   *status.Reader
-	reads    []string      // the topics that the recorder reads
 	ends     *kafka.Reader // for the reader's barrier
 	commits  *kafka.Reader // for the recorder's group
 }
@@ -44,8 +42,7 @@ func (p *process) newKeeper(log *zap.Logger) (*keeper, error) {
 	if k.commits, err = kafka.NewReader(p.kafka); err != nil {
 		return nil, err
 	}
-	k.reads = slices.Concat(topics, []string{p.topics.Status()})
-	follower, err := kafka.NewFollower(p.kafka, k.reads, log)
+	follower, err := kafka.NewFollower(p.kafka, p.topics.Recorded(), log)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (k *keeper) endsOfAll() ([]kafka.Place, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return r.Ends(k.reads)
+	return r.Ends(k.topics.Recorded())
 }
 
 // told is the store for receipts: a notification that has just been accepted is there, and is found by its provider's name.

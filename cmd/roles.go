@@ -85,12 +85,11 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		return err
 	}
 	api, err := producer.New(producer.Config{
-		Idempotency: keeper.store, Lives: keeper.reader, Feed: keeper.store, Fed: keeper.recorder.Woken(),
-		Expunger: keeper.store, Receipts: desk, PublicHost: p.cfg.API.PublicHost(),
-		DeadLetters: letters, Drains: gauge,
-		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Outbox: outbox, Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous,
-		MaxBody: int64(p.cfg.API.MaxBody), Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics,
-		Log: log, Metrics: producer.NewMetrics(p.metrics),
+		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge,
+		Idempotency: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		DeadLetters: letters, Receipts: desk, PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
+		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
+		Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics, Log: log, Metrics: producer.NewMetrics(p.metrics),
 	})
 	if err != nil {
 		return err
@@ -100,14 +99,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	p.health.add("bus", p.full)
 	started()
 	return inOrder(ctx, slices.Concat([]part{
-		{"limits", func(ctx context.Context) error {
-			if r, ok := p.awaitTopics(ctx); ok && r.MaxMessageBytes > 0 {
-				publisher.LimitRecords(r.MaxMessageBytes)
-				dispatch.SetLimit(r.MaxMessageBytes)
-				api.LowerMaxBody(int64(max(r.MaxMessageBytes-dispatcher.Headroom, 1)))
-			}
-			return nil
-		}},
+		p.limits(publisher, dispatch, api),
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
 		{"reconciler", keeper.reconciler(tell).Run},
 		closeLetters,

@@ -16,6 +16,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/capture"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
@@ -26,6 +27,14 @@ type press struct{ published int }
 func (p *press) PublishAll(_ context.Context, ms []kafka.Message) []error {
 	p.published += len(ms)
 	return make([]error, len(ms))
+}
+
+// The embedded broker keeps what the status store has not read: it is told by whom and of which topics.
+func TestTheBrokerKnowsTheRecorder(t *testing.T) {
+	topics := dispatcher.Topics{Prefix: "acme.", Jobs: map[notify.Channel]string{notify.ChannelSMS: "sms_topic"}}
+	require.Equal(t, embedded.Recorder{
+		Group: "acme.laudspeaker.recorder", Topics: []string{"acme.status_topic", "acme.sms_topic.urgent", "acme.sms_topic", "acme.sms_topic.bulk"},
+	}, brokerConfig("", "", config.Embedded{}, topics, nil).Recorder)
 }
 
 func TestAFullBusTakesNothing(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
-	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 	"github.com/laudspeaker/laudspeaker/internal/status/store"
 )
@@ -79,13 +78,7 @@ type filling struct {
 
 func newFilling(r *kafka.Reader, p *process) (*filling, error) {
 	f := &filling{parts: map[status.Position]kafka.Bounds{}}
-	topics := []string{p.topics.Status()}
-	for _, channel := range p.topics.Channels() {
-		for _, lane := range notify.Lanes() {
-			topics = append(topics, p.topics.Job(channel, lane))
-		}
-	}
-	for _, topic := range topics {
+	for _, topic := range p.topics.Recorded() {
 		bounds, err := r.Bounds(topic)
 		if errors.Is(err, kafka.ErrNoTopic) {
 			continue

@@ -99,11 +99,7 @@ func logDir(from string) (string, error) {
 
 // openLeft opens the broker on a port of its own. What it may delete at its start is what it might have before.
 func openLeft(dir string, cfg *config.Config, said io.Writer) (*embedded.Broker, error) {
-	topics := everyTopic(cfg)
-	broker, err := embedded.Open(embedded.Config{
-		Dir: dir, Listen: "127.0.0.1:0", MaxBytes: int64(cfg.Kafka.Embedded.MaxBytes), Log: newLogger(cfg.Log, said), Topics: topics.Readers(),
-		Ledger: embedded.Ledger{Topic: topics.Status(), Needed: kafka.LedgerNeeded},
-	})
+	broker, err := embedded.Open(brokerConfig(dir, "127.0.0.1:0", cfg.Kafka.Embedded, everyTopic(cfg), newLogger(cfg.Log, said)))
 	var locked *embedded.LockedError
 	if errors.As(err, &locked) {
 		who := "another process"

@@ -30,6 +30,7 @@ func (s *Server) admit(x *exchange, rt route) error {
 		return refuse(codeUnauthorized, "send Authorization: Bearer and a key: laudspeaker keys generate NAME makes one").
 			with("WWW-Authenticate", `Bearer realm="laudspeaker"`)
 	}
+	x.key = key.ID
 	x.log(zap.String("key", key.ID))
 	if !key.may(scope) {
 		return refuse(codeForbidden, "use a key with the scope "+string(scope))

@@ -21,6 +21,7 @@ type exchange struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	requestID string
+	key       string // the id of the caller's; empty: it has none
 	status    int
 	fields    []zap.Field
 	caused    bool // the cause of a problem is among them

@@ -2,7 +2,9 @@ package producer
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -14,7 +16,7 @@ import (
 // fingerprint is the same for all spellings of one notification: white space, the order and escaping of names, and how
 // numbers and times are written make no difference, nor does leaving out what has a default that the contract fixes. What the server
 // makes up, an id or an expiry, is not part of it; an id of the caller's is. n has been found valid.
-func fingerprint(n *notify.Notification) ([sha256.Size]byte, error) {
+func fingerprint(n *notify.Notification, key string) ([sha256.Size]byte, error) {
 	c := *n
 	var err error
 	if c.Payload, err = canonical(n.Payload); err != nil {
@@ -38,7 +40,22 @@ func fingerprint(n *notify.Notification) ([sha256.Size]byte, error) {
 	if err != nil {
 		return [sha256.Size]byte{}, fmt.Errorf("encode the notification: %w", err)
 	}
-	return sha256.Sum256(encoded), nil
+	return underKey(key, encoded), nil
+}
+
+// underKey stands for text in the store, which does not have the idempotency key: whoever reads it cannot find out a short
+// code, such as a one-time password, by trying all of them.
+func underKey(key string, text []byte) (sum [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write(text)
+	mac.Sum(sum[:0])
+	return sum
+}
+
+// keyName stands for the key itself. It is no plain hash, which is what HMAC makes of a long key before it uses it.
+func keyName(key string) string {
+	sum := underKey(key, nil)
+	return hex.EncodeToString(sum[:])
 }
 
 // canonical writes JSON in one spelling.

@@ -2,7 +2,9 @@ package producer
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -24,7 +26,7 @@ func decoded(t *testing.T, raw string) *notify.Notification {
 
 func printOf(t *testing.T, raw string) [32]byte {
 	t.Helper()
-	print, err := fingerprint(decoded(t, raw))
+	print, err := fingerprint(decoded(t, raw), "k")
 	require.NoError(t, err)
 	return print
 }
@@ -59,6 +61,29 @@ func TestSpellingIsNoDifference(t *testing.T) {
 		"an own key": `{"ordering_key":"x",` + pushed[1:],
 	} {
 		require.NotEqual(t, want, printOf(t, other), name)
+	}
+}
+
+// Who reads the store and knows all but a short code has to know the key, too, to find the code by trying. A key that HMAC
+// hashes before use is no exception.
+func TestWhatTheStoreHasOfACodeCannotBeTried(t *testing.T) {
+	const otp = `{"channel":"sms","recipient":"+14155550100","sensitive":true,"payload":{"from":"+15550123456","body":"Your code is 482913"}}`
+	for _, key := range []string{"5a2c9e1e-07b1-4c36-9d5e-0d6f6a7a2f11", strings.Repeat("long", 50)} {
+		keys := &fakeKeys{}
+		answer, body := do(t, newServer(t, Config{Idempotency: keys}), withKey(key, otp))
+		require.Equal(t, http.StatusAccepted, answer.StatusCode, body)
+		c := keys.claimed[0][0]
+		require.NotContains(t, c.Key, key)
+		stored, err := hex.DecodeString(c.Key)
+		require.NoError(t, err)
+		for _, known := range []string{"", c.Key, string(stored)} {
+			print, err := fingerprint(decoded(t, otp), known)
+			require.NoError(t, err)
+			require.NotEqual(t, c.Fingerprint, print)
+		}
+		print, err := fingerprint(decoded(t, otp), key)
+		require.NoError(t, err)
+		require.Equal(t, c.Fingerprint, print, "it is told by the key")
 	}
 }
 

@@ -68,7 +68,7 @@ func claimants(items []*item, now time.Time, t Timeouts) (claiming []*item) {
 		if i.key == "" || i.ended() {
 			continue
 		}
-		print, err := fingerprint(i.n)
+		print, err := fingerprint(i.n, i.key)
 		if err != nil {
 			i.failure = err
 			continue
@@ -89,7 +89,7 @@ func claimants(items []*item, now time.Time, t Timeouts) (claiming []*item) {
 			id = notify.NewID()
 		}
 		i.claim = notify.Claim{
-			Tenant: i.n.Tenant, Key: i.key, Fingerprint: print, ID: id, Token: notify.NewID(),
+			Tenant: i.n.Tenant, Key: keyName(i.key), Fingerprint: print, ID: id, Token: notify.NewID(),
 			At: now, Until: now.Add(t.Dispatch + 2*t.Claim), // dispatching, and a claim and a settlement of the store
 		}
 		claiming = append(claiming, i)
@@ -146,7 +146,7 @@ func (s *Server) settle(ctx context.Context, items []*item) error {
 }
 
 func (i *item) settlement() (notify.Settlement, error) {
-	settled := notify.Settlement{Tenant: i.claim.Tenant, Key: i.key, Token: i.claim.Token}
+	settled := notify.Settlement{Tenant: i.claim.Tenant, Key: i.claim.Key, Token: i.claim.Token}
 	switch {
 	case i.answer != nil:
 		encoded, err := json.Marshal(i.answer)

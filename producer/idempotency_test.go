@@ -46,7 +46,7 @@ func TestAKeyedRequestIsAcceptedOnce(t *testing.T) {
 	require.Empty(t, first.Header.Get("Idempotency-Replayed"))
 	require.Len(t, keys.claimed, 1)
 	c := keys.claimed[0][0]
-	require.Equal(t, []string{"default", "order-4711", idOf(t, body)}, []string{c.Tenant, c.Key, c.ID})
+	require.Equal(t, []string{"default", keyName("order-4711"), idOf(t, body)}, []string{c.Tenant, c.Key, c.ID})
 	require.Equal(t, byte('7'), c.ID[14], "UUIDv7")
 	require.Equal(t, 8500*time.Millisecond, c.Until.Sub(c.At))
 
@@ -153,7 +153,7 @@ func TestARepetitionIsNotCheckedAnew(t *testing.T) {
 		return `{"expires_at":"` + time.Now().Add(d).UTC().Format(time.RFC3339) + `",` + keyless[1:]
 	}
 	_, body := do(t, s, withKey("k", until(time.Hour)))
-	row := keys.rows[[2]string{"default", "k"}]
+	row := keys.rows[[2]string{"default", keyName("k")}]
 	past := until(-time.Hour)
 	row.Fingerprint = printOf(t, past) // as if two hours had passed
 	answer, again := do(t, s, withKey("k", past))

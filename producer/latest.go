@@ -3,6 +3,7 @@ package producer
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,18 +28,21 @@ const (
 	mostLatest    = 8192 // events: two seconds of a busy cluster
 	mostAtOnce    = 1000 // events of one question to the store
 	mostStreams   = 256
+	keysStreams   = mostStreams / 2 // of one key, where there are others
 )
 
 // latest holds the latest events for all streams of this process, so that the store is asked once for all of them. A stream
 // that is farther behind asks the store itself.
 type latest struct {
-	feed Feed
-	log  *zap.Logger
-	over chan struct{} // closed once run has ended
+	feed  Feed
+	share int // streams of one key
+	log   *zap.Logger
+	over  chan struct{} // closed once run has ended
 
 	mu     sync.Mutex
-	open   int     // streams
-	frames []frame // everything after from, up to seen
+	open   int            // streams
+	of     map[string]int // streams by key
+	frames []frame        // everything after from, up to seen
 	from   int64
 	seen   int64
 	age    int           // how often the store has been made anew, or everything was forgotten
@@ -63,8 +67,13 @@ func framed(events []notify.SeenEvent) (frames []frame, last int64) {
 	return frames, last
 }
 
-func newLatest(feed Feed, log *zap.Logger) *latest {
-	return &latest{feed: feed, log: log, over: make(chan struct{}), news: make(chan struct{})}
+// newLatest is for the callers of a server that has so many keys.
+func newLatest(feed Feed, keys int, log *zap.Logger) *latest {
+	share := mostStreams
+	if keys > 1 {
+		share = keysStreams
+	}
+	return &latest{feed: feed, share: share, log: log, over: make(chan struct{}), of: map[string]int{}, news: make(chan struct{})}
 }
 
 // run looks for events, as long as there is a stream, until ctx ends.
@@ -146,23 +155,31 @@ func (l *latest) changed() {
 }
 
 // join lets one more stream in, if there is room. head is the last event's number; age is what after gives as long as numbers
-// mean the same.
-func (l *latest) join(head int64) (age int, ok bool) {
+// mean the same. One key cannot take all, so that a client that leaks streams shuts out nobody but itself.
+func (l *latest) join(head int64, key string) (age int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= mostStreams {
-		return 0, false
+	switch {
+	case l.open >= mostStreams:
+		return 0, refuse(codeShedding, "come back later: there are as many streams as this server holds").with("Retry-After", "5")
+	case l.of[key] >= l.share:
+		return 0, refuse(codeShedding, fmt.Sprintf("close some of the streams under this key, or use another key: one may have %d of the %d that this server holds",
+			l.share, mostStreams)).with("Retry-After", "5")
 	}
 	if l.open == 0 { // nobody has looked for a while
 		l.from, l.seen = head, head
 	}
 	l.open++
-	return l.age, true
+	l.of[key]++
+	return l.age, nil
 }
 
-func (l *latest) leave() {
+func (l *latest) leave(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.of[key]--; l.of[key] == 0 {
+		delete(l.of, key)
+	}
 	if l.open--; l.open == 0 {
 		l.frames, l.from = nil, l.seen
 	}

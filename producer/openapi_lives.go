@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -53,7 +54,8 @@ func describeStream(schemas huma.Registry) *huma.Operation {
 			"An event may come twice with the same event_id. Now and then an id comes without an event, so that as little as possible is read twice.\n\n" +
 			"When the stream ends, ask again with the last id in Last-Event-ID, as browsers do by themselves: nothing is left out. " +
 			"Before the server ends it by itself it says why in an event of the name end: slow (the reader is), shutdown, unavailable (the status store is) " +
-			"or rebuilt (the store was made anew, and events come again).",
+			"or rebuilt (the store was made anew, and events come again).\n\n" +
+			fmt.Sprintf("A server holds %d streams, of one key %d where there are several keys; another one is refused with 429.", mostStreams, keysStreams),
 		Parameters: append(choosing(),
 			&huma.Param{Name: "id", In: "query", Description: "Those of this notification.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"}},
 			&huma.Param{

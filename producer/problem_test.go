@@ -44,11 +44,11 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		return Config{Canceller: f, Timeouts: Timeouts{Dispatch: time.Millisecond}}
 	}
 	taken := func(by bool) Config { // the key of the case, by something else or by the same
-		print, _ := fingerprint(soundest())
+		print, _ := fingerprint(soundest(), "eve@test.example")
 		if by {
 			print[0]++
 		}
-		return Config{Idempotency: &fakeKeys{rows: map[[2]string]*fakeRow{{"default", "eve@test.example"}: {Claim: notify.Claim{Fingerprint: print}}}}}
+		return Config{Idempotency: &fakeKeys{rows: map[[2]string]*fakeRow{{"default", keyName("eve@test.example")}: {Claim: notify.Claim{Fingerprint: print}}}}}
 	}
 	asked := map[string]string{"WWW-Authenticate": `Bearer realm="laudspeaker"`}
 	busy := map[string]string{"Retry-After": "5"}

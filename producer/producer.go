@@ -124,7 +124,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.maxBody.Store(cmp.Or(cfg.MaxBody, defaultMaxBody))
 	s.cfg.Timeouts = cfg.Timeouts.orDefaults()
-	s.latest = newLatest(cfg.Feed, s.cfg.Log)
+	s.latest = newLatest(cfg.Feed, len(cfg.Keys), s.cfg.Log)
 	s.router = s.newRouter()
 	return s, nil
 }

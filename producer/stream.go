@@ -33,11 +33,11 @@ func (s *Server) stream(x *exchange) error {
 	if err != nil {
 		return unread(err)
 	}
-	age, ok := s.latest.join(head)
-	if !ok {
-		return refuse(codeShedding, "come back later: there are as many streams as this server holds").with("Retry-After", "5")
+	age, err := s.latest.join(head, x.key)
+	if err != nil {
+		return err
 	}
-	defer s.latest.leave()
+	defer s.latest.leave(x.key)
 	switch {
 	case after < 0:
 		after = head

@@ -98,8 +98,8 @@ func TestOlderAndNewerEventsMeet(t *testing.T) {
 
 // What was asked for before everybody left is not what comes next for those who came since.
 func TestAnAnswerThatIsTooLate(t *testing.T) {
-	l := newLatest(&fakeFeed{}, nil)
-	_, _ = l.join(5)
+	l := newLatest(&fakeFeed{}, 0, nil)
+	_, _ = l.join(5, "")
 	l.add(3, 4, []notify.SeenEvent{anEvent(4)})
 	require.Empty(t, l.after(0).frames)
 	require.EqualValues(t, 5, l.after(5).to)
@@ -140,12 +140,12 @@ func TestStreamsAreWoken(t *testing.T) {
 	fed := make(chan struct{}, 1)
 	synctest.Test(t, func(t *testing.T) {
 		feed := &fakeFeed{}
-		l := newLatest(feed, newServer(t, Config{}).cfg.Log)
+		l := newLatest(feed, 0, newServer(t, Config{}).cfg.Log)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go l.run(ctx, fed)
-		_, ok := l.join(0)
-		require.True(t, ok)
+		_, err := l.join(0, "")
+		require.NoError(t, err)
 		news := l.after(0).news // taken first: afterwards it may be that of what comes next
 		feed.add(1)
 		began := time.Now()
@@ -220,7 +220,7 @@ func TestTheStoreIsAway(t *testing.T) {
 }
 
 func TestAStoreThatIsLostOnTheWay(t *testing.T) {
-	o := &outlet{latest: newLatest(&fakeFeed{err: errors.New("away")}, nil)}
+	o := &outlet{latest: newLatest(&fakeFeed{err: errors.New("away")}, 0, nil)}
 	o.latest.from, o.latest.seen = 5, 5
 	require.Equal(t, "unavailable", captureStream(t, o))
 }
@@ -264,6 +264,31 @@ func TestThereIsAnEndToStreams(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, http.StatusOK, s.open("").answer.StatusCode, "who leaves makes room")
 	})
+}
+
+// Where there are several keys none of them takes all streams; the only one may.
+func TestOneKeyLeavesStreamsToTheOthers(t *testing.T) {
+	greedy, first := GenerateKey("greedy", ScopeRead)
+	other, second := GenerateKey("other", ScopeRead)
+	streaming(t, Config{Keys: []Key{first, second}}, func(s *streams) {
+		open := func(key string) *reader { return s.open("", "Authorization", "Bearer "+key) }
+		var readers []*reader
+		for range mostStreams / 2 {
+			readers = append(readers, open(greedy))
+			require.Equal(t, http.StatusOK, readers[len(readers)-1].answer.StatusCode)
+		}
+		r := open(greedy)
+		body, err := io.ReadAll(r.answer.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusTooManyRequests, r.answer.StatusCode)
+		require.Contains(t, string(body), "close some of the streams under this key")
+		require.Contains(t, string(body), "128 of the 256")
+		require.Equal(t, http.StatusOK, open(other).answer.StatusCode)
+		readers[0].conn.Close()
+		synctest.Wait()
+		require.Equal(t, http.StatusOK, open(greedy).answer.StatusCode, "who leaves makes room")
+	})
+	require.Equal(t, mostStreams, newLatest(nil, 1, nil).share)
 }
 
 func TestStreamsNeedAKeyToRead(t *testing.T) {

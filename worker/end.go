@@ -178,14 +178,20 @@ func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
 	j.stands = false
 }
 
-// left says that the job leaves its place in that state. Copies of it are dropped only once that is acknowledged: else
-// nothing would be left to bring it back, were this process to end first.
+// left says that the job leaves its place in that state. It counts, and copies of it are dropped, only once that is
+// acknowledged: else nothing would be left to bring it back, were this process to end first.
 func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) kafka.Result {
-	w.counts.end(s)
 	if j.waited {
 		w.gate.left(at(a.Record))
 	}
-	r.Ended = func() { w.seen.leave(at(a.Record), j, s.Final()) }
+	r.Ended = func(published *kafka.Outcome) {
+		if published != r.Outcome { // its next step was too large for its topic
+			s = notify.StateDead
+			w.counts.buried()
+		}
+		w.counts.end(s)
+		w.seen.leave(at(a.Record), j, s.Final())
+	}
 	return r
 }
 

@@ -297,7 +297,7 @@ func TestACopyWaitsForTheAcknowledgement(t *testing.T) {
 	copied.Offset++
 	res := w.Handle(t.Context(), attempt(record(mail)))
 	require.False(t, w.Handle(t.Context(), attempt(copied)).Again.IsZero())
-	res.Ended()
+	res.Ended(res.Outcome)
 	require.Equal(t, kafka.Result{}, w.Handle(t.Context(), attempt(copied)))
 	require.Len(t, s.got, 1)
 }

@@ -167,7 +167,7 @@ func next(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
 // eventOf acknowledges what a job leaves behind, and gives its event.
 func eventOf(t require.TestingT, res kafka.Result) notify.Event {
 	require.NotNil(t, res.Outcome)
-	res.Ended()
+	res.Ended(res.Outcome)
 	var e notify.Event
 	require.NoError(t, json.Unmarshal(res.Outcome.Value, &e))
 	require.Equal(t, e.NotificationID, res.Outcome.ID)

@@ -75,7 +75,7 @@ func TestFigures(t *testing.T) {
 	}
 	eventOf(t, w.Handle(t.Context(), attempt(retry)))
 	w.Handle(t.Context(), attempt(record(mail)))
-	w.Handle(t.Context(), attempt(record("{")))
+	eventOf(t, w.Handle(t.Context(), attempt(record("{"))))
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP laudspeaker_attempts_total Calls of a gateway, by its verdict.
 # TYPE laudspeaker_attempts_total counter
@@ -123,6 +123,6 @@ func BenchmarkAttempt(b *testing.B) {
 		if res.Outcome == nil {
 			b.Fatal("no outcome")
 		}
-		res.Ended()
+		res.Ended(res.Outcome)
 	}
 }

@@ -156,7 +156,7 @@ func TestAnAwaitedReceiptEndsTheRunAsWell(t *testing.T) {
 	r := record(mail)
 	res := w.Handle(t.Context(), attempt(r))
 	require.Contains(t, string(res.Outcome.Value), `"state":"sent","final":false`)
-	res.Ended()
+	res.Ended(res.Outcome)
 	later := record(mail, "ls-step", "3")
 	later.Offset = r.Offset + 1
 	require.Nil(t, w.Handle(t.Context(), attempt(later)).Outcome, "it is dropped")

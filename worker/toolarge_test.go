@@ -33,7 +33,7 @@ func TestWhatTheLadderDoesNotTakeIsDead(t *testing.T) {
 					require.Equal(t, n, testutil.ToFloat64(w.counts.left[state]), state) //nolint:testifylint // a counter
 				}
 				require.Equal(t, 1.0, testutil.ToFloat64(w.counts.dead)) //nolint:testifylint // a counter
-				res.Ended()
+				res.Ended(res.Outcome)
 
 				next := record(value, notify.HeaderID, e.NotificationID, notify.HeaderStep, "1")
 				next.Offset++
@@ -41,4 +41,24 @@ func TestWhatTheLadderDoesNotTakeIsDead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the topic alone finds too large ends the same way, by the outcome that was published in place of the worker's.
+func TestWhatTheTopicDoesNotTakeIsDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := worker(says(transient), nil)
+		r := record(mail)
+		res := w.Handle(t.Context(), attempt(r))
+		require.Len(t, res.Follow, 1)
+		published := desk().Shrink(r, res).Outcome
+		require.Contains(t, string(published.Value), `"state":"dead"`)
+		res.Ended(published)
+		for state, n := range map[notify.State]float64{notify.StateDead: 1, notify.StateRetrying: 0} {
+			require.Equal(t, n, testutil.ToFloat64(w.counts.left[state]), state) //nolint:testifylint // a counter
+		}
+		require.Equal(t, 1.0, testutil.ToFloat64(w.counts.dead)) //nolint:testifylint // a counter
+		later := record(mail, notify.HeaderStep, "1")
+		later.Offset++
+		require.Nil(t, w.Handle(t.Context(), attempt(later)).Outcome, "its run is over, whatever comes of it later")
+	})
 }

@@ -178,7 +178,7 @@ func (x *world) start(e *entry) bool {
 		}
 		return true
 	}
-	e.sending, e.ended = res.Follow, res.Ended
+	e.sending, e.ended = res.Follow, func() { res.Ended(res.Outcome) }
 	if res.Outcome != nil {
 		e.sending = append(e.sending, outcomeOf(e, res.Outcome))
 	}

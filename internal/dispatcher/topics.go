@@ -81,6 +81,17 @@ func (t Topics) Channels() []notify.Channel {
 	return on
 }
 
+// Recorded lists what the status store is filled from.
+func (t Topics) Recorded() []string {
+	names := []string{t.Status()}
+	for _, ch := range t.Channels() {
+		for _, lane := range notify.Lanes() {
+			names = append(names, t.Job(ch, lane))
+		}
+	}
+	return names
+}
+
 // Readers gives the groups that read each topic, none for what no group reads.
 func (t Topics) Readers() map[string][]string {
 	readers := map[string][]string{t.Status(): nil}

@@ -56,6 +56,10 @@ func TestOnlyConfiguredChannelsHaveTopics(t *testing.T) {
 	require.Equal(t, []string{"acme.laudspeaker.push.delay"}, readers["acme.push_topic.delay.1m"])
 	require.Empty(t, readers["acme.status_topic"])
 	require.NotContains(t, readers, "acme.control_topic", "it is compacted, never trimmed")
+	require.ElementsMatch(t, []string{
+		"acme.status_topic", "acme.email_topic.urgent", "acme.email_topic", "acme.email_topic.bulk",
+		"acme.push_topic.urgent", "acme.push_topic", "acme.push_topic.bulk",
+	}, all.Recorded())
 }
 
 func TestTiers(t *testing.T) {

@@ -57,12 +57,12 @@ func (r *Runner) run(f *flight, it *item) {
 	a := &Attempt{Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent}
 	res := r.call(r.life, a)
 	if res.Again.IsZero() {
-		if err := r.publish(f, it.rec, res); err != nil {
+		if o, err := r.publish(f, it.rec, res); err != nil {
 			r.log.Warn("an attempt ends with its outcome unpublished", zap.Stringer("claim", f.topicPartition),
 				zap.Int64("offset", f.offset), zap.Error(err))
 			res = Result{Again: time.Now()} // life is over: not done, whatever comes next
 		} else if res.Ended != nil {
-			res.Ended()
+			res.Ended(o)
 		}
 	}
 	r.land(f, res)
@@ -79,14 +79,14 @@ func (r *Runner) call(ctx context.Context, a *Attempt) (res Result) {
 	return r.cfg.Handler.Handle(ctx, a)
 }
 
-// publish ends only with acknowledgements, or with life.
-func (r *Runner) publish(f *flight, rec *Record, res Result) error {
+// publish ends only with acknowledgements, or with life. It gives the outcome that it has published.
+func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
 	r.mu.Lock()
 	f.publishing = time.Now()
 	r.mu.Unlock()
 	o, err := r.follow(rec, res)
 	if err != nil || o == nil {
-		return err
+		return nil, err
 	}
 	r.handOff(f)
 	m := Message{
@@ -95,10 +95,10 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) error {
 	}
 	partition, offset, err := r.surely(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.cfg.Ledger.raise(partition, offset)
-	return nil
+	return o, nil
 }
 
 // follow publishes the follow-ons, or what takes the place of one that is too large, and gives the outcome that comes after

@@ -19,7 +19,7 @@ const staleLedger = 500
 func (s *session) commitLoop() {
 	tick := time.NewTicker(s.r.cfg.CommitEvery)
 	defer tick.Stop()
-	log := newSeldom(s.r.log, 10*time.Second)
+	log := newSeldom(s.r.log)
 	for {
 		select {
 		case <-s.stop:

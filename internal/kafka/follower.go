@@ -60,7 +60,7 @@ func (f *Follower) Run(ctx context.Context, from func(topic string, partition in
 	defer conn.close()
 	defer context.AfterFunc(ctx, conn.cut)()
 	r := &following{
-		conn: conn, log: newSeldom(f.log, 10*time.Second), from: from,
+		conn: conn, log: newSeldom(f.log), from: from,
 		parts: map[topicPartition]*followed{}, busy: map[int32]bool{}, answers: make(chan answer),
 	}
 	defer r.fetches.Wait()

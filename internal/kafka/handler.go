@@ -29,8 +29,8 @@ type Result struct {
 	// Outcome is the event that ends the job; nil publishes none.
 	Outcome *Outcome
 	// Ended, when not nil, is called once all of it is acknowledged, before the next record of the key starts; never when
-	// the process ends first. It does not block.
-	Ended func()
+	// the process ends first. It does not block. published is Outcome, or what [RunnerConfig.Shrink] put in its place.
+	Ended func(published *Outcome)
 }
 
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,

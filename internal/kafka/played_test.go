@@ -77,7 +77,7 @@ func TestEnded(t *testing.T) {
 		st.takeOver()
 		st.fetch(2)
 		ended, late := 0, false
-		res := Result{Outcome: &Outcome{}, Ended: func() { ended, late = ended+1, late || ended == 0 && st.running(1) != nil }}
+		res := Result{Outcome: &Outcome{}, Ended: func(*Outcome) { ended, late = ended+1, late || ended == 0 && st.running(1) != nil }}
 		st.answer(st.running(0), res)
 		require.Zero(t, ended)
 		st.acknowledge(0, true)

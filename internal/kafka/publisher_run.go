@@ -13,7 +13,6 @@ import (
 
 const (
 	reconnectPause = 500 * time.Millisecond
-	logPause       = 10 * time.Second
 	silence        = 5 * time.Second // without an answer, until Ready says so
 )
 
@@ -64,7 +63,7 @@ func waitFor(wg *sync.WaitGroup, atMost time.Duration) {
 
 // connect tries until it has a connection, or gives nil when ctx ends.
 func (p *Publisher) connect(ctx context.Context) *uplink {
-	var logged time.Time
+	log := newSeldom(p.pc.Log.With(zap.Strings("brokers", p.cfg.Brokers)))
 	for ctx.Err() == nil {
 		c, err := p.dial(ctx)
 		if err == nil {
@@ -75,10 +74,7 @@ func (p *Publisher) connect(ctx context.Context) *uplink {
 			return c
 		}
 		p.disconnect(err)
-		if time.Since(logged) >= logPause {
-			logged = time.Now()
-			p.pc.Log.Warn("Kafka does not answer; publishing waits for it", zap.Strings("brokers", p.cfg.Brokers), zap.Error(err))
-		}
+		log.warn("Kafka does not answer; publishing waits for it", err)
 		pause(ctx, reconnectPause)
 	}
 	p.disconnect(errClosed)

@@ -77,7 +77,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	background.Go(func() { r.watch(watch) })
 	background.Go(func() { r.measure(watch) })
 
-	log := newSeldom(r.log, 10*time.Second)
+	log := newSeldom(r.log)
 	for ctx.Err() == nil {
 		err := r.join(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -148,7 +148,7 @@ const loseHopeAfter = time.Minute
 // consume goes on with the same client while Kafka is away: it keeps its member id. A new member would have to wait until
 // the old one, which could not leave, has been given up.
 func (r *Runner) consume(ctx context.Context, group sarama.ConsumerGroup) error {
-	log := newSeldom(r.log, 10*time.Second)
+	log := newSeldom(r.log)
 	worked := time.Now()
 	for ctx.Err() == nil {
 		err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, group: group})

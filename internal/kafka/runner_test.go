@@ -163,10 +163,12 @@ func TestWhatIsTooLargeGoesWithoutItsValue(t *testing.T) {
 	f := newField(t, 1, 0)
 	f.fill(1, 1)
 	dlq := kafkatest.Topic(t, f.brokers, 1, "max.message.bytes", "2000")
+	told := make(chan string, 1)
 	h := &play{act: func(_ context.Context, a *kafka.Attempt) kafka.Result {
 		r := done(a)
 		// not compressible, or it would fit
 		r.Follow = []kafka.Message{{Topic: dlq, Partition: 0, Key: a.Key, Value: noise(5000)}}
+		r.Ended = func(published *kafka.Outcome) { told <- string(published.Value) }
 		return r
 	}}
 	f.run(h, func(rc *kafka.RunnerConfig) {
@@ -176,7 +178,7 @@ func TestWhatIsTooLargeGoesWithoutItsValue(t *testing.T) {
 				first.Value, first.Headers = noise(3000), []kafka.Header{{Key: "reason", Value: []byte("too_large")}}
 				return res
 			}
-			first.Value, res.Outcome.Value = nil, []byte("another end")
+			first.Value, res.Outcome = nil, &kafka.Outcome{Value: []byte("another end")}
 			res.Follow = append(res.Follow, kafka.Message{Topic: dlq, Partition: 0, Value: []byte("and one more")})
 			return res
 		}
@@ -186,6 +188,7 @@ func TestWhatIsTooLargeGoesWithoutItsValue(t *testing.T) {
 	require.Equal(t, "too_large", string(ms[0].Headers[0].Value))
 	require.Equal(t, "and one more", string(ms[1].Value))
 	require.Equal(t, "another end", string(kafkatest.Records(t, f.brokers, f.ledger, 1)[0].Value))
+	require.Equal(t, "another end", <-told)
 }
 
 func noise(n int) []byte {

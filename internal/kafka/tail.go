@@ -58,7 +58,7 @@ func (t *Tail) Ready() error {
 func (t *Tail) Run(ctx context.Context) error {
 	defer t.conn.close()
 	defer context.AfterFunc(ctx, t.conn.cut)()
-	log := newSeldom(t.log, 10*time.Second)
+	log := newSeldom(t.log)
 	log.last = time.Now() // at the first start the topic is still to be made
 	at, end := int64(0), int64(-1)
 	for ctx.Err() == nil {

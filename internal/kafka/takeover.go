@@ -15,7 +15,7 @@ var errElsewhere = errors.New("the committed offset has moved since the session 
 // takeOver learns from the last commit and from the ledger what of the partition is done, makes that its own first
 // commit, and lets the claim start. Trouble is met with patience: the claim waits, for that is no worse than not owning it.
 func (c *claim) takeOver(ctx context.Context, initial int64) error {
-	log := newSeldom(c.r.log.With(zap.Stringer("claim", c.topicPartition)), 10*time.Second)
+	log := newSeldom(c.r.log.With(zap.Stringer("claim", c.topicPartition)))
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := c.tryTakeOver(ctx, initial)
 		if err == nil || ctx.Err() != nil {

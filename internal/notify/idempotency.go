@@ -7,7 +7,7 @@ const KeyLifetime = 24 * time.Hour
 
 // Claim asks for an idempotency key. Whoever is given it publishes, and says by a [Settlement] what came of that.
 type Claim struct {
-	Tenant, Key string
+	Tenant, Key string    // what stands for the key as the caller wrote it
 	Fingerprint [32]byte  // of what is submitted: under one key only the same may be submitted again
 	ID          string    // of the notification if the key is free
 	Token       string    // of this claim alone

@@ -163,6 +163,13 @@ func (l *log) anew() {
 	clear(l.oldest)
 }
 
+// with changes l while nobody else does.
+func (l *log) with(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
 func (l *log) ends() ([]kafka.Place, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -205,8 +212,10 @@ func (l *log) chunks(at map[part]int64, from func(string, int32) int64) (chunks 
 		c := kafka.Chunk{Topic: p.topic, Partition: p.number, End: end}
 		if at[p] > end || at[p] < l.oldest[p] {
 			at[p], c.Restarted = l.oldest[p], true
+			c.Next = at[p]
+		} else {
+			c.Next = min(end, at[p]+most)
 		}
-		c.Next = min(end, at[p]+most)
 		if c.Records = records[at[p]:c.Next]; c.Restarted || len(c.Records) > 0 {
 			at[p] = c.Next
 			chunks = append(chunks, c)

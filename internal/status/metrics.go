@@ -35,6 +35,7 @@ type end struct {
 type gauge struct {
 	records  [kinds]prometheus.Counter
 	failures prometheus.Counter
+	missed   prometheus.Counter
 	active   atomic.Bool
 
 	mu     sync.Mutex
@@ -53,9 +54,12 @@ func newGauge(to prometheus.Registerer) *gauge {
 	g.failures = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "laudspeaker_recorder_failures_total", Help: "How often the status store could not be asked or written.",
 	})
+	g.missed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "laudspeaker_recorder_missed_records_total", Help: "Records that were gone before the status store had read them.",
+	})
 	if to != nil {
 		to.MustRegister(
-			records, g.failures,
+			records, g.failures, g.missed,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "laudspeaker_recorder_active", Help: "1 in the one process that fills the status store.",
 			}, func() float64 {

@@ -10,8 +10,9 @@ type part struct {
 
 // positions are the store's as the recorder knows them.
 type positions struct {
-	mu sync.Mutex
-	at map[part]int64
+	mu    sync.Mutex
+	at    map[part]int64
+	moved bool // since news was asked
 }
 
 func newPositions(at []Position) *positions {
@@ -25,7 +26,17 @@ func (p *positions) set(at []Position) {
 	defer p.mu.Unlock()
 	for _, a := range at {
 		p.at[part{a.Topic, a.Partition}] = a.Next
+		p.moved = true
 	}
+}
+
+// news reports whether there are positions that were not there when it was asked before.
+func (p *positions) news() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.moved
+	p.moved = false
+	return was
 }
 
 // next gives -1 for a partition that the store does not know.

@@ -36,7 +36,7 @@ type Config struct {
 	Store   Store
 	Source  Source
 	Reading Reading
-	Commit  func([]Position) error // tells those who watch consumer groups how far it is, now and then; nil: nobody
+	Commit  func([]Position) error // tells the embedded broker, and those who watch consumer groups, how far it is; nil: nobody
 	Log     *zap.Logger
 	Metrics prometheus.Registerer // nil: they are kept to themselves
 }
@@ -146,9 +146,13 @@ func (r *Recorder) release(ctx context.Context) {
 	_, _ = r.cfg.Store.Lease(ctx, r.holder, 0)
 }
 
-// tell commits the positions to a group that nobody reads by.
+// tell commits the positions to a group that nobody reads by: every second when there is news, since the embedded broker
+// keeps what has not been read, and every ten seconds all the same, since a real one forgets what it is not told again.
 func (r *Recorder) tell(ctx context.Context, at *positions) error {
-	for r.cfg.Commit != nil && pause(ctx, 10*time.Second) {
+	for n := 1; r.cfg.Commit != nil && pause(ctx, time.Second); n++ {
+		if !at.news() && n%10 != 0 {
+			continue
+		}
 		if err := r.cfg.Commit(at.all()); err != nil {
 			r.cfg.Log.Debug("positions of the recorder's group", zap.Error(err))
 		}

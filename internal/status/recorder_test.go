@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -219,6 +220,55 @@ func TestATopicThatWasMadeAnewIsReadFromItsStart(t *testing.T) {
 		ids, _ := m.seen()
 		require.Len(t, ids, 51)
 		require.Equal(t, 1, logs.FilterMessageSnippet("made anew").Len())
+	})
+}
+
+// What was deleted before it was read is passed over, counted and said.
+func TestWhatIsGoneIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, l := newMemory(), newLog()
+		core, logs := observer.New(zap.WarnLevel)
+		l.write(part{events, 0}, event(0))
+		_, stop := record(t, m, l, zap.NewNop())
+		synctest.Wait()
+		stop()
+		for i := range 50 {
+			l.write(part{events, 0}, event(1+i))
+		}
+		l.with(func() { l.oldest[part{events, 0}] = 41 })
+		r, stop := record(t, m, l, zap.New(core))
+		defer stop()
+		time.Sleep(time.Second)
+		ids, _ := m.seen()
+		require.Len(t, ids, 11)
+		m.with(func(m *memory) { require.EqualValues(t, 51, m.at[part{events, 0}]) })
+		require.Equal(t, 40.0, testutil.ToFloat64(r.gauge.missed))
+		require.Equal(t, 1, logs.FilterMessageSnippet("is gone").Len())
+	})
+}
+
+// The embedded broker deletes nothing that it has not been told to be in the store.
+func TestHowFarItIsIsToldSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, l := newMemory(), newLog()
+		told := make(chan []Position, 100)
+		r := NewRecorder(Config{Store: m, Source: l, Reading: reading, Log: zap.NewNop(), Commit: func(at []Position) error {
+			told <- at
+			return nil
+		}})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer synctest.Wait()
+		defer cancel()
+		go func() { _ = r.Run(ctx, reading.Cluster) }()
+		time.Sleep(5500 * time.Millisecond)
+		require.Empty(t, told)
+		for i := range 3 {
+			l.write(part{events, 0}, event(i))
+			time.Sleep(time.Second)
+			require.Equal(t, []Position{{events, 0, int64(i) + 1}}, <-told)
+		}
+		time.Sleep(time.Minute)
+		require.Len(t, told, 6, "at rest it is repeated now and then")
 	})
 }
 

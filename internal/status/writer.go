@@ -90,6 +90,7 @@ func (w *writer) add(b *batch, to map[part]int64, c kafka.Chunk) {
 
 func (w *writer) restarted(c kafka.Chunk) {
 	if was := w.at.next(c.Topic, c.Partition); was >= 0 {
+		w.gauge.missed.Add(float64(max(0, c.Next-was)))
 		w.cfg.Log.Warn("what the status store has not read of a partition is gone, or its topic was made anew; reading on at its oldest record",
 			zap.String("topic", c.Topic), zap.Int32("partition", c.Partition), zap.Int64("read", was), zap.Int64("oldest", c.Next))
 	}

@@ -3,8 +3,8 @@
 //
 // It alone knows kfake, and what has to be done around it: it lets one process only into a directory, answers on loopback
 // only (there is no access control), refuses bytes that are no Kafka request, deletes in whole segments and only what every
-// reader has finished, says [Broker.Full] before the disk or the memory budget is, and hands back the memory that reading
-// the log at a start has cost.
+// reader has finished (what the status store alone has not read goes last), says [Broker.Full] before the disk or the memory
+// budget is, and hands back the memory that reading the log at a start has cost.
 //
 // What is acknowledged has been written and fsynced and survives kill -9. A power cut may take the last writes where the
 // file system had not yet recorded a new segment file, and an fsync that fails is not noticed. After a kill -9 the
@@ -41,6 +41,15 @@ type Config struct {
 	Topics map[string][]string
 	// Ledger is the topic that a commit's metadata points into; see [Ledger].
 	Ledger Ledger
+	// Recorder reads for the status store.
+	Recorder Recorder
+}
+
+// Recorder is a group whose commits say how far the topics have been read that it reads. What is finished waits for it, but
+// must not stop the rest: it is deleted unread where there would be no room for new records. The zero value: there is none.
+type Recorder struct {
+	Group  string
+	Topics []string
 }
 
 // Ledger says up to where the ledger topic is needed. The zero value: there is none.
@@ -64,6 +73,7 @@ type Broker struct {
 	cluster *kfake.Cluster
 	addr    string
 	full    atomic.Pointer[FullError]
+	losing  bool // the recorder is deprived of records
 	closing sync.Once
 }
 

@@ -16,10 +16,12 @@ import (
 )
 
 // Finished records are deleted once the log passes trimAbove of its bound, admission ends at fullAbove: what is on the log
-// then still has room for its outcomes.
+// then still has room for its outcomes. A recorder that works gets to what is younger than recorderWithin, also after the
+// one before it was killed: rather than delete that, admission ends.
 const (
-	trimAbove = 0.7
-	fullAbove = 0.9
+	trimAbove      = 0.7
+	fullAbove      = 0.9
+	recorderWithin = 30 * time.Second
 )
 
 // segment is one file of a partition's log.
@@ -35,37 +37,69 @@ type segment struct {
 func (b *Broker) check() {
 	sealed, used := b.segments()
 	slices.SortFunc(sealed, func(x, y segment) int { return x.written.Compare(y.written) })
-	held := map[string]bool{} // partitions of which an older segment stays
-	for _, s := range sealed {
-		part := s.topic + "/" + strconv.Itoa(int(s.partition))
-		crowded := float64(used) > trimAbove*float64(b.cfg.MaxBytes)
-		if held[part] || !b.deletable(s, crowded) {
-			held[part] = true
-			continue
-		}
-		if err := b.cluster.DeleteRecords(s.topic, s.partition, s.end); err != nil {
-			b.cfg.Log.Warn("embedded broker: delete records", zap.String("topic", s.topic), zap.Error(err))
-			held[part] = true
-			continue
-		}
-		used -= s.size
+	kept, used := b.trim(sealed, used, func(s segment, used int64) bool {
+		return (b.old(s) || b.passes(used, trimAbove)) && b.finished(s) && b.recorded(s)
+	})
+	if !b.passes(used, trimAbove) {
+		b.losing = false
+	}
+	unread, used := b.trim(kept, used, func(s segment, used int64) bool {
+		return b.passes(used, fullAbove) && b.finished(s) && time.Since(s.written) > recorderWithin
+	})
+	if len(unread) < len(kept) && !b.losing {
+		b.losing = true
+		b.cfg.Log.Error("embedded broker: records that the status store has not read are deleted to make room for new ones; it will not know of these "+
+			"notifications or how they ended. See why the store is not being filled, or raise kafka.embedded.max_bytes",
+			zap.Int64("used_mib", used>>20), zap.Int64("max_mib", b.cfg.MaxBytes>>20))
 	}
 	b.judge(used)
 }
 
-func (b *Broker) deletable(s segment, crowded bool) bool {
-	old := time.Since(s.written) > b.retention(s.topic)
-	if !old && !crowded {
-		return false
+func (b *Broker) passes(used int64, part float64) bool {
+	return float64(used) > part*float64(b.cfg.MaxBytes)
+}
+
+// trim deletes what may go, in the order of the list but of each partition from its start. It gives what is kept, and its size.
+func (b *Broker) trim(list []segment, used int64, mayGo func(s segment, used int64) bool) ([]segment, int64) {
+	var kept []segment
+	held := map[string]bool{} // partitions of which an older segment stays
+	for _, s := range list {
+		part := s.topic + "/" + strconv.Itoa(int(s.partition))
+		if held[part] || !mayGo(s, used) || !b.delete(s) {
+			held[part] = true
+			kept = append(kept, s)
+			continue
+		}
+		used -= s.size
 	}
+	return kept, used
+}
+
+func (b *Broker) delete(s segment) bool {
+	err := b.cluster.DeleteRecords(s.topic, s.partition, s.end)
+	if err != nil {
+		b.cfg.Log.Warn("embedded broker: delete records", zap.String("topic", s.topic), zap.Error(err))
+	}
+	return err == nil
+}
+
+func (b *Broker) old(s segment) bool { return time.Since(s.written) > b.retention(s.topic) }
+
+// finished reports whether nobody needs s to deliver what is on the log. What no group reads has finished by its age.
+func (b *Broker) finished(s segment) bool {
 	switch groups := b.cfg.Topics[s.topic]; {
 	case s.topic == b.cfg.Ledger.Topic && s.topic != "":
 		return s.end <= b.ledgerNeeded(s.partition) && s.end <= b.committed(groups, s.topic, s.partition)
 	case len(groups) > 0:
 		return s.end <= b.committed(groups, s.topic, s.partition)
 	default:
-		return old
+		return b.old(s)
 	}
+}
+
+func (b *Broker) recorded(s segment) bool {
+	r := b.cfg.Recorder
+	return !slices.Contains(r.Topics, s.topic) || s.end <= b.committed([]string{r.Group}, s.topic, s.partition)
 }
 
 // committed is the offset that every group has committed past.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
@@ -17,9 +19,16 @@ import (
 
 const mib = 1 << 20
 
-// small has segments of 1 MiB and room for four of them; jobs is read by the group g, ledger by none.
-func small(t *testing.T, dir string) *embedded.Broker {
+// small has segments of 1 MiB and room for four of them; jobs is read by the group g, ledger by none. Of the topics recorded
+// the group recorder tells how far the status store has read them.
+func small(t *testing.T, dir string, recorded ...string) *embedded.Broker {
+	b, _ := smallLogged(t, dir, recorded...)
+	return b
+}
+
+func smallLogged(t *testing.T, dir string, recorded ...string) (*embedded.Broker, *observer.ObservedLogs) {
 	t.Helper()
+	core, logs := observer.New(zap.WarnLevel)
 	b, err := embedded.Open(embedded.Config{
 		Dir: dir, Listen: "127.0.0.1:0", MaxBytes: 4 * mib, MinFree: 1,
 		Topics: map[string][]string{"jobs": {"g"}, "ledger": nil},
@@ -27,10 +36,11 @@ func small(t *testing.T, dir string) *embedded.Broker {
 			offset, err := strconv.ParseInt(metadata, 10, 64)
 			return p, offset, err == nil
 		}},
+		Recorder: embedded.Recorder{Group: "recorder", Topics: recorded}, Log: zap.New(core),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
-	return b
+	return b, logs
 }
 
 func create(t *testing.T, b *embedded.Broker, topic, retention string) {
@@ -55,12 +65,17 @@ func fill(t *testing.T, b *embedded.Broker, topic string, records int) {
 
 func commit(t *testing.T, b *embedded.Broker, topic string, offset int64, metadata string) {
 	t.Helper()
+	commitBy(t, b, "g", topic, offset, metadata)
+}
+
+func commitBy(t *testing.T, b *embedded.Broker, group, topic string, offset int64, metadata string) {
+	t.Helper()
 	client, err := sarama.NewClient([]string{b.Addr()}, sarama.NewConfig())
 	require.NoError(t, err)
 	defer client.Close()
-	broker, err := client.Coordinator("g")
+	broker, err := client.Coordinator(group)
 	require.NoError(t, err)
-	req := &sarama.OffsetCommitRequest{Version: 2, ConsumerGroup: "g", ConsumerGroupGeneration: -1, RetentionTime: -1}
+	req := &sarama.OffsetCommitRequest{Version: 2, ConsumerGroup: group, ConsumerGroupGeneration: -1, RetentionTime: -1}
 	req.AddBlock(topic, 0, offset, 0, metadata)
 	res, err := broker.CommitOffset(req)
 	require.NoError(t, err)
@@ -182,6 +197,90 @@ func TestLedgerIsKeptAsFarAsCommitsNeedIt(t *testing.T) {
 	oldest, _ = bounds(t, b, "ledger")
 	require.Positive(t, oldest)
 	require.LessOrEqual(t, oldest, int64(20))
+}
+
+// What the status store has not read is kept like what is unfinished, whatever its age, as long as there is room.
+func TestWhatIsNotRecordedIsKept(t *testing.T) {
+	for _, topic := range []string{"jobs", "ledger"} {
+		t.Run(topic, func(t *testing.T) {
+			dir := t.TempDir()
+			b, logs := smallLogged(t, dir, "jobs", "ledger")
+			create(t, b, topic, "1")
+			fill(t, b, topic, 26) // 3.25 MiB: over 70 %
+			commit(t, b, topic, 26, "26")
+			age(t, dir, topic+"-0", time.Hour)
+			b.Check()
+			oldest, _ := bounds(t, b, topic)
+			require.Zero(t, oldest, "nobody has recorded anything")
+			require.NoError(t, b.Full())
+
+			commitBy(t, b, "recorder", topic, 10, "")
+			b.Check()
+			oldest, _ = bounds(t, b, topic)
+			require.Positive(t, oldest)
+			require.LessOrEqual(t, oldest, int64(10), "no further than it has been recorded")
+			require.Zero(t, logs.Len())
+		})
+	}
+}
+
+// A status store that is away or full stops nothing: before admission would end, what only it needs goes, and no more of it
+// than must.
+func TestWhatIsNotRecordedGoesLast(t *testing.T) {
+	dir := t.TempDir()
+	b, logs := smallLogged(t, dir, "jobs")
+	create(t, b, "jobs", "3600000")
+	fill(t, b, "jobs", 40)
+	commit(t, b, "jobs", 40, "")
+	b.Check()
+	require.Error(t, b.Full(), "a recorder that works reads what is young")
+	oldest, _ := bounds(t, b, "jobs")
+	require.Zero(t, oldest)
+
+	age(t, dir, "jobs-0", time.Minute)
+	b.Check()
+	require.NoError(t, b.Full())
+	oldest, _ = bounds(t, b, "jobs")
+	require.Positive(t, oldest)
+	require.Less(t, oldest, int64(20), "what there is room for stays")
+	lost := logs.FilterMessageSnippet("kafka.embedded.max_bytes").FilterLevelExact(zap.ErrorLevel)
+	require.Equal(t, 1, lost.FilterMessageSnippet("status store").Len())
+
+	more := func() { // outage goes on
+		fill(t, b, "jobs", 16)
+		_, newest := bounds(t, b, "jobs")
+		commit(t, b, "jobs", newest, "")
+		age(t, dir, "jobs-0", time.Minute)
+		b.Check()
+		require.NoError(t, b.Full())
+	}
+	more()
+	more()
+	lossIsSaid := func() int {
+		return logs.FilterMessageSnippet("the status store has not read").FilterLevelExact(zap.ErrorLevel).Len()
+	}
+	require.Equal(t, 1, lossIsSaid(), "it is said once")
+
+	_, newest := bounds(t, b, "jobs")
+	commitBy(t, b, "recorder", "jobs", newest, "")
+	b.Check()
+	more()
+	more()
+	require.Equal(t, 2, lossIsSaid(), "the next outage is another one")
+}
+
+// Unfinished notifications are not deleted for being unread besides.
+func TestWhatIsNeitherRecordedNorFinishedStays(t *testing.T) {
+	dir := t.TempDir()
+	b := small(t, dir, "jobs")
+	create(t, b, "jobs", "1")
+	fill(t, b, "jobs", 40)
+	commit(t, b, "jobs", 10, "")
+	age(t, dir, "jobs-0", time.Hour)
+	b.Check()
+	oldest, _ := bounds(t, b, "jobs")
+	require.LessOrEqual(t, oldest, int64(10))
+	require.Error(t, b.Full())
 }
 
 func TestDiskAlmostFull(t *testing.T) {
