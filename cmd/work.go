@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -38,6 +40,11 @@ such as one that keeps capacity for one-time passwords; every lane needs a worke
 	return c
 }
 
+// heapGrowth is GOGC of a process that only works, unless the environment has one. What a message needs of memory is soon
+// left again, and what is kept is bounded by the windows of the partitions: half as many collections, of which each costs
+// what is kept, for half as much memory again at the worst.
+const heapGrowth = 200
+
 func runWork(ctx context.Context, cfg *config.Config, names, laneNames []string, stderr io.Writer) error {
 	if err := needsKafkaAndGateways(cfg); err != nil {
 		return err
@@ -58,6 +65,9 @@ func runWork(ctx context.Context, cfg *config.Config, names, laneNames []string,
 		return err
 	}
 	defer p.close()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
 	return p.run(ctx, []part{
 		p.role("work", func(ctx context.Context, started func()) error { return p.work(ctx, channels, lanes, started) }),
 		{"ready", p.logReady},

@@ -51,7 +51,10 @@ func number(r *kafka.Record, key string) int { return source(r).Number(key) }
 
 // newer reports whether r says that a later schema is needed to read it. What is no number says nothing.
 func newer(r *kafka.Record) bool {
-	s, _ := r.Header(notify.HeaderSchema)
+	s, ok := r.Header(notify.HeaderSchema)
+	if !ok {
+		return false
+	}
 	n, err := strconv.ParseUint(s, 10, 64)
 	return n > notify.Schema && (err == nil || errors.Is(err, strconv.ErrRange))
 }

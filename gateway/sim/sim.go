@@ -57,21 +57,12 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if err := ctx.Err(); err != nil {
 		return notify.Receipt{}, notify.Judge(err)
 	}
-	if s.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
 	if s.closed.Load() {
 		return notify.Receipt{}, (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
 	}
 	verdict := word(m)
-	if verdict == "hang" {
-		<-ctx.Done()
-		return notify.Receipt{}, silent(ctx)
-	}
-	if s.wait(ctx, s.latency) != nil {
-		return notify.Receipt{}, silent(ctx)
+	if err := s.think(ctx, verdict == "hang"); err != nil {
+		return notify.Receipt{}, silent(err)
 	}
 	switch {
 	case verdict == "soft-2x" && s.try(m.ID) <= 2:
@@ -86,6 +77,23 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Code: "sim drop", Reason: "the simulated provider took the message and its answer was lost"}
 	}
 	return notify.Receipt{ProviderID: "sim-" + m.ID, Simulated: true}, nil
+}
+
+// think takes the provider's time. One that takes none costs none: it measures all but the gateway.
+func (s *Sender) think(ctx context.Context, forEver bool) error {
+	if s.latency == 0 && !forEver {
+		return nil
+	}
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	if forEver {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.wait(ctx, s.latency)
 }
 
 // Check has nothing to connect to.
@@ -116,8 +124,8 @@ func (s *Sender) take(m *notify.Message) {
 	}
 }
 
-func silent(ctx context.Context) error {
-	return &notify.Failure{Verdict: notify.Ambiguous, Code: "sim silent", Reason: "the attempt's time ran out before the answer came", Err: ctx.Err()}
+func silent(err error) error {
+	return &notify.Failure{Verdict: notify.Ambiguous, Code: "sim silent", Reason: "the attempt's time ran out before the answer came", Err: err}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -201,12 +201,12 @@ func readEntry(r *Record) (e entry, ok bool) {
 
 // headers is the opposite of readEntry.
 func (e entry) headers() []Header {
-	return []Header{
-		{HeaderKind, []byte(e.kind)},
-		{HeaderGroup, []byte(e.group)},
-		{HeaderJobTopic, []byte(e.job.topic)},
-		{HeaderJobPartition, strconv.AppendInt(nil, int64(e.job.partition), 10)},
-		{HeaderJobOffset, strconv.AppendInt(nil, e.jobOffset, 10)},
-		{HeaderJobID, []byte(e.id)},
-	}
+	return append(make([]Header, 0, 8), // with room for those of the handler
+		Header{HeaderKind, []byte(e.kind)},
+		Header{HeaderGroup, []byte(e.group)},
+		Header{HeaderJobTopic, []byte(e.job.topic)},
+		Header{HeaderJobPartition, strconv.AppendInt(nil, int64(e.job.partition), 10)},
+		Header{HeaderJobOffset, strconv.AppendInt(nil, e.jobOffset, 10)},
+		Header{HeaderJobID, []byte(e.id)},
+	)
 }

@@ -97,12 +97,12 @@ func (p *Publisher) PublishAll(ctx context.Context, ms []Message) []error {
 	ctx, cancel := context.WithTimeout(ctx, p.pc.Timeout)
 	defer cancel()
 	errs := make([]error, len(ms))
-	sent := make([]*awaited, len(ms))
+	sent := make([]awaited, len(ms))
 	for i, m := range ms {
 		sent[i], errs[i] = p.begin(m)
 	}
 	for i, a := range sent {
-		if a != nil {
+		if errs[i] == nil {
 			errs[i] = a.end(ctx).err
 		}
 	}
@@ -153,17 +153,14 @@ type awaited struct {
 	answer chan result // of this call alone: a late acknowledgement must not meet another's channel
 }
 
-func (p *Publisher) begin(m Message) (*awaited, error) {
+func (p *Publisher) begin(m Message) (awaited, error) {
 	answer := make(chan result, 1)
-	a := &awaited{newSending(m, func(partition int32, offset int64, err error) { answer <- result{partition, offset, err} }), answer}
-	if err := p.send(a.sending); err != nil {
-		return nil, err
-	}
-	return a, nil
+	s := newSending(m, func(partition int32, offset int64, err error) { answer <- result{partition, offset, err} })
+	return awaited{s, answer}, p.send(s)
 }
 
 // end waits for the answer, and gives the sending up when ctx ends.
-func (a *awaited) end(ctx context.Context) result {
+func (a awaited) end(ctx context.Context) result {
 	select {
 	case r := <-a.answer:
 		return r
@@ -201,7 +198,7 @@ func (p *Publisher) recordLimit() int {
 
 // sending is a message on its way.
 type sending struct {
-	message  *sarama.ProducerMessage
+	message  sarama.ProducerMessage
 	home     int32 // Message.Partition
 	size     int64
 	done     func(partition int32, offset int64, err error)
@@ -210,7 +207,7 @@ type sending struct {
 
 func newSending(m Message, done func(int32, int64, error)) *sending {
 	s := &sending{home: m.Partition, done: done}
-	s.message = &sarama.ProducerMessage{
+	s.message = sarama.ProducerMessage{
 		Topic:    m.Topic,
 		Headers:  make([]sarama.RecordHeader, len(m.Headers)),
 		Metadata: s,
@@ -222,8 +219,10 @@ func newSending(m Message, done func(int32, int64, error)) *sending {
 	if m.Value != nil {
 		s.message.Value = sarama.ByteEncoder(m.Value)
 	}
+	keys := make([]byte, 0, 128) // of all headers, in one piece: an outcome has eight
 	for i, h := range m.Headers {
-		s.message.Headers[i] = sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value}
+		keys = append(keys, h.Key...)
+		s.message.Headers[i] = sarama.RecordHeader{Key: keys[len(keys)-len(h.Key):], Value: h.Value}
 	}
 	s.size = int64(s.message.ByteSize(2))
 	return s

@@ -74,7 +74,7 @@ func (p *Publisher) publishAlone(s *sending) (int32, int64, error) {
 		return 0, -1, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer producer.Close()
-	m := *s.message
+	m := s.message
 	m.Offset = -1
 	partition, offset, err := producer.SendMessage(&m)
 	switch {

@@ -69,7 +69,7 @@ func (c *uplink) feed() {
 				continue
 			}
 			select {
-			case c.producer.Input() <- s.message:
+			case c.producer.Input() <- &s.message:
 			case <-c.closing:
 				return
 			}

@@ -21,14 +21,12 @@ func NewID() string {
 
 // DerivedID gives the UUIDv8 (RFC 9562 §5.8) that parts name: the same parts, the same id.
 func DerivedID(parts ...string) string {
-	h := sha256.New()
+	b := make([]byte, 0, 256)
 	for _, p := range parts {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		h.Write(n[:])
-		h.Write([]byte(p))
+		b = append(binary.BigEndian.AppendUint64(b, uint64(len(p))), p...)
 	}
-	return format([16]byte(h.Sum(nil)[:16]), 8)
+	sum := sha256.Sum256(b)
+	return format([16]byte(sum[:16]), 8)
 }
 
 // ParseID gives the canonical form of a UUID of any version: lower case with hyphens.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,4 +18,10 @@ func TestParseID(t *testing.T) {
 		_, ok := ParseID(s)
 		require.False(t, ok, s)
 	}
+}
+
+// Derived ids are pinned, those of long parts, too: another one would be another notification.
+func TestDerivedID(t *testing.T) {
+	require.Equal(t, "363560a7-6696-8ee7-a71a-90c475b44650", DerivedID("record", "cluster", "sms_topic", "7", "42"))
+	require.Equal(t, "cfa0e10b-e76f-8cb4-bce1-50cf1a88aafc", DerivedID("idempotency", "default", strings.Repeat("long ", 100)))
 }

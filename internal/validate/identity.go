@@ -86,7 +86,10 @@ func (s Source) Expires(n *notify.Notification, accepted time.Time, after time.D
 // Number reads a counter of a header; a bad one is 0.
 func (s Source) Number(key string) int {
 	const most = 1 << 30
-	text, _ := s.Header(key)
+	text, ok := s.Header(key)
+	if !ok { // mostly: an error of strconv's would be made for nothing
+		return 0
+	}
 	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= most {
 		return n
 	}
