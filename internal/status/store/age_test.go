@@ -103,6 +103,7 @@ func TestWhatIsOldGoes(t *testing.T) {
 		}
 		_, err = s.Get(ctx, young)
 		require.NoError(t, err)
+		take(t, s, changes...) // read again: nothing of it is in the way
 	})
 }
 

@@ -64,6 +64,12 @@ func (l *line) row() []any {
 	return l.standing.append(row)
 }
 
+func (p *content) append(row []any) []any { return append(row, p.acceptedAt, p.source, p.payload) }
+
+func (r *record) row() []any {
+	return []any{r.line.id, r.event, r.at, r.sum, r.state, r.gateway, r.body}
+}
+
 func (o *origin) append(row []any) []any {
 	return append(row, o.unread, o.acceptedAt, o.source, o.tenant, o.channel, o.lane, o.recipient, o.address, o.written,
 		o.recipientType, o.reference, o.labels, o.sendAt, o.expiresAt, o.sensitive)

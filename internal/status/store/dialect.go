@@ -26,6 +26,9 @@ type dialect struct {
 	spell  func(columns []column, text string) string
 	// each runs a statement over rows, in their order.
 	each func(ctx context.Context, tx *sql.Tx, s statement, rows [][]any) error
+
+	// add inserts rows of which none is there: PostgreSQL has a faster way where it need not look for them.
+	add func(ctx context.Context, t turn, table string, columns []column, rows [][]any) error
 }
 
 // column is a column of a batch.
@@ -66,9 +69,12 @@ func assign(columns []column) string {
 	return strings.Join(out, ", ")
 }
 
-// insert adds the rows of a batch to table; conflict says what becomes of one that is there.
+// insert adds the rows of a batch to table; conflict says what becomes of one that is there, and is empty where none is.
 func (d *dialect) insert(table string, columns []column, conflict string) statement {
-	text := "INSERT INTO " + table + " (" + names(columns, "") + ") " + d.values(columns) + " ON CONFLICT " + conflict
+	text := "INSERT INTO " + table + " (" + names(columns, "") + ") " + d.values(columns)
+	if conflict != "" {
+		text += " ON CONFLICT " + conflict
+	}
 	return statement{columns, d.spell(columns, text)}
 }
 

@@ -36,7 +36,7 @@ func (s *Store) expungeIDs(ctx context.Context, ids []string) (n int, err error)
 			names[i] = short(id)
 		}
 		slices.Sort(names)
-		done, err := s.expungeChunk(ctx, func(context.Context, *sql.Tx) ([]string, error) { return slices.Compact(names), nil })
+		done, err := s.expungeChunk(ctx, func(context.Context, asker) ([]string, error) { return slices.Compact(names), nil })
 		n += done
 		if err != nil {
 			return n, err
@@ -49,8 +49,8 @@ func (s *Store) expungeIDs(ctx context.Context, ids []string) (n int, err error)
 func (s *Store) expungeWhere(ctx context.Context, where string, arg any) (n int, err error) {
 	for {
 		found := 0
-		done, err := s.expungeChunk(ctx, func(ctx context.Context, tx *sql.Tx) ([]string, error) {
-			ids, err := idsOf(ctx, tx, "SELECT id FROM notifications WHERE "+where+" AND NOT expunged LIMIT $2", arg, chunk)
+		done, err := s.expungeChunk(ctx, func(ctx context.Context, db asker) ([]string, error) {
+			ids, err := idsOf(ctx, db, "SELECT id FROM notifications WHERE "+where+" AND NOT expunged LIMIT $2", arg, chunk)
 			found = len(ids)
 			return ids, err
 		})
@@ -61,24 +61,24 @@ func (s *Store) expungeWhere(ctx context.Context, where string, arg any) (n int,
 	}
 }
 
-func (s *Store) expungeChunk(ctx context.Context, choose func(context.Context, *sql.Tx) ([]string, error)) (n int, err error) {
-	err = s.change(ctx, "expunging", func(tx *sql.Tx, _ lease) error {
-		ids, err := choose(ctx, tx)
+func (s *Store) expungeChunk(ctx context.Context, choose func(context.Context, asker) ([]string, error)) (n int, err error) {
+	err = s.change(ctx, "expunging", func(t turn) error {
+		ids, err := choose(ctx, t)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if err := s.remember(ctx, tx, ids); err != nil {
+		if err := s.remember(ctx, t.Tx, ids); err != nil {
 			return err
 		}
-		r, err := tx.ExecContext(ctx, "UPDATE notifications SET recipient = '', address = '', written = '', reference = '', metadata = '', expunged = TRUE"+
+		r, err := t.ExecContext(ctx, "UPDATE notifications SET recipient = '', address = '', written = '', reference = '', metadata = '', expunged = TRUE"+
 			" WHERE id "+s.among+" AND NOT expunged", s.list(ids))
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM payloads WHERE id "+s.among, s.list(ids)); err != nil {
+		if _, err := t.ExecContext(ctx, "DELETE FROM payloads WHERE id "+s.among, s.list(ids)); err != nil {
 			return err
 		}
-		if err := s.stripEvents(ctx, tx, ids); err != nil {
+		if err := s.stripEvents(ctx, t.Tx, ids); err != nil {
 			return err
 		}
 		done, err := r.RowsAffected()
@@ -125,7 +125,7 @@ func (s *Store) stripEvents(ctx context.Context, tx *sql.Tx, ids []string) error
 		if body, err = bodyOf(&e); err != nil {
 			return err
 		}
-		stripped = append(stripped, []any{seq, checksum(body), body})
+		stripped = append(stripped, []any{seq, checksum([]byte(body)), body})
 	}
 	if err := rows.Err(); err != nil {
 		return err

@@ -12,16 +12,15 @@ import (
 // folded is a batch by row: one line a notification, one record an event, one payload a notification. A statement of
 // PostgreSQL takes a row only once.
 type folded struct {
-	ids      []string // of lines, in the order in which they were first seen
-	lines    map[string]*line
-	events   []*record
-	seen     map[[2]string]*record // by notification and event id
-	payloads map[string]*content
+	lines  []*line // in the order in which they were first seen
+	events []*record
+	byID   map[string]*line
+	seen   map[[2]string]*record // by notification and event id
 }
 
 // record is an event as it is kept.
 type record struct {
-	notificationID string
+	line *line
 	standing
 	body string
 }
@@ -32,15 +31,15 @@ type content struct {
 	payload            string
 }
 
-// fold folds changes. Of those whose id is in gone, what a person could be known by is left out.
-func fold(changes []status.Change, gone map[string]bool) (*folded, error) {
+// fold folds changes, whose notifications are ids. Of those in gone, what a person could be known by is left out. Those in unread
+// are in the store, which has read their jobs unless it says so.
+func fold(changes []status.Change, ids []string, gone, unread map[string]bool) (*folded, error) {
 	f := &folded{
-		lines: make(map[string]*line, len(changes)), events: make([]*record, 0, len(changes)),
-		seen: make(map[[2]string]*record, len(changes)), payloads: map[string]*content{},
+		events: make([]*record, 0, len(changes)),
+		byID:   make(map[string]*line, len(changes)), seen: make(map[[2]string]*record, len(changes)),
 	}
-	for i := range changes {
+	for i, id := range ids {
 		c := changes[i] // a copy: what is left out below is left out here alone
-		id := short(c.Event.NotificationID)
 		if gone[id] {
 			strip(&c)
 		}
@@ -48,33 +47,41 @@ func fold(changes []status.Change, gone map[string]bool) (*folded, error) {
 		if err != nil {
 			return nil, fmt.Errorf("event %d of the batch: %w", i, err)
 		}
-		o, s := originOf(&c), standingOf(&c.Event, body)
-		f.line(id, gone[id], o, s)
-		f.event(&record{notificationID: id, standing: s, body: body})
-		if c.Job != nil && len(c.Job.Payload) > 0 {
-			f.content(id, &content{o.acceptedAt, o.source, clean(string(c.Job.Payload))})
+		s := standingOf(&c.Event, body)
+		l := f.byID[id]
+		if l == nil {
+			noJob, known := unread[id]
+			l = &line{id: id, expunged: gone[id], known: known, jobRead: known && !noJob, standing: s}
+			f.byID[id], f.lines = l, append(f.lines, l)
+		} else if s.after(&l.standing) {
+			l.standing = s
 		}
+		l.accept(&c)
+		f.event(&record{line: l, standing: s, body: body})
 	}
 	return f, nil
 }
 
-func (f *folded) line(id string, expunged bool, o origin, s standing) {
-	l := f.lines[id]
-	if l == nil {
-		f.ids = append(f.ids, id)
-		f.lines[id] = &line{id: id, expunged: expunged, origin: o, standing: s}
+// accept takes what c says of what was accepted. That of an event loses to a job's: most find that their job has been read.
+func (l *line) accept(c *status.Change) {
+	if c.Job == nil && l.jobRead {
 		return
 	}
-	if o.before(&l.origin) {
+	o := originOf(c)
+	if l.origin == nil || o.before(l.origin) {
 		l.origin = o
 	}
-	if s.after(&l.standing) {
-		l.standing = s
+	if c.Job == nil || len(c.Job.Payload) == 0 {
+		return
+	}
+	p := &content{o.acceptedAt, o.source, clean(string(c.Job.Payload))}
+	if l.content == nil || p.before(l.content) {
+		l.content = p
 	}
 }
 
 func (f *folded) event(r *record) {
-	key := [2]string{r.notificationID, r.standing.event}
+	key := [2]string{r.line.id, r.standing.event}
 	known := f.seen[key]
 	if known == nil {
 		f.seen[key] = r
@@ -86,11 +93,8 @@ func (f *folded) event(r *record) {
 	}
 }
 
-func (f *folded) content(id string, p *content) {
-	known := f.payloads[id]
-	if known == nil || cmp.Or(cmp.Compare(p.acceptedAt, known.acceptedAt), cmp.Compare(p.source, known.source)) < 0 {
-		f.payloads[id] = p
-	}
+func (p *content) before(q *content) bool {
+	return cmp.Or(cmp.Compare(p.acceptedAt, q.acceptedAt), cmp.Compare(p.source, q.source)) < 0
 }
 
 // strip takes from c what a person could be known by.

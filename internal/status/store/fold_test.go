@@ -63,7 +63,7 @@ func model(changes []status.Change) map[string]notify.Life {
 }
 
 func lifeOf(cs []status.Change) notify.Life {
-	sum := func(c status.Change) int64 { b, _ := bodyOf(&c.Event); return checksum(b) }
+	sum := func(c status.Change) int64 { b, _ := bodyOf(&c.Event); return checksum([]byte(b)) }
 	accepted := func(c status.Change) (int, time.Time) {
 		if c.Job != nil {
 			return 0, c.Job.AcceptedAt

@@ -3,8 +3,8 @@ package store
 import (
 	"cmp"
 	"encoding/json"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
@@ -14,8 +14,11 @@ import (
 type line struct {
 	id       string
 	expunged bool
-	origin
+	known    bool // the store has a row of it
+	jobRead  bool // and that of a job
+	*origin       // nil for none that could win
 	standing
+	content *content // nil for none
 }
 
 // origin is what was accepted. The order of these is the order of the columns, and the key comes first.
@@ -53,8 +56,8 @@ func (s *standing) after(t *standing) bool {
 }
 
 // originOf is what c says of what was accepted, without its payload.
-func originOf(c *status.Change) origin {
-	o := origin{
+func originOf(c *status.Change) *origin {
+	o := &origin{
 		unread: 1, acceptedAt: micros(c.Event.At),
 		tenant: short(c.Event.Tenant), channel: short(string(c.Event.Channel)), lane: short(string(c.Event.Lane)),
 		reference: short(c.Event.Reference),
@@ -75,20 +78,18 @@ func originOf(c *status.Change) origin {
 }
 
 func (o *origin) checksum(payload []byte) int64 {
-	words := []string{
-		o.tenant, o.channel, o.lane, o.recipient, o.address, o.recipientType, o.reference, o.labels, string(payload),
-	}
+	var rest []byte
 	for _, at := range []*int64{o.sendAt, o.expiresAt} {
 		if at != nil {
-			words = append(words, time.UnixMicro(*at).UTC().String())
-		} else {
-			words = append(words, "")
+			rest = strconv.AppendInt(rest, *at, 10)
 		}
+		rest = append(rest, 0)
 	}
 	if o.sensitive {
-		words = append(words, "sensitive")
+		rest = append(rest, "sensitive"...)
 	}
-	return checksum(strings.Join(words, "\x00"))
+	words := strings.Join([]string{o.tenant, o.channel, o.lane, o.recipient, o.address, o.recipientType, o.reference, o.labels, ""}, "\x00")
+	return checksum([]byte(words), payload, rest)
 }
 
 // labels gives metadata as JSON, by name; nothing for none.
@@ -103,7 +104,7 @@ func labels(metadata map[string]string) string {
 // standingOf is what e says of what became of it; body is its JSON.
 func standingOf(e *notify.Event, body string) standing {
 	return standing{
-		place: status.Place(e), at: micros(e.At), event: short(e.EventID), sum: checksum(body),
+		place: status.Place(e), at: micros(e.At), event: short(e.EventID), sum: checksum([]byte(body)),
 		state: short(string(e.State)), final: e.Final, run: int64(e.Run), step: int64(e.Step), attempt: int64(e.Attempt),
 		gateway: short(e.Gateway), code: clean(e.Code), reason: clean(e.Reason), providerID: short(e.ProviderID),
 		simulated: e.Simulated, nextAt: microsOf(e.NextAt),

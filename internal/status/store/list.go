@@ -72,7 +72,7 @@ type listing struct {
 func newListing(f *notify.LifeFilter, after *edge) *listing {
 	l := &listing{arms: filter{{}}, before: after}
 	if !f.Since.IsZero() {
-		l.since = &edge{at: micros(f.Since)} // no id is lower than none
+		l.since = &edge{at: micros(f.Since)} // no row has the number 0
 	}
 	if u := (edge{at: micros(f.Until)}); !f.Until.IsZero() && (after == nil || u.at <= after.at) {
 		l.before = &u
@@ -99,10 +99,10 @@ func (l *listing) along(q *query, a arm, from *edge, columns string) {
 		q.WriteString(" AND " + c)
 	}
 	if from != nil {
-		q.WriteString(" AND (accepted_at, id) >= (" + q.arg(from.at) + ", " + q.arg(from.id) + ")")
+		q.WriteString(" AND (accepted_at, line) >= (" + q.arg(from.at) + ", " + q.arg(from.line) + ")")
 	}
 	if l.before != nil {
-		q.WriteString(" AND (accepted_at, id) < (" + q.arg(l.before.at) + ", " + q.arg(l.before.id) + ")")
+		q.WriteString(" AND (accepted_at, line) < (" + q.arg(l.before.at) + ", " + q.arg(l.before.line) + ")")
 	}
 }
 
@@ -110,28 +110,28 @@ func (l *listing) along(q *query, a arm, from *edge, columns string) {
 func (s *Store) edge(ctx context.Context, l *listing, n int) (*edge, error) {
 	var q query
 	var e edge
-	q.WriteString("SELECT accepted_at, id FROM (")
+	q.WriteString("SELECT accepted_at, line FROM (")
 	for i, a := range l.arms {
 		if i > 0 {
 			q.WriteString(" UNION ALL ")
 		}
 		q.WriteString("SELECT * FROM (")
-		l.along(&q, a, l.since, "accepted_at, id")
+		l.along(&q, a, l.since, "accepted_at, line")
 		q.WriteString(descending + " LIMIT 1 OFFSET " + q.arg(n/len(l.arms)) + ") AS arm")
 	}
 	q.WriteString(") AS arms" + descending + " LIMIT 1")
-	err := s.read.QueryRowContext(ctx, q.String(), q.args...).Scan(&e.at, &e.id)
+	err := s.read.QueryRowContext(ctx, q.String(), q.args...).Scan(&e.at, &e.line)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
 	return &e, err
 }
 
-const descending = " ORDER BY accepted_at DESC, id DESC"
+const descending = " ORDER BY accepted_at DESC, line DESC"
 
 func (l *listing) page(limit int) *query {
 	q := &query{}
-	q.WriteString("SELECT " + lifeColumns + " FROM (")
+	q.WriteString("SELECT " + lifeColumns + ", n.line FROM (")
 	for i, a := range l.arms {
 		if i > 0 {
 			q.WriteString(" UNION ALL ")
@@ -156,17 +156,18 @@ func (s *Store) page(ctx context.Context, l *listing, limit int) (notify.Lives, 
 	}
 	defer rows.Close()
 	page := notify.Lives{Data: []notify.Life{}}
+	var last edge
 	for rows.Next() {
-		life, err := scanLife(rows.Scan)
+		if len(page.Data) == limit {
+			page.Next = last.cursor()
+			break
+		}
+		life, err := scanLife(func(to ...any) error { return rows.Scan(append(to, &last.line)...) })
 		if err != nil {
 			return notify.Lives{}, err
 		}
+		last.at = micros(life.AcceptedAt)
 		page.Data = append(page.Data, life)
-	}
-	if len(page.Data) > limit {
-		page.Data = page.Data[:limit]
-		last := page.Data[limit-1]
-		page.Next = edge{micros(last.AcceptedAt), last.ID}.cursor()
 	}
 	return page, rows.Err()
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -99,7 +98,8 @@ func TestPagesOfAnyFilterGiveEveryMatchOnceInOrder(t *testing.T) {
 				all, addresses[l.ID] = append(all, *l), c.Job.Address
 			}
 		}
-		slices.SortFunc(all, func(a, b notify.Life) int { return cmp.Or(b.AcceptedAt.Compare(a.AcceptedAt), cmp.Compare(b.ID, a.ID)) })
+		slices.Reverse(all) // of one time, what was recorded last comes first
+		slices.SortStableFunc(all, func(a, b notify.Life) int { return b.AcceptedAt.Compare(a.AcceptedAt) })
 		checks := 0
 		rapid.Check(t, func(t *rapid.T) {
 			if checks++; s.read == s.write && checks > 20 {
@@ -131,7 +131,7 @@ func TestAPageEndsEarlyWhereItHasLookedAtEnough(t *testing.T) {
 
 func TestOnlyCursorsOfAListAreTaken(t *testing.T) {
 	s := recording(t, Config{Dir: t.TempDir()})
-	for _, cursor := range []string{"x", "!", "AAAAAAAAAAA", edge{1, "a\x00b"}.cursor(), edge{1, "\xff"}.cursor(), edge{1, strings.Repeat("a", 300)}.cursor()} {
+	for _, cursor := range []string{"x", "!", "AAAAAAAAAAA", edge{1, 2}.cursor()[1:], edge{1, 2}.cursor() + "A"} {
 		_, err := s.List(context.Background(), notify.LifeFilter{}, cursor, 10)
 		require.ErrorIs(t, err, notify.ErrBadCursor)
 	}
@@ -155,14 +155,14 @@ func TestEveryFilterHasItsIndex(t *testing.T) {
 		"by_address ":  {Recipient: "ada@example.com", Reference: "order-7", Tenant: "default"},
 	} {
 		f.Since, f.Until = noon, noon.Add(time.Hour)
-		l := newListing(&f, &edge{micros(noon), "x"})
+		l := newListing(&f, &edge{micros(noon), 7})
 		plan := explain(t, s, l.page(50))
 		used := "notifications_" + strings.TrimSpace(index) + " ("
 		require.Contains(t, plan, used, index)
 		before := ""
 		for line := range strings.Lines(plan) {
 			if strings.Contains(line, "notifications") {
-				require.Contains(t, line, "(accepted_at,id)>(?,?) AND (accepted_at,id)<(?,?)", "%s: no bound on a side\n%s", index, plan)
+				require.Contains(t, line, "(accepted_at,line)>(?,?) AND (accepted_at,line)<(?,?)", "%s: no bound on a side\n%s", index, plan)
 			}
 			if strings.Contains(line, "TEMP B-TREE") {
 				require.NotContains(t, before, "notifications", "%s: more than pages is sorted\n%s", index, plan)

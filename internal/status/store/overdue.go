@@ -11,19 +11,25 @@ import (
 )
 
 // The conditions of the partial indexes of migration 2, in the very words by which the databases know them again. NOT IN: else
-// SQLite goes along the states, and sorts.
+// SQLite goes along the states, and sorts; of two words at most, else it makes a table of them for each row that is written.
 const (
 	unended  = "NOT n.final AND n.state NOT IN ('held', 'sent') AND n.expires_at IS NOT NULL"
-	awaited  = "NOT n.final AND n.state NOT IN ('queued', 'scheduled', 'retrying', 'held')"
+	awaited  = "NOT n.final AND n.state NOT IN ('queued', 'scheduled') AND n.state NOT IN ('retrying', 'held')"
 	reported = "n.provider_id <> '' AND (n.state IN ('delivered', 'bounced') OR n.state = 'sent' AND NOT n.final)"
 )
+
+// passed is the row behind which a page begins.
+type passed struct {
+	at int64
+	id string
+}
 
 // Unended gives at most limit notifications that expired before a time and have not ended all the same, those first that expired
 // first. after is the last of the page before; nil begins. They come without payload and timeline.
 func (s *Store) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
-	from := edge{at: -1 << 62}
+	from := passed{at: -1 << 62}
 	if after != nil {
-		from = edge{micros(*after.ExpiresAt), after.ID}
+		from = passed{micros(*after.ExpiresAt), after.ID}
 	}
 	return s.overdue(ctx, unended, "n.expires_at", before, from, limit)
 }
@@ -37,14 +43,14 @@ func (s *Store) CountUnended(ctx context.Context, before time.Time) (n int, err 
 // Awaited gives at most limit notifications that were sent before a time and of which their providers have said no more, though
 // they would, those first that were sent first. after is as for [Store.Unended].
 func (s *Store) Awaited(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
-	from := edge{at: -1 << 62}
+	from := passed{at: -1 << 62}
 	if after != nil {
-		from = edge{micros(after.UpdatedAt), after.ID}
+		from = passed{micros(after.UpdatedAt), after.ID}
 	}
 	return s.overdue(ctx, awaited, "n.state_at", before, from, limit)
 }
 
-func (s *Store) overdue(ctx context.Context, only, column string, before time.Time, after edge, limit int) ([]notify.Life, error) {
+func (s *Store) overdue(ctx context.Context, only, column string, before time.Time, after passed, limit int) ([]notify.Life, error) {
 	q := overdue(only, column, before, after, limit)
 	rows, err := s.read.QueryContext(ctx, q.String(), q.args...)
 	if err != nil {
@@ -62,7 +68,7 @@ func (s *Store) overdue(ctx context.Context, only, column string, before time.Ti
 	return lives, unavailable("looking for what is overdue", rows.Err())
 }
 
-func overdue(only, column string, before time.Time, after edge, limit int) *query {
+func overdue(only, column string, before time.Time, after passed, limit int) *query {
 	q := &query{}
 	fmt.Fprintf(q, "SELECT %s FROM notifications AS n WHERE %s AND %s < %s AND (%s, n.id) > (%s, %s) ORDER BY %s, n.id LIMIT %s",
 		lifeColumns, only, column, q.arg(micros(before)), column, q.arg(after.at), q.arg(after.id), column, q.arg(limit))

@@ -125,8 +125,8 @@ func TestAProvidersNameLeadsToItsNotification(t *testing.T) {
 func TestWhatIsOverdueHasItsIndex(t *testing.T) {
 	s := recording(t, Config{Dir: t.TempDir()})
 	for index, q := range map[string]*query{
-		"unended":     overdue(unended, "n.expires_at", noon, edge{}, 10),
-		"awaited":     overdue(awaited, "n.state_at", noon, edge{}, 10),
+		"unended":     overdue(unended, "n.expires_at", noon, passed{}, 10),
+		"awaited":     overdue(awaited, "n.state_at", noon, passed{}, 10),
 		"by_provider": ofProvider("own", "m-1"),
 	} {
 		plan := explain(t, s, q)

@@ -40,8 +40,8 @@ type partition struct {
 }
 
 // mustBeAt gives [status.ErrMoved] unless the store is where a batch begins.
-func mustBeAt(ctx context.Context, tx *sql.Tx, from []status.Position) error {
-	at, err := positions(ctx, tx)
+func mustBeAt(ctx context.Context, db asker, from []status.Position) error {
+	at, err := positions(ctx, db)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -27,14 +26,14 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error)
 }
 
 func (s *Store) remove(ctx context.Context, before time.Time) (n int, err error) {
-	err = s.change(ctx, "removing what is old", func(tx *sql.Tx, _ lease) error {
-		ids, err := idsOf(ctx, tx, "SELECT id FROM notifications WHERE accepted_at < $1 ORDER BY accepted_at, id LIMIT $2", micros(before), chunk)
+	err = s.change(ctx, "removing what is old", func(t turn) error {
+		ids, err := idsOf(ctx, t, "SELECT id FROM notifications WHERE accepted_at < $1 ORDER BY accepted_at LIMIT $2", micros(before), chunk)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
 		n = len(ids)
 		for _, from := range []string{"events WHERE notification_id ", "payloads WHERE id ", "notifications WHERE id "} {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM "+from+s.among, s.list(ids)); err != nil {
+			if _, err := t.ExecContext(ctx, "DELETE FROM "+from+s.among, s.list(ids)); err != nil {
 				return err
 			}
 		}
@@ -58,8 +57,8 @@ func (s *Store) freeKeys(ctx context.Context) (more bool, err error) {
 	return n == chunk, unavailable("freeing keys", err)
 }
 
-func idsOf(ctx context.Context, tx *sql.Tx, text string, args ...any) ([]string, error) {
-	rows, err := tx.QueryContext(ctx, text, args...)
+func idsOf(ctx context.Context, db asker, text string, args ...any) ([]string, error) {
+	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}

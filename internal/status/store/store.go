@@ -69,24 +69,31 @@ func (s *Store) Close() error {
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 
-// lease is the row that every writer locks first.
-type lease struct {
-	holder string
-	live   bool // it has not run out
+// turn is a transaction of a writer that has locked the row of the lease, as every writer does first.
+type turn struct {
+	*sql.Tx
+	on     *sql.Conn // the connection of the transaction
+	holder string    // of the lease
+	live   bool      // the lease has not run out
 }
 
 // change runs do in a transaction, behind all other writers. What do returns rolls it back.
-func (s *Store) change(ctx context.Context, doing string, do func(*sql.Tx, lease) error) error {
-	tx, err := s.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+func (s *Store) change(ctx context.Context, doing string, do func(turn) error) error {
+	on, err := s.write.Conn(ctx)
+	if err != nil {
+		return unavailable(doing, err)
+	}
+	defer on.Close()
+	tx, err := on.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return unavailable(doing, err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, and before one the first error counts
-	var l lease
-	if err := tx.QueryRowContext(ctx, s.lockLease).Scan(&l.holder, &l.live); err != nil {
+	t := turn{Tx: tx, on: on}
+	if err := tx.QueryRowContext(ctx, s.lockLease).Scan(&t.holder, &t.live); err != nil {
 		return unavailable(doing, err)
 	}
-	if err := do(tx, l); err != nil {
+	if err := do(t); err != nil {
 		return unavailable(doing, err)
 	}
 	return unavailable(doing, tx.Commit())

@@ -5,12 +5,16 @@ import (
 	"hash/crc64"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // clean makes text of the topics fit for both databases: PostgreSQL takes neither NUL nor what is not UTF-8.
 func clean(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s // nearly always, and told faster
+	}
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
 }
 
@@ -23,12 +27,16 @@ func short(s string) string {
 	if len(s) <= longest {
 		return s
 	}
-	return notify.Clip(s, longest-40) + fmt.Sprintf("~%016x", checksum(s))
+	return notify.Clip(s, longest-40) + fmt.Sprintf("~%016x", checksum([]byte(s)))
 }
 
 // checksum decides between two of one name and time. It is the same everywhere and never negative.
-func checksum(s string) int64 {
-	return int64(crc64.Checksum([]byte(s), crc64.MakeTable(crc64.ECMA)) >> 1)
+func checksum(parts ...[]byte) int64 {
+	table, sum := crc64.MakeTable(crc64.ECMA), uint64(0)
+	for _, p := range parts {
+		sum = crc64.Update(sum, table, p)
+	}
+	return int64(sum >> 1)
 }
 
 // micros gives a time as the tables have it. JSON has no year beyond 9999, and a table must not hold what cannot be shown.

@@ -1,7 +1,9 @@
 -- What is known of every notification. Times are microseconds since 1970, UTC; NULL where there is none.
 -- +goose Up
 CREATE TABLE notifications (
-  id             TEXT    NOT NULL PRIMARY KEY,
+  nr             INTEGER PRIMARY KEY,
+  line           INTEGER AS (nr), -- the number of the row, under a name by which SQLite keeps to both bounds of (accepted_at, line)
+  id             TEXT    NOT NULL UNIQUE,
   -- of the job, or of the earliest event while the job has not been read
   unread         INTEGER NOT NULL, -- 1 until a job has been read
   accepted_at    INTEGER NOT NULL,
@@ -36,15 +38,15 @@ CREATE TABLE notifications (
   next_at        INTEGER,
   expunged       BOOLEAN NOT NULL
 );
--- Lists come by (accepted_at, id) descending, with one of these before it. What most rows have in common costs nothing.
-CREATE INDEX notifications_by_time      ON notifications (accepted_at, id);
-CREATE INDEX notifications_by_state     ON notifications (state, accepted_at, id);
-CREATE INDEX notifications_by_channel   ON notifications (channel, lane, accepted_at, id);
-CREATE INDEX notifications_by_gateway   ON notifications (gateway, accepted_at, id) WHERE gateway <> '';
-CREATE INDEX notifications_by_address   ON notifications (address, accepted_at, id) WHERE address <> '';
-CREATE INDEX notifications_by_written   ON notifications (written, accepted_at, id) WHERE written <> '';
-CREATE INDEX notifications_by_reference ON notifications (reference, accepted_at, id) WHERE reference <> '';
-CREATE INDEX notifications_by_tenant    ON notifications (tenant, accepted_at, id) WHERE tenant <> 'default';
+-- Lists come by (accepted_at, line) descending, with one of these before it. What most rows have in common costs nothing.
+CREATE INDEX notifications_by_time      ON notifications (accepted_at, line);
+CREATE INDEX notifications_by_state     ON notifications (state, accepted_at, line);
+CREATE INDEX notifications_by_channel   ON notifications (channel, lane, accepted_at, line);
+CREATE INDEX notifications_by_gateway   ON notifications (gateway, accepted_at, line) WHERE gateway <> '';
+CREATE INDEX notifications_by_address   ON notifications (address, accepted_at, line) WHERE address <> '';
+CREATE INDEX notifications_by_written   ON notifications (written, accepted_at, line) WHERE written <> '';
+CREATE INDEX notifications_by_reference ON notifications (reference, accepted_at, line) WHERE reference <> '';
+CREATE INDEX notifications_by_tenant    ON notifications (tenant, accepted_at, line) WHERE tenant <> 'default';
 
 -- A table of its own: a change of state rewrites a row, and payloads are large.
 CREATE TABLE payloads (

@@ -3,7 +3,7 @@
 CREATE INDEX notifications_unended ON notifications (expires_at, id)
   WHERE NOT final AND state NOT IN ('held', 'sent') AND expires_at IS NOT NULL;
 CREATE INDEX notifications_awaited ON notifications (state_at, id)
-  WHERE NOT final AND state NOT IN ('queued', 'scheduled', 'retrying', 'held');
+  WHERE NOT final AND state NOT IN ('queued', 'scheduled') AND state NOT IN ('retrying', 'held');
 CREATE INDEX notifications_by_provider ON notifications (gateway, provider_id, accepted_at)
   WHERE provider_id <> '' AND (state IN ('delivered', 'bounced') OR state = 'sent' AND NOT final);
 
