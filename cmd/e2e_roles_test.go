@@ -109,7 +109,7 @@ func TestRolesStartInAnyOrder(t *testing.T) {
 }
 
 func TestKafkaMayComeLater(t *testing.T) {
-	address := freeAddress("127.0.0.1")
+	address, dir := freeAddress("127.0.0.1"), t.TempDir() // which is removed after the broker, that writes to it when it is closed
 	var broker *embedded.Broker
 	t.Cleanup(func() { // after the roles, which without it would wait for their outcomes
 		if broker != nil {
@@ -131,7 +131,7 @@ func TestKafkaMayComeLater(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 	require.NotEmpty(t, response.Header.Get("Retry-After"))
 
-	broker, err = embedded.Open(embedded.Config{Dir: t.TempDir(), Listen: address})
+	broker, err = embedded.Open(embedded.Config{Dir: dir, Listen: address})
 	require.NoError(t, err)
 	api.awaitReady()
 	worker.awaitReady()
