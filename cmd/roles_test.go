@@ -46,10 +46,10 @@ func TestAFullBusTakesNothing(t *testing.T) {
 		Publisher: admission{out, func() error { return full }},
 	})
 	n := &notify.Notification{Channel: notify.ChannelSMS, Recipient: "+14155550100", Payload: []byte(`{"body":"hi"}`)}
-	_, errs := d.Dispatch(t.Context(), []*notify.Notification{n})
+	_, errs := d.Dispatch(t.Context(), time.Now(), []*notify.Notification{n})
 	require.Equal(t, []error{nil}, errs)
 	full = errors.New("the disk is full")
-	_, errs = d.Dispatch(t.Context(), []*notify.Notification{n, n})
+	_, errs = d.Dispatch(t.Context(), time.Now(), []*notify.Notification{n, n})
 	require.Len(t, errs, 2)
 	for _, err := range errs {
 		require.ErrorIs(t, err, notify.ErrBusUnavailable)

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 type nowhere struct{}
 
-func (nowhere) Dispatch(_ context.Context, ns []*notify.Notification) ([]*notify.Notification, []error) {
+func (nowhere) Dispatch(_ context.Context, _ time.Time, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	return ns, make([]error, len(ns))
 }
 

@@ -42,12 +42,14 @@ type fakeBus struct {
 
 	mu    sync.Mutex
 	calls int
+	at    time.Time // of the last call
 	got   []notify.Notification
 }
 
-func (b *fakeBus) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+func (b *fakeBus) Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
 	b.mu.Lock()
 	b.calls++
+	b.at = at
 	b.mu.Unlock()
 	for _, n := range ns {
 		job, err := b.one(ctx, n)

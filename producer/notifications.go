@@ -59,16 +59,15 @@ func (s *Server) accept(x *exchange) error {
 	return x.json(http.StatusAccepted, i.answer)
 }
 
-// answerTo is the answer to a notification that became a job just now.
-func answerTo(job *notify.Notification) *accepted {
-	now := time.Now().UTC()
+// answerTo is the answer to a notification that became a job at that time.
+func answerTo(job *notify.Notification, at time.Time) *accepted {
 	state := notify.StateQueued
-	if job.SendAt != nil && job.SendAt.After(now) {
+	if job.SendAt != nil && job.SendAt.After(at) {
 		state = notify.StateScheduled
 	}
 	return &accepted{
 		ID: job.ID, Channel: job.Channel, State: state, Lane: job.Lane, Reference: job.Reference,
-		AcceptedAt: now.Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
+		AcceptedAt: at.UTC().Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
 	}
 }
 

@@ -26,6 +26,7 @@ func TestAccepted(t *testing.T) {
 	at, err := time.Parse(time.RFC3339, got["accepted_at"].(string))
 	require.NoError(t, err)
 	require.WithinRange(t, at, before, time.Now().UTC())
+	require.Equal(t, bus.at.UTC().Truncate(time.Millisecond), at, "the job says the same")
 	delete(got, "accepted_at")
 	require.Equal(t, map[string]any{
 		"id": "0190163d-8694-739b-aea5-966c26f8ad92", "channel": "email", "state": "queued", "lane": "normal",

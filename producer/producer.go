@@ -24,10 +24,10 @@ import (
 
 // Dispatcher makes notifications jobs. It may be called at once from many goroutines.
 type Dispatcher interface {
-	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs, with id, tenant, lane
-	// and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
+	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs that were accepted at
+	// that time, with id, tenant, lane and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
 	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable], and a [notify.Shedding].
-	Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
+	Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 
 // Canceller keeps a notification from being sent, as far as it has not been. It may be called at once from many goroutines.

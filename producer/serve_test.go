@@ -175,7 +175,7 @@ func TestEndDoesNotWaitForEver(t *testing.T) {
 
 type gate struct{ entered, leave chan struct{} }
 
-func (g *gate) Dispatch(_ context.Context, ns []*notify.Notification) ([]*notify.Notification, []error) {
+func (g *gate) Dispatch(_ context.Context, _ time.Time, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	close(g.entered)
 	<-g.leave
 	return ns, make([]error, len(ns))

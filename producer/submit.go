@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -60,14 +61,15 @@ func (s *Server) dispatch(ctx context.Context, items []*item) {
 	if len(due) == 0 {
 		return
 	}
-	jobs, errs := s.cfg.Dispatcher.Dispatch(ctx, ns)
+	now := time.Now()
+	jobs, errs := s.cfg.Dispatcher.Dispatch(ctx, now, ns)
 	for d, i := range due {
 		if errs[d] != nil {
 			i.failure = undispatched(errs[d], i.n)
 			continue
 		}
 		s.cfg.Metrics.accepted(jobs[d].Channel)
-		i.answer = answerTo(jobs[d])
+		i.answer = answerTo(jobs[d], now)
 		i.answer.Drain = s.drainOf(jobs[d])
 	}
 }

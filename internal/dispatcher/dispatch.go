@@ -47,18 +47,18 @@ func New(cfg Config) *Dispatcher {
 func (d *Dispatcher) SetLimit(bytes int) { d.limit.Store(int64(bytes)) }
 
 // Dispatch makes each of ns a job by itself, those of one ordering key in order. It returns once they are durable, with each
-// as accepted: id, tenant, lane and expiry filled in; or with an error in the same place. ns themselves are left as they are.
+// as accepted at that time: id, tenant, lane and expiry filled in; or with an error in the same place. ns themselves are left as
+// they are.
 //
 // The errors are [notify.Faults], [notify.ErrChannelNotConfigured], [notify.ErrTooLarge], or [notify.ErrBusUnavailable]
 // around the cause.
-func (d *Dispatcher) Dispatch(ctx context.Context, ns []*notify.Notification) (accepted []*notify.Notification, errs []error) {
+func (d *Dispatcher) Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (accepted []*notify.Notification, errs []error) {
 	accepted, errs = make([]*notify.Notification, len(ns)), make([]error, len(ns))
 	var jobs []kafka.Message
 	var of []int // the place in ns of each job
-	now := time.Now()
 	for i, n := range ns {
 		var job kafka.Message
-		if accepted[i], job, errs[i] = d.prepare(n, now); errs[i] == nil {
+		if accepted[i], job, errs[i] = d.prepare(n, at); errs[i] == nil {
 			jobs, of = append(jobs, job), append(of, i)
 		}
 	}

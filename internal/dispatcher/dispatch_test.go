@@ -31,7 +31,7 @@ func (b *bus) PublishAll(_ context.Context, ms []kafka.Message) []error {
 // one dispatches n alone.
 func one(t *testing.T, d *Dispatcher, n *notify.Notification) (*notify.Notification, error) {
 	t.Helper()
-	accepted, errs := d.Dispatch(t.Context(), []*notify.Notification{n})
+	accepted, errs := d.Dispatch(t.Context(), time.Now(), []*notify.Notification{n})
 	require.Len(t, accepted, 1)
 	require.Len(t, errs, 1)
 	return accepted[0], errs[0]
@@ -210,7 +210,7 @@ func TestDispatchOfMany(t *testing.T) {
 	ns := []*notify.Notification{mail(), mail(), mail(), mail()}
 	ns[0].Reference, ns[2].Reference, ns[3].Reference = "first", "second", "third"
 	ns[1].Channel = notify.ChannelSMS
-	got, errs := dispatcherOn(b).Dispatch(t.Context(), ns)
+	got, errs := dispatcherOn(b).Dispatch(t.Context(), time.Now(), ns)
 	require.ErrorIs(t, errs[1], notify.ErrChannelNotConfigured)
 	require.Nil(t, got[1])
 	require.Len(t, b.got, 3)
@@ -222,7 +222,7 @@ func TestDispatchOfMany(t *testing.T) {
 
 	b.err = errors.New("frozen")
 	ns[0].Lane = "express"
-	got, errs = dispatcherOn(b).Dispatch(t.Context(), ns)
+	got, errs = dispatcherOn(b).Dispatch(t.Context(), time.Now(), ns)
 	var faults notify.Faults
 	require.ErrorAs(t, errs[0], &faults)
 	require.ErrorIs(t, errs[1], notify.ErrChannelNotConfigured)

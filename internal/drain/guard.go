@@ -2,13 +2,14 @@ package drain
 
 import (
 	"context"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // Dispatcher makes notifications jobs, each with a job or an error in the same place.
 type Dispatcher interface {
-	Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
+	Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 
 // Guard is a dispatcher that does not get what is refused. It may be called at once from many goroutines.
@@ -18,22 +19,22 @@ type Guard struct {
 }
 
 // Dispatch gives each notification that is refused a [notify.Shedding]; the others keep their order.
-func (g Guard) Dispatch(ctx context.Context, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
+func (g Guard) Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
 	jobs, errs = make([]*notify.Notification, len(ns)), make([]error, len(ns))
 	var taken []*notify.Notification
-	var at []int // the place in ns of each that is taken
+	var of []int // the place in ns of each that is taken
 	for i, n := range ns {
 		if shed := g.Refuse(n.Channel, n.Lane); shed != nil {
 			errs[i] = shed
 			continue
 		}
-		taken, at = append(taken, n), append(at, i)
+		taken, of = append(taken, n), append(of, i)
 	}
 	if len(taken) == 0 {
 		return jobs, errs
 	}
-	some, failed := g.Next.Dispatch(ctx, taken)
-	for t, i := range at {
+	some, failed := g.Next.Dispatch(ctx, at, taken)
+	for t, i := range of {
 		jobs[i], errs[i] = some[t], failed[t]
 	}
 	return jobs, errs

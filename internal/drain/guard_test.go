@@ -14,7 +14,7 @@ import (
 // desk gives what it gets, and an error for what has the reference of it.
 type desk struct{ got []string }
 
-func (d *desk) Dispatch(_ context.Context, ns []*notify.Notification) ([]*notify.Notification, []error) {
+func (d *desk) Dispatch(_ context.Context, _ time.Time, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	errs := make([]error, len(ns))
 	for i, n := range ns {
 		if d.got = append(d.got, n.Reference); n.Reference == "bad" {
@@ -39,7 +39,7 @@ func TestAGuardLetsThroughWhatIsNotRefused(t *testing.T) {
 	ns := []*notify.Notification{
 		n("email", "bulk", "shed"), n("email", "urgent", "a"), n("email", "normal", "bad"), n("email", "bulk", "shed, too"), n("sms", "bulk", "b"),
 	}
-	jobs, errs := g.Dispatch(t.Context(), ns)
+	jobs, errs := g.Dispatch(t.Context(), time.Now(), ns)
 	require.Equal(t, []string{"a", "bad", "b"}, d.got)
 	require.Equal(t, []*notify.Notification{nil, ns[1], ns[2], nil, ns[4]}, jobs)
 	require.ErrorIs(t, errs[0], shed)
@@ -47,7 +47,7 @@ func TestAGuardLetsThroughWhatIsNotRefused(t *testing.T) {
 	require.NoError(t, errs[1])
 	require.EqualError(t, errs[2], "bad")
 	d.got = nil
-	_, errs = g.Dispatch(t.Context(), ns[:1])
+	_, errs = g.Dispatch(t.Context(), time.Now(), ns[:1])
 	require.ErrorIs(t, errs[0], shed)
 	require.Empty(t, d.got)
 }
