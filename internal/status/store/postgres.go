@@ -1,10 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"strconv"
 
@@ -78,43 +76,19 @@ func allRows(ctx context.Context, tx *sql.Tx, s statement, rows [][]any) error {
 	return err
 }
 
-// copyRows sends rows as COPY takes them in binary: a signature without flags and extensions, each row with how many fields it
-// has, each field with how many bytes it has (NULL has -1), and -1 for the end. pgx would look up how to encode each value.
+// copyRows: COPY neither parses rows as expressions nor looks for those that are there.
 func copyRows(ctx context.Context, t turn, table string, columns []column, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	b := append(make([]byte, 0, 512*len(rows)), "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	for _, row := range rows {
-		b = binary.BigEndian.AppendUint16(b, uint16(len(row)))
-		for _, v := range row {
-			b = appendField(b, v)
-		}
+	into := make([]string, len(columns))
+	for i, c := range columns {
+		into[i] = c.name
 	}
-	b = append(b, 0xff, 0xff)
 	return t.on.Raw(func(conn any) error {
-		_, err := conn.(*stdlib.Conn).Conn().PgConn().CopyFrom(ctx, bytes.NewReader(b), "COPY "+table+" ("+names(columns, "")+") FROM STDIN BINARY")
+		_, err := conn.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{table}, into, pgx.CopyFromRows(rows))
 		return err
 	})
-}
-
-func appendField(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case string:
-		return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...)
-	case int64:
-		return binary.BigEndian.AppendUint64(append(b, 0, 0, 0, 8), uint64(v))
-	case *int64:
-		if v != nil {
-			return appendField(b, *v)
-		}
-	case bool:
-		if v {
-			return append(b, 0, 0, 0, 1, 1)
-		}
-		return append(b, 0, 0, 0, 1, 0)
-	}
-	return append(b, 0xff, 0xff, 0xff, 0xff)
 }
 
 func columnOf[T any](rows [][]any, i int) []T {
