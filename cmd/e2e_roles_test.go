@@ -152,6 +152,7 @@ func TestAShutdownDrains(t *testing.T) {
 		p.awaitLog("shutting down; a second signal ends the process at once")
 		require.Eventually(t, func() bool { return statusOf(p.API+"/v1/outbox") == 0 }, 10*time.Second, 10*time.Millisecond, "the API ends first")
 		require.Equal(t, "shutting down\n", bodyOf(t, p.Admin+"/readyz"))
+		require.Eventually(t, func() bool { return strings.Contains(p.Log.String(), `"in_flight":1`) }, 10*time.Second, 10*time.Millisecond, "then the lane")
 		require.True(t, p.running())
 		provider.release()
 		require.Zero(t, p.wait())

@@ -161,9 +161,13 @@ func (c *claim) drain() {
 	r := c.r
 	c.unclaim()
 	r.mu.Lock()
+	first, inFlight := !c.session.over, r.busy
 	c.session.over = true
 	c.draining = true
 	r.mu.Unlock()
+	if first {
+		r.log.Info("session ends", zap.Int("in_flight", inFlight))
+	}
 	limit := time.NewTimer(r.cfg.Drain)
 	defer limit.Stop()
 	for {
