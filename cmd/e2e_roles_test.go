@@ -70,7 +70,9 @@ func TestAllWithoutSettingsCaptures(t *testing.T) {
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "Subject: Hello")
 	require.Contains(t, out, "It works.")
-	require.Contains(t, bodyOf(t, p.Admin+"/metrics"), `laudspeaker_attempts_total{channel="email",gateway="capture",verdict="accepted"} 1`)
+	becomes(t, func() bool {
+		return strings.Contains(bodyOf(t, p.Admin+"/metrics"), `laudspeaker_attempts_total{channel="email",gateway="capture",verdict="accepted"} 1`)
+	}, "counted once it is kept")
 	require.NotContains(t, p.Log.String(), "ada@example.com", "recipients are masked in the log")
 	require.NotContains(t, p.Log.String(), "It works.", "payloads are never logged")
 
