@@ -94,6 +94,7 @@ func newChaos(t *testing.T, m mix) *chaos {
 func (c *chaos) follow(url string) {
 	c.events, c.finished = follow(c.t, []string{c.brokers}, c.prefix+"status_topic")
 	c.load = newPost(url, c.seed, c.events)
+	c.load.most.Store(int64(max(3000, c.letters/100))) // a long run would take hours by a short one's load
 }
 
 // newFleet configures SMS with short steps of the ladder and retries that come soon.
