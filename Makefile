@@ -45,9 +45,9 @@ race: ## all tests under the race detector (needs a C compiler)
 
 # LAUDSPEAKER_TEST_BROKERS only turns the suite on: its broker is its own, there to be killed, and it starts it itself.
 chaos: export LAUDSPEAKER_TEST_BROKERS ?= 127.0.0.1:19892
-chaos: export LAUDSPEAKER_CHAOS        := $(CHAOS)
-chaos: export LAUDSPEAKER_CHAOS_KILLS  := $(KILLS)
-chaos: export LAUDSPEAKER_CHAOS_SEED   := $(SEED)
+chaos: export LAUDSPEAKER_TEST_CHAOS       := $(CHAOS)
+chaos: export LAUDSPEAKER_TEST_CHAOS_KILLS := $(KILLS)
+chaos: export LAUDSPEAKER_TEST_CHAOS_SEED  := $(SEED)
 chaos: ## kills, freezes and cuts off everything under load, on a Kafka of its own (needs Java 17 and Maven; CHAOS=1000000 KILLS=200 SEED=1)
 	go test -count=1 -timeout=24h -v -run '$(or $(TESTS),TestChaos)' ./cmd
 

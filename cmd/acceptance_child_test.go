@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +30,7 @@ func launch(t testing.TB, dir, name string, args ...string) *child {
 		binary = os.Args[0]
 	}
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, chaosEnv) }), asProgramEnv+"=1")
+	cmd.Env = append(os.Environ(), asProgramEnv+"=1")
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	require.NoError(t, err)
 	defer log.Close()

@@ -90,10 +90,10 @@ func (f *fleet) workers(channel string, n int) (ws []*child) {
 	return ws
 }
 
-// serve starts an API at the address.
-func (f *fleet) serve(address string) *child {
+// serve starts an API at the address, with more arguments if there are any.
+func (f *fleet) serve(address string, args ...string) *child {
 	f.spawned++
-	return launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), "serve-api", "--config", f.dir+"/laudspeaker.yaml", "--set", "api.listen="+address)
+	return launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), append([]string{"serve-api", "--config", f.dir + "/laudspeaker.yaml", "--set", "api.listen=" + address}, args...)...)
 }
 
 // serveReady is serve that waits until the API is ready.

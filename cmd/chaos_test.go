@@ -19,8 +19,8 @@ import (
 // busy. From the promises of the API, the requests at the provider and the events on status_topic alone a judge says what
 // was lost, repeated, early, late or out of order.
 //
-// What is drawn is drawn from a seed, which is printed: LAUDSPEAKER_CHAOS_SEED gives the same faults, letters and moods of
-// the provider again. LAUDSPEAKER_CHAOS is how many letters a run has at least, LAUDSPEAKER_CHAOS_KILLS how many faults.
+// What is drawn is drawn from a seed, which is printed: LAUDSPEAKER_TEST_CHAOS_SEED gives the same faults, letters and moods of
+// the provider again. LAUDSPEAKER_TEST_CHAOS is how many letters a run has at least, LAUDSPEAKER_TEST_CHAOS_KILLS how many faults.
 
 // The ports of the suite's broker, beside victimPort. The broker's proxied listeners follow its controller's port.
 const chaosPort = "19892"
@@ -50,8 +50,8 @@ type chaos struct {
 	services  []time.Duration // after the broker served again, until the first delivery
 }
 
-// chaosEnv begins the names of the suite's variables. The program would refuse them: it knows all that begin like its own.
-const chaosEnv = "LAUDSPEAKER_CHAOS"
+// chaosEnv begins the names of the suite's variables.
+const chaosEnv = "LAUDSPEAKER_TEST_CHAOS"
 
 // numberOf reads a variable of the environment.
 func numberOf(name string, otherwise int) int {
