@@ -181,19 +181,28 @@ func newDatabase(t *testing.T) *database {
 		t.Skip("PostgreSQL is missing (Debian: apt-get install postgresql)")
 	}
 	d := &database{t: t, dir: filepath.Join(os.TempDir(), "laudspeaker-chaos-postgres")} // which its own user can reach
+	remove := func() {
+		_, _ = d.script("stop")
+		require.NoError(t, os.RemoveAll(d.dir))
+	}
+	remove() // what a run has left that was killed
 	d.start()
-	t.Cleanup(func() { d.crash(); require.NoError(t, os.RemoveAll(d.dir)) })
+	t.Cleanup(remove)
 	return d
 }
 
-func (d *database) start() {
-	cmd := exec.Command("../scripts/postgres.sh", "start")
+// script runs scripts/postgres.sh.
+func (d *database) script(verb string) (out string, err error) {
+	cmd := exec.Command("../scripts/postgres.sh", verb)
 	cmd.Env = append(os.Environ(), "LAUDSPEAKER_POSTGRES_PORT="+databasePort, "LAUDSPEAKER_POSTGRES_HOME="+d.dir)
-	out, err := cmd.Output()
-	require.NoError(d.t, err, "%s", out)
-	_, dsn, found := strings.Cut(strings.TrimSpace(string(out)), "LAUDSPEAKER_TEST_POSTGRES=")
-	require.True(d.t, found, "%s", out)
-	d.dsn = dsn
+	said, err := cmd.Output()
+	return strings.TrimSpace(string(said)), err
+}
+
+func (d *database) start() {
+	out, err := d.script("start")
+	require.NoError(d.t, err, out)
+	_, d.dsn, _ = strings.Cut(out, "=")
 }
 
 // crash ends it at once: by SIGQUIT nothing is written any more, and what was not committed is undone when it starts again.
