@@ -33,6 +33,8 @@ type job struct {
 	waited  bool         // it has met a shut gate, and has paused its partition
 	intent  bool         // one of ours has been on the ledger: no doubt about an earlier owner is left
 	stands  bool         // and has not been withdrawn
+
+	next func(*kafka.Attempt) kafka.Result // what the next call does instead of another attempt; nil makes one
 }
 
 // refusal is why a record is never given to a gateway.

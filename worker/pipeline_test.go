@@ -22,7 +22,7 @@ type happening struct {
 func happenings(rt *rapid.T) []happening {
 	whats := []string{
 		"write", "write", "start", "start", "start", "acknowledge", "acknowledge", "acknowledge", "move", "move", "move",
-		"move twice", "pass", "pass", "kill", "rebalance", "redrive", "redrive", "late", "cancel",
+		"move twice", "pass", "pass", "kill", "rebalance", "doubt", "redrive", "redrive", "late", "cancel",
 	}
 	many := rapid.IntRange(1, 250).Draw(rt, "many") // left to itself rapid draws a handful
 	return rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) happening {
@@ -46,6 +46,8 @@ func (x *world) do(h happening) {
 		x.kill()
 	case "rebalance":
 		x.takeOver()
+	case "doubt":
+		x.doubt = h.n%2 == 0
 	case "redrive":
 		if len(x.letters) > 0 && number(x.letters[h.n%len(x.letters)], notify.HeaderRun) < 2 {
 			x.redrive(x.letters[h.n%len(x.letters)])
@@ -76,6 +78,7 @@ func each(all []*entry, n int, do func(*entry) bool) {
 
 // settleDown lets everything come to its end; false when it does not.
 func (x *world) settleDown() bool {
+	x.doubt = false
 	for range 20_000 {
 		busy, next := false, time.Time{}
 		for _, e := range x.lane {

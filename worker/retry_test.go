@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -103,5 +105,51 @@ func TestWhatIsGivenUpSaysSo(t *testing.T) {
 		require.Equal(t, "mail", headerOf(res.Follow[0], notify.HeaderDeadGateway))
 		require.Equal(t, "1", headerOf(res.Follow[0], notify.HeaderStep))
 		require.Equal(t, "43", headerOf(res.Follow[0], notify.HeaderOriginOffset))
+	})
+}
+
+// A worker that was frozen may have lost the job to another one. It puts it on the ladder only once it knows that it has not, and
+// does not call the gateway again for that.
+func TestWhoMayHaveLostAJobDoesNotPutItOff(t *testing.T) {
+	lost := &kafka.Played{Owned: func() bool { return false }}
+	for name, c := range map[string]struct {
+		says  error
+		job   string
+		state notify.State
+		calls int
+	}{
+		"tried":     {transient, mail, notify.StateRetrying, 1},
+		"in doubt":  {ambiguous, mail, notify.StateRetrying, 1},
+		"scheduled": {nil, strings.Replace(mail, "{", `{"send_at":"2000-01-01T01:00:00Z",`, 1), notify.StateScheduled, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := says(c.says)
+				w := worker(s, nil)
+				a := attempt(record(c.job))
+				a.Played = lost
+				for range 3 {
+					res := w.Handle(t.Context(), a)
+					require.Equal(t, time.Now(), res.Again)
+					a.Carry = res.Carry
+				}
+				a.Played = nil
+				e := eventOf(t, w.Handle(t.Context(), a))
+				require.Equal(t, []any{c.state, c.calls}, []any{e.State, e.Attempt})
+				require.Len(t, s.got, c.calls)
+				require.Equal(t, kafka.Result{}.Again, w.Handle(t.Context(), attempt(record(c.job))).Again, "a copy of the step is dropped")
+				require.Len(t, s.got, c.calls)
+			})
+		})
+	}
+	t.Run("accepted", func(t *testing.T) {
+		a := attempt(record(mail))
+		a.Played = lost
+		require.Equal(t, notify.StateSent, eventOf(t, worker(says(nil), nil).Handle(t.Context(), a)).State, "an end is told in any case")
+	})
+	t.Run("in doubt and to be held", func(t *testing.T) {
+		a := attempt(record(strings.Replace(mail, "{", `{"on_ambiguous":"hold",`, 1)))
+		a.Played = lost
+		require.Equal(t, notify.StateRetrying, eventOf(t, worker(says(transient), nil).Handle(t.Context(), a)).State, "who owns it now waits for this")
 	})
 }

@@ -26,6 +26,7 @@ type world struct {
 	ledger   []*ended
 	leftover [][]kafka.Message // of workers that are gone: on its way to the brokers
 	held     bool              // the lane is paused by its handler
+	doubt    bool              // the worker does not know whether the lane is its own
 
 	says   []error // by the gateway, call by call; then it accepts
 	at     *entry  // that is handled
@@ -84,7 +85,7 @@ func (x *world) takeOver() {
 		o.known, x.lane[o.offset].done = x.w, true
 	}
 	x.w.TookOver("email_topic", 0, false)
-	x.held = false
+	x.held, x.doubt = false, false
 	for _, e := range x.lane {
 		e.waits, e.carry = time.Time{}, nil
 	}
@@ -170,7 +171,7 @@ func (x *world) start(e *entry) bool {
 	}
 	x.at, e.calls = e, nil
 	res := x.w.Handle(context.Background(), &kafka.Attempt{Record: e.Record, Carry: e.carry, Played: &kafka.Played{
-		Pause: func() { x.held = true }, Resume: func() { x.held = false },
+		Pause: func() { x.held = true }, Resume: func() { x.held = false }, Owned: func() bool { return !x.doubt },
 	}})
 	if e.waits, e.carry = res.Again, res.Carry; !res.Again.IsZero() {
 		for _, c := range e.calls {

@@ -50,7 +50,7 @@ func (r *Runner) start(c *claim, it *item) {
 
 // run is one attempt: provider → follow-ons acknowledged → outcome acknowledged → done.
 func (r *Runner) run(f *flight, it *item) {
-	if !r.leaseHolds(f) { // this goroutine may have slept since the slot was taken
+	if !r.mayStart(f) { // this goroutine may have slept since the slot was taken
 		r.land(f, Result{Again: time.Now(), Carry: it.carry})
 		return
 	}
@@ -161,10 +161,17 @@ func (r *Runner) handOff(f *flight) {
 	}
 }
 
-func (r *Runner) leaseHolds(f *flight) bool {
+func (r *Runner) mayStart(f *flight) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !f.claim.over && r.session == f.claim.session && f.claim.session.mayStart()
+}
+
+func (r *Runner) owns(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := f.claim.session
+	return !f.claim.over && !s.fenced && s.leaseHolds()
 }
 
 // land ends a flight: its memory and the done bit, or its next call, change in one step.

@@ -73,7 +73,16 @@ func (a *Attempt) MayStart() bool {
 	if a.runner == nil {
 		return a.Played.mayStart()
 	}
-	return a.runner.leaseHolds(a.flight)
+	return a.runner.mayStart(a.flight)
+}
+
+// Owned reports whether the partition is known to be ours still, also while it drains. Whoever was frozen may have lost it to
+// somebody who does the job anew: then nothing but the job's end may be published.
+func (a *Attempt) Owned() bool {
+	if a.runner == nil {
+		return a.Played.owned()
+	}
+	return a.runner.owns(a.flight)
 }
 
 // Blocks reports whether the partition stands still for this record: its window is full, and all in it waits for records

@@ -42,3 +42,44 @@ func TestAfterAnIntentTheLeaseIsCheckedAgain(t *testing.T) {
 		require.ErrorIs(t, <-failed, ErrLeaseLost)
 	})
 }
+
+// Who has had no confirmed commit for as long as a lease does not know whether a partition is still its own; one that drains it
+// does, and one that was frozen until others have it hears so at its next commit.
+func TestAPartitionIsOwnedAsLongAsCommitsAreConfirmed(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.add("a")
+		st.join()
+		st.takeOver()
+		st.fetch(1)
+		a := st.running(0).a
+		require.True(t, a.Owned())
+		time.Sleep(4 * time.Second)
+		require.False(t, a.Owned())
+		st.commit()
+		require.True(t, a.Owned())
+
+		st.r.mu.Lock()
+		st.s.over, st.c.draining = true, true
+		st.r.mu.Unlock()
+		require.True(t, a.Owned(), "it drains")
+		st.r.mu.Lock()
+		st.s.fenced = true
+		st.r.mu.Unlock()
+		require.False(t, a.Owned(), "the group knows us no more")
+		st.r.mu.Lock()
+		st.s.fenced = false
+		st.r.mu.Unlock()
+		st.leave()
+		require.False(t, a.Owned(), "it has been left")
+
+		st.join()
+		st.takeOver()
+		require.False(t, a.Owned(), "a later claim is another one, which this attempt does not know")
+		st.fetch(1)
+		require.Same(t, a, st.running(0).a, "and which waits for it")
+		st.answer(st.running(0), Result{Again: time.Now(), Carry: "carried"})
+		require.Equal(t, "carried", st.running(0).a.Carry)
+		require.True(t, st.running(0).a.Owned())
+		st.ends(0)
+	})
+}

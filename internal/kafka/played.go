@@ -12,6 +12,7 @@ type Played struct {
 	Timeout  time.Duration                             // of an attempt; 0 = none
 	Claimed  context.Context                           //nolint:containedctx // it is what Attempt.Claimed gives
 	MayStart func() bool                               // whether the lease holds
+	Owned    func() bool                               // whether it does, or the partition drains
 	Blocks   func() bool                               // whether the window is full of what waits
 	Pause    func()                                    // the partition
 	Resume   func()                                    // the partition
@@ -35,6 +36,8 @@ func (p *Played) claimed() context.Context {
 }
 
 func (p *Played) mayStart() bool { return p == nil || p.MayStart == nil || p.MayStart() }
+
+func (p *Played) owned() bool { return p == nil || p.Owned == nil || p.Owned() }
 
 func (p *Played) blocks() bool { return p != nil && p.Blocks != nil && p.Blocks() }
 

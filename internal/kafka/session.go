@@ -84,8 +84,7 @@ func (s *session) mayStart() bool {
 	if s.over || s.fenced {
 		return false
 	}
-	// On both clocks: the monotonic one stands still while a virtual machine is suspended, the other one may be set back.
-	if now := time.Now(); now.Sub(s.leased) < s.r.cfg.Lease && now.Round(0).Sub(s.leased.Round(0)) < s.r.cfg.Lease {
+	if s.leaseHolds() {
 		return true
 	}
 	if s.wanted.IsZero() {
@@ -94,6 +93,13 @@ func (s *session) mayStart() bool {
 	}
 	s.nudge()
 	return false
+}
+
+// leaseHolds reports whether a confirmed commit was sent lately. On both clocks: the monotonic one stands still while a virtual
+// machine is suspended, the other one may be set back.
+func (s *session) leaseHolds() bool {
+	now := time.Now()
+	return now.Sub(s.leased) < s.r.cfg.Lease && now.Round(0).Sub(s.leased.Round(0)) < s.r.cfg.Lease
 }
 
 func (s *session) nudge() {
