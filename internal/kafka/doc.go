@@ -17,7 +17,7 @@
 //     what ends counts only for a record of the same id.
 //
 // A confirmed commit is the lease: without a recent one nothing new is started, so that a member that the group has left
-// behind soon falls silent.
+// behind soon falls silent. What it has in hand it may end, but not bring back as another record (Attempt.Owned).
 //
 // The order of one attempt is provider, follow-ons acknowledged, outcome acknowledged, done. With the brokers away a
 // runner waits with no more than its concurrency in hand, publishes for ever, and loses nothing. What it may repeat: the
