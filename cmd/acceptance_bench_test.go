@@ -54,7 +54,7 @@ func (f *fleet) publish(n int, message func(i int) kafka.Message) {
 
 // deliver measures a worker process at n jobs that wait for it, from the first that it delivers, and the CPU it takes.
 func (f *fleet) deliver(channel string, n int, body func(key, number int) (string, string)) (took, cpu time.Duration) {
-	api, _ := f.serveReady() // makes the topics
+	api, _ := f.serveAnywhere() // makes the topics
 	api.term()
 	f.fill(channel+"_topic", n, body)
 	w := f.work(channel)
@@ -86,7 +86,7 @@ func BenchmarkWorkerOnASimulatedGateway(b *testing.B) {
 	const n = 100_000
 	for b.Loop() {
 		f := newFleet(b, brokers, 12, newSink(0))
-		api, _ := f.serveReady() // makes the topics
+		api, _ := f.serveAnywhere() // makes the topics
 		api.term()
 		f.fill("sms_topic", n, sms)
 		admin := freeAddress("127.0.0.1")

@@ -90,18 +90,20 @@ func (f *fleet) workers(channel string, n int) (ws []*child) {
 	return ws
 }
 
-// serve starts an API at the address, with more arguments if there are any.
-func (f *fleet) serve(address string, args ...string) *child {
+// serve starts an API at the URL, with more arguments if there are any, and waits until it is ready.
+func (f *fleet) serve(url string, args ...string) *child {
 	f.spawned++
-	return launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), append([]string{"serve-api", "--config", f.dir + "/laudspeaker.yaml", "--set", "api.listen=" + address}, args...)...)
+	api := launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), append([]string{
+		"serve-api", "--config", f.dir + "/laudspeaker.yaml", "--set", "api.listen=" + strings.TrimPrefix(url, "http://"),
+	}, args...)...)
+	require.Eventually(f.t, func() bool { return statusOf(url+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond, "the API is not ready")
+	return api
 }
 
-// serveReady is serve that waits until the API is ready.
-func (f *fleet) serveReady() (api *child, url string) {
-	address := freeAddress("127.0.0.1")
-	api, url = f.serve(address), "http://"+address
-	require.Eventually(f.t, func() bool { return statusOf(url+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond, "the API is not ready")
-	return api, url
+// serveAnywhere is serve at a free port.
+func (f *fleet) serveAnywhere() (api *child, url string) {
+	url = "http://" + freeAddress("127.0.0.1")
+	return f.serve(url), url
 }
 
 // awaitBusy returns when every worker has messages in flight: a fault that strikes an idle worker proves nothing.

@@ -48,9 +48,16 @@ func realKafka(t testing.TB) string {
 
 // script runs scripts/kafka.sh.
 func (v *victim) script(verb string) {
-	cmd := exec.Command("../scripts/kafka.sh", verb)
-	cmd.Env = append(os.Environ(), "LAUDSPEAKER_KAFKA_PORT="+v.port, "LAUDSPEAKER_KAFKA_ADVERTISED="+v.proxies)
-	require.NoError(v.t, cmd.Run())
+	out, err := script("kafka.sh", verb, "LAUDSPEAKER_KAFKA_PORT="+v.port, "LAUDSPEAKER_KAFKA_ADVERTISED="+v.proxies)
+	require.NoError(v.t, err, out)
+}
+
+// script runs one of the scripts with more variables, and gives what it says.
+func script(name, verb string, variables ...string) (out string, err error) {
+	cmd := exec.Command("../scripts/"+name, verb)
+	cmd.Env = append(os.Environ(), variables...)
+	said, err := cmd.Output()
+	return strings.TrimSpace(string(said)), err
 }
 
 func (v *victim) start() {

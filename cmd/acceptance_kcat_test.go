@@ -17,7 +17,7 @@ import (
 func TestKcat(t *testing.T) {
 	brokers := realKafka(t)
 	f := newFleet(t, brokers, 12, newSink(0))
-	api, url := f.serveReady()
+	api, url := f.serveAnywhere()
 	topic := f.prefix + "email_topic"
 
 	const body = `{"channel":"email","recipient":"Ada <ada@EXAMPLE.com>","reference":"order 1","metadata":{"k":"v"},"payload":{"from":"a@example.com","subject":"1","text":"1 < 2 & ü"}}`

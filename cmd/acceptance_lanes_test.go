@@ -21,7 +21,7 @@ func TestUrgentBesideACampaign(t *testing.T) {
 	brokers := realKafka(t)
 	gate := newTurnstile(t, "", after(urgentGateway, taken))
 	f := newFleet(t, brokers, 12, newSink(0))
-	api, url := f.serveReady()
+	api, url := f.serveAnywhere()
 	w := f.behind(gate, "w1")
 	codes := 200 * scale()
 

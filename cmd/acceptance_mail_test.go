@@ -17,7 +17,7 @@ func TestAWrongMailPassword(t *testing.T) {
 	brokers := realKafka(t)
 	s := newSink(0)
 	f := newFleet(t, brokers, 12, s)
-	api, url := f.serveReady()
+	api, url := f.serveAnywhere()
 	l := newLoad(s, url, email)
 	l.most = 1 << 30
 	workers := f.workers("email", 2)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,9 +50,6 @@ data_dir: '%s/data'
 	c.awaitLetters()
 	c.stop()
 	c.awaitEnds(2 * time.Minute)
-	c.finished()
+	c.judged(fmt.Sprintf("%d kills, ready again within %s", kills, slowest.Round(10*time.Millisecond)))
 	p.term()
-	v := judge(c.load.letters, c.provider.requests(), c.events, c.faults)
-	v.report(t, fmt.Sprintf("%s: seed %d, %d kills", t.Name(), c.seed, kills), "ready again within "+slowest.Round(10*time.Millisecond).String())
-	t.Log(strings.TrimSpace(fmt.Sprintf("refused: %v; states: %v", c.load.refused, v.states)))
 }

@@ -3,11 +3,8 @@ package cmd
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"syscall"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 // blow is one kind of fault. Each begins while all workers are busy.
@@ -32,7 +29,7 @@ var blows = []blow{
 
 // strikeAll does n faults, each kind as often as the others, in an order that the seed gives. Skip leaves out the first of
 // that order: so two short runs of one seed see different kinds.
-func (c *chaos) strikeAll(n, skip int) {
+func (c *chaos) strikeAll(blows []blow, n, skip int) {
 	for i := skip; i < skip+n; i++ {
 		round := rand.New(rand.NewPCG(c.seed, uint64(i/len(blows)))).Perm(len(blows))
 		b := blows[round[i%len(blows)]]
@@ -61,8 +58,7 @@ func (c *chaos) killWorker(r *rand.Rand) {
 
 func (c *chaos) killAPI(*rand.Rand) {
 	c.api.kill()
-	c.api = c.serve(c.load.url[len("http://"):])
-	require.Eventually(c.t, func() bool { return statusOf(c.load.url+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond)
+	c.api = c.serve(c.load.url)
 }
 
 // killBroker kills it and starts it again; every second time a worker is killed while it is away.

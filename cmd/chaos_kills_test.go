@@ -10,7 +10,7 @@ import (
 func TestChaosFaults(t *testing.T) {
 	c := newChaos(t, mix{})
 	c.begin()
-	c.strikeAll(c.kills, 0)
+	c.strikeAll(blows, c.kills, 0)
 	c.finish()
 }
 
@@ -18,7 +18,7 @@ func TestChaosFaults(t *testing.T) {
 func TestChaosFaultsOnABadDay(t *testing.T) {
 	c := newChaos(t, badDay())
 	c.begin()
-	c.strikeAll(c.kills, c.kills)
+	c.strikeAll(blows, c.kills, c.kills)
 	c.finish()
 }
 

@@ -36,9 +36,7 @@ const (
 )
 
 func newPost(url string, seed uint64, e *events) *post {
-	p := &post{url: url, seed: seed, events: e, letters: map[int]*letter{}, refused: map[string]int{}}
-	p.most.Store(3000)
-	return p
+	return &post{url: url, seed: seed, events: e, letters: map[int]*letter{}, refused: map[string]int{}}
 }
 
 // run posts until ctx ends.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/internal/audit"
-	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -27,8 +25,7 @@ type records struct {
 	dsn      string // empty: SQLite
 	apis     [2]*child
 	urls     [2]string
-	database *database // nil: the store dies with the replica that has it
-	killed   map[string]int
+	database *database // nil: the store dies with the replicas that have it
 }
 
 // What the store says after its recorder, the API and the store itself were killed under load is what the topics say, and what
@@ -46,11 +43,9 @@ func newRecords(t *testing.T, dsn string, d *database) *records {
 	c := newRun(t, badDay())
 	c.broker = newVictim(t) // which nobody kills here
 	c.fleet = c.newFleet(t)
-	t.Cleanup(func() { kafkatest.Drop([]string{c.broker.addr}, c.prefix) })
-	r := &records{chaos: c, dsn: dsn, database: d, killed: map[string]int{}}
+	r := &records{chaos: c, dsn: dsn, database: d}
 	for i := range r.apis {
-		address := freeAddress("127.0.0.1")
-		r.urls[i] = "http://" + address
+		r.urls[i] = "http://" + freeAddress("127.0.0.1")
 		r.start(i)
 	}
 	c.follow(r.urls[0])
@@ -58,29 +53,22 @@ func newRecords(t *testing.T, dsn string, d *database) *records {
 }
 
 func (r *records) start(i int) {
-	r.apis[i] = r.serve(strings.TrimPrefix(r.urls[i], "http://"), "--set", "status.dsn="+r.dsn)
-	require.Eventually(r.t, func() bool { return statusOf(r.urls[i]+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond, "the API is not ready")
+	r.apis[i] = r.serve(r.urls[i], "--set", "status.dsn="+r.dsn)
 }
 
 func (r *records) run(t *testing.T) {
 	r.workers = r.fleet.workers("sms", 2)
 	r.stop = r.load.background(t)
 	require.Eventually(t, func() bool { return r.events.ended() >= postKeys }, 2*time.Minute, 20*time.Millisecond, "hardly anything is delivered")
-	blows := []func(*records){(*records).killRecorder, (*records).killAPI, (*records).killStore}
-	for i := range max(r.kills, len(blows)) {
-		r.awaitBusy()
-		round := rand.New(rand.NewPCG(r.seed, uint64(i/len(blows)))).Perm(len(blows))
-		blows[round[i%len(blows)]](r)
+	blows := []blow{
+		{"the recorder killed", func(*chaos, *rand.Rand) { r.killRecorder() }},
+		{"the API killed", func(*chaos, *rand.Rand) { r.killReplica(0) }}, // which takes the load
+		{"the store killed", func(*chaos, *rand.Rand) { r.killStore() }},
 	}
-	r.awaitBusy()
-	r.awaitLetters()
-	r.stop()
-	r.awaitEnds(3 * time.Minute)
-	for _, w := range r.workers {
-		w.term()
-	}
-	r.finished()
-	judge(r.load.letters, r.provider.requests(), r.events, nil).report(t, fmt.Sprintf("%s: seed %d", t.Name(), r.seed), fmt.Sprintf("killed: %v", r.killed))
+	kills := max(r.kills, len(blows))
+	r.strikeAll(blows, kills, 0)
+	r.settle()
+	r.judged(fmt.Sprintf("%d kills", kills))
 	r.requireNoDifference(t)
 	r.requireEachIsRight(t, 1000)
 	for _, api := range r.apis {
@@ -90,18 +78,12 @@ func (r *records) run(t *testing.T) {
 
 // killRecorder kills the replica that fills the store just now.
 func (r *records) killRecorder() {
-	recording := func() int {
-		return slices.IndexFunc(r.urls[:], func(url string) bool { return figure(url, "laudspeaker_recorder_active") == 1 })
-	}
-	require.Eventually(r.t, func() bool { return recording() >= 0 }, time.Minute, 20*time.Millisecond, "nobody records")
-	r.killReplica(max(recording(), 0))
-	r.killed["recorder"]++
-}
-
-// killAPI kills the replica that takes the load.
-func (r *records) killAPI() {
-	r.killReplica(0)
-	r.killed["API"]++
+	i := -1
+	require.Eventually(r.t, func() bool {
+		i = slices.IndexFunc(r.urls[:], func(url string) bool { return figure(url, "laudspeaker_recorder_active") == 1 })
+		return i >= 0
+	}, time.Minute, 20*time.Millisecond, "nobody records")
+	r.killReplica(i)
 }
 
 func (r *records) killReplica(i int) {
@@ -111,7 +93,6 @@ func (r *records) killReplica(i int) {
 
 // killStore kills what keeps the store: PostgreSQL, or both replicas at once, which have the file open.
 func (r *records) killStore() {
-	r.killed["store"]++
 	if r.database != nil {
 		r.database.crash()
 		during(2 * time.Second)
@@ -193,10 +174,7 @@ func newDatabase(t *testing.T) *database {
 
 // script runs scripts/postgres.sh.
 func (d *database) script(verb string) (out string, err error) {
-	cmd := exec.Command("../scripts/postgres.sh", verb)
-	cmd.Env = append(os.Environ(), "LAUDSPEAKER_POSTGRES_PORT="+databasePort, "LAUDSPEAKER_POSTGRES_HOME="+d.dir)
-	said, err := cmd.Output()
-	return strings.TrimSpace(string(said)), err
+	return script("postgres.sh", verb, "LAUDSPEAKER_POSTGRES_PORT="+databasePort, "LAUDSPEAKER_POSTGRES_HOME="+d.dir)
 }
 
 func (d *database) start() {

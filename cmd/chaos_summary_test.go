@@ -13,18 +13,29 @@ import (
 // finish lets the load come to its length, waits until every promise has an end, ends all processes and judges.
 func (c *chaos) finish() *verdict {
 	c.t.Helper()
+	c.settle()
+	c.another()
+	c.api.term()
+	return c.judged(fmt.Sprintf("take-over within %s of %s; first delivery %s after the broker was back", durations(c.takeOvers), sessionTimeout, durations(c.services)))
+}
+
+// settle lets the load come to its length, waits until every promise has an end, and ends the workers.
+func (c *chaos) settle() {
+	c.t.Helper()
 	c.awaitLetters()
 	c.stop()
 	c.awaitEnds(3 * time.Minute)
 	for _, w := range c.workers {
 		w.term()
 	}
-	c.another()
-	c.api.term()
+}
+
+// judged reads the events to their end and judges.
+func (c *chaos) judged(times string) *verdict {
+	c.t.Helper()
 	c.finished()
 	v := judge(c.load.letters, c.provider.requests(), c.events, c.faults)
-	v.report(c.t, fmt.Sprintf("%s: seed %d", c.t.Name(), c.seed), fmt.Sprintf("take-over within %s of %s; first delivery %s after the broker was back",
-		durations(c.takeOvers), sessionTimeout, durations(c.services)))
+	v.report(c.t, fmt.Sprintf("%s: seed %d", c.t.Name(), c.seed), times)
 	c.t.Logf("refused: %v; states: %v", c.load.refused, v.states)
 	return v
 }

@@ -83,8 +83,7 @@ func newChaos(t *testing.T, m mix) *chaos {
 		c.links = append(c.links, newLink(t, "127.0.0.1:"+port, net.JoinHostPort("127.0.0.1", strconv.Itoa(controller+2+i))))
 	}
 	c.fleet = c.newFleet(t)
-	t.Cleanup(func() { kafkatest.Drop([]string{c.broker.addr}, c.prefix) })
-	api, url := c.serveReady()
+	api, url := c.serveAnywhere()
 	c.api = api
 	c.follow(url)
 	return c
@@ -108,6 +107,7 @@ data_dir: '%s/data'
 %s
 `, f.brokers, f.prefix, f.dir, c.provider.section())
 	require.NoError(t, os.WriteFile(f.dir+"/laudspeaker.yaml", []byte(yaml), 0o600))
+	t.Cleanup(func() { kafkatest.Drop([]string{f.brokers}, f.prefix) })
 	return f
 }
 
