@@ -25,8 +25,9 @@ import (
 // Dispatcher makes notifications jobs. It may be called at once from many goroutines.
 type Dispatcher interface {
 	// Dispatch validates ns, each for itself, and returns once those without an error are durable jobs that were accepted at
-	// that time, with id, tenant, lane and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx. Its errors: [notify.Faults],
-	// [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable], and a [notify.Shedding].
+	// that time, with id, tenant, lane and expiry filled in. Jobs of one ordering key have the order of ns. It ends with ctx.
+	// Its errors: [notify.Faults], [notify.ErrTooLarge], [notify.ErrChannelNotConfigured], [notify.ErrBusUnavailable], and a
+	// [notify.Shedding].
 	Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error)
 }
 

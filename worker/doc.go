@@ -9,6 +9,6 @@
 // A job that has to wait leaves its partition for the delay ladder, as the next step of its run; three kinds of waiting stay in
 // place, because they are not about the job: for a gateway that works for us (fetching stops, and nothing is counted); where
 // the order of a key is strict, for the job before; and, when the lease has run out, for word that the partition is still ours.
-// What cannot be read or is not valid becomes a dead letter, its bytes untouched. What is remembered here (finished ids, what waits in place) is remembered in this process alone; the ledger
-// brings the ids back to whoever takes a partition over.
+// What cannot be read or is not valid becomes a dead letter, its bytes untouched. What is remembered here (finished ids, what
+// waits in place) is remembered in this process alone; the ledger brings the ids back to whoever takes a partition over.
 package worker

@@ -123,7 +123,7 @@ func (w *Worker) putOff(a *kafka.Attempt, j *job, t try, wait time.Duration) kaf
 // A worker that was frozen does so only once it knows that the partition is still its own. Else somebody does the job anew, and
 // what came back from the ladder might find nobody who remembers its end. With an intent on the ledger nobody does.
 func (w *Worker) later(a *kafka.Attempt, j *job, e notify.Event, at time.Time) kafka.Result {
-	if j.next = nil; !j.stands && !a.Owned() {
+	if !j.stands && !a.Owned() {
 		j.next = func(a *kafka.Attempt) kafka.Result { return w.later(a, j, e, at) }
 		return j.again(time.Now())
 	}

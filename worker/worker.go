@@ -159,8 +159,9 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 const twinWait = 100 * time.Millisecond
 
 func (w *Worker) handle(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
-	if j.next != nil {
-		return j.next(a)
+	if next := j.next; next != nil {
+		j.next = nil
+		return next(a)
 	}
 	if res, over := w.settle(ctx, a, j); over {
 		return res
