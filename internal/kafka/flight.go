@@ -1,0 +1,141 @@
+package kafka
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// flight is an attempt that is running. It may outlive the session that started it: until it ends its offset is neither
+// done nor free to be started again in this process.
+type flight struct {
+	topicPartition
+	offset          int64
+	claim           *claim // that started it
+	rec             *Record
+	publishing      time.Time // since when its records wait to be acknowledged; zero before
+	ledgerPartition int32
+	pinned          bool
+	pin             int64 // the ledger's end as known at the first hand-off
+}
+
+// start takes a slot for it and runs it. The lock is held.
+func (r *Runner) start(c *claim, it *item) {
+	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, ledgerPartition: c.ledgerPartition}
+	of := r.flights[c.topicPartition]
+	if of == nil {
+		of = map[int64]*flight{}
+		r.flights[c.topicPartition] = of
+	}
+	of[f.offset] = f
+	r.busy++
+	c.running++
+	r.attempts.Add(1)
+	r.hands.give(func() {
+		defer r.attempts.Done()
+		r.run(f, it)
+	})
+}
+
+func (r *Runner) mayStart(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !f.claim.over && r.session == f.claim.session && f.claim.session.mayStart()
+}
+
+func (r *Runner) owns(f *flight) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := f.claim.session
+	return !f.claim.over && !s.fenced && s.leaseHolds()
+}
+
+// land ends a flight: its memory and the done bit, or its next call, change in one step.
+func (r *Runner) land(f *flight, res Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.flights[f.topicPartition], f.offset)
+	r.busy--
+	f.claim.running--
+	f.claim.notice()
+	if c := r.owner(f.topicPartition); c != nil {
+		if !res.Again.IsZero() {
+			c.again(f, res)
+		} else if c == f.claim {
+			c.ended(f.offset)
+		} else {
+			c.inherit(f)
+		}
+	}
+	r.dispatch()
+}
+
+// inherit takes the end of an attempt that an earlier claim has started. What is at its offset now may be another job,
+// for the topic may have been made anew meanwhile. The lock is held.
+func (c *claim) inherit(f *flight) {
+	it := c.items[f.offset]
+	switch {
+	case it == nil: // not fetched yet
+		id := c.r.cfg.Handler.Identify(f.rec)
+		if !f.pinned {
+			f.pin = c.r.cfg.Ledger.known(c.ledgerPartition)
+		}
+		c.early = append(c.early, entry{jobOffset: f.offset, at: f.pin, id: id})
+		c.readOutcome(f.offset, f.pin, id)
+	case c.sameJob(f, it):
+		c.ended(f.offset)
+	default:
+		c.unlike(f.offset)
+		c.startAnew(it)
+	}
+}
+
+// sameJob reports whether it is what f attempts. Of its own claim it always is.
+func (c *claim) sameJob(f *flight, it *item) bool {
+	return f.claim == c || c.r.cfg.Handler.Identify(it.rec) == c.r.cfg.Handler.Identify(f.rec)
+}
+
+// startAnew lets a job begin that an attempt of another one, at the same offset, has kept waiting.
+func (c *claim) startAnew(it *item) {
+	delete(c.pins, it.rec.Offset)
+	if c.lines.first(it) {
+		c.enqueue(it, &c.queued)
+	}
+}
+
+func (c *claim) unlike(offset int64) {
+	c.r.stats.Mismatches++
+	c.r.log.Warn("another job is said to be done at this offset; the topic was made anew?",
+		zap.Stringer("claim", c.topicPartition), zap.Int64("offset", offset))
+}
+
+// again calls f's record again at the time that its handler asked for. What is at its offset now may be another job, as
+// for inherit: that one must not go on with what was read of the first. The lock is held.
+func (c *claim) again(f *flight, res Result) {
+	it := c.items[f.offset]
+	if it == nil {
+		return // not fetched yet; then it is called from the start
+	}
+	if !c.sameJob(f, it) {
+		c.startAnew(it)
+		return
+	}
+	it.carry = res.Carry
+	if !c.lines.first(it) { // begun in an earlier session; in this one, others of its key come first
+		return
+	}
+	wait := time.Until(res.Again)
+	if wait <= 0 {
+		c.enqueue(it, &c.called)
+		return
+	}
+	it.timer = time.AfterFunc(wait, func() {
+		c.r.mu.Lock()
+		defer c.r.mu.Unlock()
+		if c.over {
+			return
+		}
+		c.enqueue(it, &c.called)
+		c.r.dispatch()
+	})
+}

@@ -1,0 +1,95 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// afterTooLarge is when a record is published again that its topic has refused without its value.
+const afterTooLarge = 30 * time.Second
+
+// publish ends only with acknowledgements, or with life. It gives the outcome that it has published.
+func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
+	r.mu.Lock()
+	f.publishing = time.Now()
+	r.mu.Unlock()
+	o, err := r.follow(rec, res)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	r.handOff(f)
+	m := Message{
+		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: o.Key, Value: o.Value,
+		Headers: append(r.entry(f, rec, KindOutcome, o.ID), o.Headers...),
+	}
+	partition, offset, err := r.surely(m)
+	if err != nil {
+		return nil, err
+	}
+	r.cfg.Ledger.raise(partition, offset)
+	return o, nil
+}
+
+// follow publishes the follow-ons, or what takes the place of one that is too large, and gives the outcome that comes after
+// them.
+func (r *Runner) follow(rec *Record, res Result) (*Outcome, error) {
+	res.Follow = slices.Clone(res.Follow)
+	for len(res.Follow) > 0 {
+		m := res.Follow[0]
+		if m.Value != nil {
+			_, _, err := r.cfg.Publisher.PublishForever(r.life, m)
+			if errors.Is(err, ErrTooLarge) {
+				r.log.Error("a record is too large for its topic; another takes its place", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
+				res = r.cfg.Shrink(rec, res)
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("publish to %s: %w", m.Topic, err)
+			}
+		} else if _, _, err := r.surely(m); err != nil {
+			return nil, err
+		}
+		res.Follow = res.Follow[1:]
+	}
+	return res.Outcome, nil
+}
+
+// surely publishes m, without its value when it is too large with it.
+func (r *Runner) surely(m Message) (partition int32, offset int64, err error) {
+	partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
+	for errors.Is(err, ErrTooLarge) && r.life.Err() == nil { // to give up would repeat the attempt, again and again
+		if m.Value == nil {
+			r.log.Error("a record is too large even without its value; it waits until its topic takes it: raise max.message.bytes", zap.String("topic", m.Topic))
+			pause(r.life, afterTooLarge)
+		}
+		m.Value = nil
+		partition, offset, err = r.cfg.Publisher.PublishForever(r.life, m)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("publish to %s: %w", m.Topic, err)
+	}
+	return partition, offset, nil
+}
+
+func (r *Runner) entry(f *flight, rec *Record, kind, id string) []Header {
+	if id == "" {
+		id = r.cfg.Handler.Identify(rec)
+	}
+	return entry{kind: kind, group: r.cfg.Group, job: f.topicPartition, jobOffset: f.offset, id: id}.headers()
+}
+
+// handOff pins L, here and on the claim that owns the partition now, before anything of f goes to the ledger.
+func (r *Runner) handOff(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !f.pinned {
+		f.pinned, f.pin = true, r.cfg.Ledger.known(f.ledgerPartition)
+	}
+	if c := r.owner(f.topicPartition); c != nil {
+		c.handOff(f.offset, f.pin)
+	}
+}
