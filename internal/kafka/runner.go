@@ -121,7 +121,12 @@ func (r *Runner) join(ctx context.Context) error {
 	}
 	sc.Consumer.Fetch.Default = r.cfg.FetchBytes
 	bound(r.life, sc) // leaving the group must not wait for a frozen broker's answer
-	group, err := sarama.NewConsumerGroup(r.cfg.Kafka.Brokers, r.cfg.Group, sc)
+	client, err := newGroupClient(r.cfg.Kafka.Brokers, sc)
+	if err != nil {
+		return fmt.Errorf("join %s: %w", r.cfg.Group, err)
+	}
+	defer func() { _ = client.Close() }()
+	group, err := sarama.NewConsumerGroupFromClient(r.cfg.Group, client)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", r.cfg.Group, err)
 	}
