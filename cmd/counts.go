@@ -29,6 +29,10 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 			Name: "laudspeaker_runner_" + c.name + "_total", Help: c.help, ConstLabels: labels,
 		}, func() float64 { return float64(c.of(r.Stats())) }))
 	}
+	p.gauge("laudspeaker_outcomes_waiting", "Attempts whose gateway has answered and whose outcome Kafka has not acknowledged yet.", labels,
+		func() float64 { n, _ := r.Waiting(); return float64(n) })
+	p.gauge("laudspeaker_stalled_partitions", "Partitions of the lane that start nothing more until Kafka acknowledges their outcomes.", labels,
+		func() float64 { _, n := r.Waiting(); return float64(n) })
 	topic := p.topics.Job(channel, lane)
 	p.gauge("laudspeaker_backlog", "Jobs on the lane's topic that are not done, of the partitions that this process holds.", labels,
 		func() float64 { return float64(r.Backlog()[topic].Records) })

@@ -81,7 +81,7 @@ type Channels struct {
 // Channel is the section of one channel.
 type Channel struct {
 	Topic              string        `yaml:"topic" doc:"Topic of its jobs of lane normal. The names of its other topics follow from it."`
-	Concurrency        int           `yaml:"concurrency" default:"64" doc:"Messages in hand at most, in each process and lane. It also bounds what is at one gateway at once, unless the gateway says so itself."`
+	Concurrency        int           `yaml:"concurrency" default:"64" doc:"Attempts that run at once at most, in each process and lane. Up to 256 more (1 MiB) may wait until Kafka has acknowledged their outcomes: a crash repeats at most the sum of both. It also bounds what is at one gateway at once, unless the gateway says so itself."`
 	Gateways           []string      `yaml:"gateways" doc:"Names of the gateways that send, the first to be asked first; the next one takes over when it fails. With weights (mail=70) an attempt begins at one that is drawn by them." example:"[mail, backup]"`
 	Ordering           string        `yaml:"ordering" default:"key" enum:"key,none,strict" doc:"What is promised of messages with the same key. key: one after the other, but one that has to be tried again later may be overtaken. none: at once. strict: one that fails is tried again in its place, and those behind it wait."`
 	StrictWait         time.Duration `yaml:"strict_wait" default:"60s" doc:"With ordering strict: how long a message that fails may keep others waiting. Then it is a dead letter with the reason order."`

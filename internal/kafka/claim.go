@@ -33,7 +33,9 @@ type claim struct {
 	draining bool
 	overflow bool // the done bits do not fit a commit
 	last     draft
-	running  int
+	running  int       // attempts, until what they left behind is acknowledged
+	calling  int       // of them, those whose handler runs
+	waiting  *waitlist // see waits
 	bytes    int64
 	moved    time.Time     // when a record arrived last, or the claim began
 	takenAt  time.Time     // when the take-over was complete
@@ -56,6 +58,14 @@ func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
 	defer r.mu.Unlock()
 	s.claims = append(s.claims, c)
 	return c
+}
+
+// patience is how long a drain goes on waiting from now on: for ever while a handler runs. The lock is held.
+func (c *claim) patience(now time.Time) time.Duration {
+	if c.calling > 0 {
+		return c.r.cfg.Drain
+	}
+	return drainSilence - c.waits().quiet(now)
 }
 
 // close ends a claim: what it had not started is left to the next owner.
@@ -143,7 +153,7 @@ func (c *claim) applyPause(only map[string][]int32) {
 
 // notice wakes the owner when there is something for it to do. The lock is held.
 func (c *claim) notice() {
-	if c.wantPause() != c.paused || c.draining && c.running == 0 {
+	if c.wantPause() != c.paused || c.draining && c.calling == 0 {
 		c.wake()
 	}
 }
@@ -155,13 +165,17 @@ func (c *claim) wake() {
 	}
 }
 
+// drainSilence is for how long a drain waits for an acknowledgement when nothing else is left and none comes.
+const drainSilence = 2 * time.Second
+
 // drain starts nothing more, waits for what has been started and commits. What outlives it stays in flight: its outcome
-// goes to the ledger, and to the partition's next claim if that is ours.
+// goes to the ledger, and to the partition's next claim if that is ours. With no call left it does not wait for a Kafka
+// that is away: the sooner the member joins again, the sooner its partitions are served.
 func (c *claim) drain() {
 	r := c.r
 	c.unclaim()
 	r.mu.Lock()
-	first, inFlight := !c.session.over, r.busy
+	first, inFlight := !c.session.over, r.inFlight()
 	c.session.over = true
 	c.draining = true
 	r.mu.Unlock()
@@ -172,13 +186,19 @@ func (c *claim) drain() {
 	defer limit.Stop()
 	for {
 		r.mu.Lock()
-		idle := c.running == 0
+		idle, patience := c.running == 0, c.patience(time.Now())
 		r.mu.Unlock()
 		if idle {
 			break
 		}
+		if patience <= 0 {
+			r.log.Warn("Kafka acknowledges no outcomes; the drain ends without them", zap.Stringer("claim", c.topicPartition))
+			break
+		}
 		select {
 		case <-c.kick:
+			continue
+		case <-time.After(patience):
 			continue
 		case <-limit.C:
 			r.log.Warn("attempts outlast the drain", zap.Stringer("claim", c.topicPartition))

@@ -13,7 +13,11 @@ type flight struct {
 	offset          int64
 	claim           *claim // that started it
 	rec             *Record
+	intended        bool      // an intent is on the ledger: it keeps its slot until its outcome is acknowledged
 	publishing      time.Time // since when its records wait to be acknowledged; zero before
+	bytes           int64     // of its records
+	inRoom          bool      // it waits in the room, without a slot
+	before, after   *flight   // in the waitlist
 	ledgerPartition int32
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
@@ -21,7 +25,7 @@ type flight struct {
 
 // start takes a slot for it and runs it. The lock is held.
 func (r *Runner) start(c *claim, it *item) {
-	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, ledgerPartition: c.ledgerPartition}
+	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, ledgerPartition: c.ledgerPartition, intended: it.intent != nil}
 	of := r.flights[c.topicPartition]
 	if of == nil {
 		of = map[int64]*flight{}
@@ -30,6 +34,7 @@ func (r *Runner) start(c *claim, it *item) {
 	of[f.offset] = f
 	r.busy++
 	c.running++
+	c.calling++
 	r.attempts.Add(1)
 	r.hands.give(func() {
 		defer r.attempts.Done()
@@ -55,7 +60,7 @@ func (r *Runner) land(f *flight, res Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.flights[f.topicPartition], f.offset)
-	r.busy--
+	r.vacate(f)
 	f.claim.running--
 	f.claim.notice()
 	if c := r.owner(f.topicPartition); c != nil {
@@ -66,6 +71,7 @@ func (r *Runner) land(f *flight, res Result) {
 		} else {
 			c.inherit(f)
 		}
+		c.notice()
 	}
 	r.dispatch()
 }

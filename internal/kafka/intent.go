@@ -33,6 +33,9 @@ func (a *Attempt) record(ctx context.Context, kind string, headers []Header) err
 		return a.Played.record(kind, headers)
 	}
 	r, f := a.runner, a.flight
+	if kind == KindIntent {
+		f.intended = true // read once the handler has answered
+	}
 	r.handOff(f)
 	m := Message{Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Headers: append(r.entry(f, a.Record, kind, ""), headers...)}
 	partition, offset, err := r.cfg.Publisher.PublishForever(ctx, m)

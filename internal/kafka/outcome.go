@@ -14,9 +14,9 @@ const afterTooLarge = 30 * time.Second
 
 // publish ends only with acknowledgements, or with life. It gives the outcome that it has published.
 func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
-	r.mu.Lock()
-	f.publishing = time.Now()
-	r.mu.Unlock()
+	if n := sizeOf(res); n > 0 {
+		r.answered(f, n)
+	}
 	o, err := r.follow(rec, res)
 	if err != nil || o == nil {
 		return nil, err

@@ -18,21 +18,24 @@ type Runner struct {
 	log     *zap.Logger
 	offsets *offsets
 
-	mu       sync.Mutex // guards all below and all state of sessions, claims and flights
-	session  *session   // nil between sessions
-	flights  map[topicPartition]map[int64]*flight
-	busy     int         // slots taken
-	held     bool        // see Hold
-	bytes    int64       // of the unfinished records of all claims
-	cluster  string      // Kafka's cluster id, once known
-	lastErr  error       // why there is no session
-	rebuild  func(error) // ends the present group client; nil without one
-	rebuilt  map[topicPartition]int64
-	attempts sync.WaitGroup
-	hands    hands
-	stats    Stats
-	waiting  map[string]Backlog // see Backlog
-	life     context.Context    // ends when what is still running must end
+	mu        sync.Mutex // guards all below and all state of sessions, claims and flights
+	session   *session   // nil between sessions
+	flights   map[topicPartition]map[int64]*flight
+	busy      int         // slots taken
+	room      room        // outcomes that wait without a slot
+	acked     time.Time   // when an outcome was acknowledged last
+	held      bool        // see Hold
+	bytes     int64       // of the unfinished records of all claims
+	cluster   string      // Kafka's cluster id, once known
+	lastErr   error       // why there is no session
+	rebuild   func(error) // ends the present group client; nil without one
+	rebuilt   map[topicPartition]int64
+	attempts  sync.WaitGroup
+	waitlists map[topicPartition]*waitlist
+	hands     hands
+	stats     Stats
+	waiting   map[string]Backlog // see Backlog
+	life      context.Context    // ends when what is still running must end
 }
 
 // NewRunner checks cfg; [Runner.Run] connects.
@@ -215,11 +218,11 @@ func (r *Runner) Ready() error {
 	return r.stuck(time.Now())
 }
 
-// InFlight is how many attempts are running.
+// InFlight is how many attempts are running or wait for the acknowledgement of what they left behind.
 func (r *Runner) InFlight() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.busy
+	return r.inFlight()
 }
 
 func (r *Runner) record(m *sarama.ConsumerMessage) *Record {

@@ -24,18 +24,20 @@ type RunnerConfig struct {
 	Log            *zap.Logger
 	AttemptTimeout time.Duration // one deadline for a whole attempt
 
-	Concurrency  int           // attempts at once in this process; 64
-	Drain        time.Duration // how long a revoke waits for attempts; below Group.RebalanceTimeout; 10s
-	MaxRecords   int           // unfinished records of a partition; 4096
-	MaxSpan      int64         // offsets between the oldest unfinished record and the newest started one; 16384
-	MaxBytes     int64         // of unfinished records in this process; 64 MiB
-	CommitEvery  time.Duration // 150ms
-	Lease        time.Duration // nothing starts without a confirmed commit sent within it; 3s
-	StallAfter   time.Duration // when a partition counts as standing still; 60s
-	DedupeWindow int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
-	FetchBytes   int32         // of one partition in one fetch; 256 KiB
-	Unordered    bool          // records of one key at once, too
-	NoLedger     bool          // outcomes are nobody's business: what was not committed is done again after a crash
+	Concurrency     int           // calls of the handler at once in this process; 64
+	MaxWaiting      int           // outcomes of this process that wait for acknowledgement, beside the calls; 256
+	MaxWaitingBytes int64         // of them; 1 MiB
+	Drain           time.Duration // how long a revoke waits for attempts; below Group.RebalanceTimeout; 10s
+	MaxRecords      int           // unfinished records of a partition; 4096
+	MaxSpan         int64         // offsets between the oldest unfinished record and the newest started one; 16384
+	MaxBytes        int64         // of unfinished records in this process; 64 MiB
+	CommitEvery     time.Duration // 150ms
+	Lease           time.Duration // nothing starts without a confirmed commit sent within it; 3s
+	StallAfter      time.Duration // when a partition counts as standing still; 60s
+	DedupeWindow    int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
+	FetchBytes      int32         // of one partition in one fetch; 256 KiB
+	Unordered       bool          // records of one key at once, too
+	NoLedger        bool          // outcomes are nobody's business: what was not committed is done again after a crash
 
 	// Shrink gives what takes the place of what an attempt at r left behind, of which the first follow-on is refused by its
 	// topic for its size and those before it are acknowledged. It is asked again about what it gave; one that is refused
@@ -52,6 +54,8 @@ type RunnerConfig struct {
 
 func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.Concurrency, 64)
+	def(&c.MaxWaiting, 256)
+	def(&c.MaxWaitingBytes, 1<<20)
 	def(&c.Drain, 10*time.Second)
 	def(&c.MaxRecords, 4096)
 	def(&c.MaxSpan, 16384)

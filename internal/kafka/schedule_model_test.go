@@ -68,6 +68,9 @@ func (p *player) step() {
 		}
 	}
 	p.settle()
+	require.LessOrEqual(p.t, p.r.busy, p.r.cfg.Concurrency)
+	require.LessOrEqual(p.t, p.r.room.count, p.r.cfg.MaxWaiting)
+	require.LessOrEqual(p.t, p.r.room.bytes, p.r.cfg.MaxWaitingBytes)
 }
 
 // reply answers a call that runs.
@@ -87,7 +90,7 @@ func (p *player) reply() {
 	case 2:
 		p.end(c, Result{})
 	default:
-		p.end(c, Result{Outcome: &Outcome{}})
+		p.end(c, Result{Outcome: &Outcome{Value: make([]byte, p.n(600))}})
 	}
 }
 
@@ -149,7 +152,10 @@ func (p *player) finish() {
 // a key in order, none after its outcome, and nothing is left behind.
 func TestSchedulingForgetsNothing(t *testing.T) {
 	for seed := range uint64(500) {
-		few := func(c *RunnerConfig) { c.Concurrency, c.MaxRecords, c.MaxSpan, c.MaxBytes = 3, 6, 8, 1500 }
+		few := func(c *RunnerConfig) {
+			c.Concurrency, c.MaxRecords, c.MaxSpan, c.MaxBytes = 3, 6, 8, 1500
+			c.MaxWaiting, c.MaxWaitingBytes = 2, 700
+		}
 		play(t, few, func(st *stage) {
 			p := &player{stage: st, holds: map[int64]*Claim{}, rand: rand.New(rand.NewPCG(seed, 0))}
 			for range 100 + p.n(500) {
@@ -181,6 +187,10 @@ func (p *player) judge() {
 	require.True(t, c.called.empty() && c.queued.empty() && c.parked.empty())
 	require.Empty(t, r.flights[p.tp])
 	require.Zero(t, r.busy)
+	require.Equal(t, room{queue: r.room.queue[:0]}, r.room)
+	require.Zero(t, c.calling)
+	require.Nil(t, c.waits().first)
+	require.Nil(t, c.waits().last)
 	require.Zero(t, r.bytes)
 	require.False(t, c.paused)
 }

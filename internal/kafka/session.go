@@ -126,7 +126,7 @@ func (r *Runner) dispatch() {
 	if s == nil {
 		return
 	}
-	for r.busy < r.cfg.Concurrency {
+	for r.busy < r.cfg.Concurrency && !r.roomFull() {
 		c := s.next()
 		if c == nil || !s.mayStart() {
 			return

@@ -36,6 +36,9 @@ func (r *Runner) stuck(now time.Time) error {
 	if s := r.session; !s.wanted.IsZero() && now.Sub(s.wanted) > silentFor {
 		return fmt.Errorf("%s: %w: %w", r.cfg.Group, errNoLease, cmp.Or(s.lastErr, errNoAnswer))
 	}
+	if now.Sub(r.acked) <= silentFor {
+		return nil // others are acknowledged: the publisher logs what is not, and [Runner.Waiting] counts it
+	}
 	waiting, oldest := 0, now
 	for _, of := range r.flights {
 		for _, f := range of {

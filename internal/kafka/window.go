@@ -10,7 +10,7 @@ import (
 
 // wantPause reports whether nothing more should be fetched for now. The lock is held.
 func (c *claim) wantPause() bool {
-	stopped := (c.held || c.r.held) && len(c.items) > 0 // with one in hand its age is known
+	stopped := len(c.items) > 0 && (c.held || c.r.held || c.stalled(time.Now())) // with one in hand its age is known
 	return !c.taken || stopped || c.full()
 }
 
@@ -81,7 +81,8 @@ func (c *claim) enqueue(it *item, q *fifo) {
 }
 
 func (c *claim) startable() bool {
-	return !c.over && c.taken && (!c.called.empty() || !c.held && !c.r.held && !c.queued.empty())
+	ready := !c.called.empty() || !c.held && !c.r.held && !c.queued.empty()
+	return ready && !c.over && c.taken && !c.stalled(time.Now())
 }
 
 // pop gives the next record to start; startable must hold.
