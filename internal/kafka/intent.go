@@ -78,7 +78,7 @@ const (
 )
 
 // Fate reads the ledger from the intent on: the earlier owner may have written more since the take-over.
-func (a *Attempt) Fate(ctx context.Context) (fate Fate, err error) {
+func (a *Attempt) Fate(ctx context.Context) (Fate, error) {
 	if a.runner == nil {
 		return a.Played.fate()
 	}
@@ -86,13 +86,18 @@ func (a *Attempt) Fate(ctx context.Context) (fate Fate, err error) {
 		return FateWithdrawn, nil
 	}
 	r, f := a.runner, a.flight
-	_, err = r.cfg.Ledger.read(ctx, f.ledgerPartition, a.intent.at, func(rec *Record) {
+	since := func(int64) []span { return []span{{a.intent.at, unbounded}} }
+	fate := FateUnknown
+	_, err := r.cfg.Ledger.read(ctx, r.cfg.Publisher, f.ledgerPartition, since, func(rec *Record) {
 		e, ok := readEntry(rec)
 		if ok && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id {
 			fate = fate.after(e.kind)
 		}
 	})
-	return fate, err
+	if err != nil {
+		return FateUnknown, err
+	}
+	return fate, nil
 }
 
 // after is the fate once one more entry of the job has been read.

@@ -14,7 +14,7 @@ import (
 
 // Ledger headers, on every event that a job causes.
 const (
-	HeaderKind         = "ls-kind" // [KindOutcome], [KindIntent] or [KindProgress]
+	HeaderKind         = "ls-kind" // [KindOutcome], [KindIntent], [KindProgress] or [KindBarrier]
 	HeaderGroup        = "ls-group"
 	HeaderJobTopic     = "ls-job-topic"
 	HeaderJobPartition = "ls-job-partition"
@@ -27,6 +27,7 @@ const (
 	KindOutcome  = "outcome"
 	KindIntent   = "intent" // an attempt is about to call a provider; the value is empty
 	KindProgress = "progress"
+	KindBarrier  = "barrier" // of a take-over, about no job; the value is empty, and HeaderNonce tells it from others
 )
 
 // Ledger is this process's view of the topic on which outcomes are recorded: where each partition ends, and what it
@@ -37,7 +38,7 @@ type Ledger struct {
 	log   *zap.Logger
 	mu    sync.Mutex
 	ends  map[int32]*ledgerEnd
-	reads map[int32]*sharedRead
+	reads map[int32]*sharedReads
 }
 
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
@@ -55,7 +56,7 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 	}
 	return &Ledger{
 		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log,
-		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{},
+		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{},
 	}, nil
 }
 

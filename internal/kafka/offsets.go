@@ -59,6 +59,13 @@ func (c *lazyClient) reset() {
 	}
 }
 
+// forget makes the client ask anew who leads the partitions of a topic.
+func (c *lazyClient) forget(topic string) {
+	if client, err := c.get(); err == nil {
+		_ = client.RefreshMetadata(topic)
+	}
+}
+
 func (c *lazyClient) close() {
 	c.cut()
 	c.reset()

@@ -69,7 +69,7 @@ func (st *stage) boot() {
 	if st.r != nil {
 		st.r.hands.dismiss()
 	}
-	st.cfg.Ledger = &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedRead{}}
+	st.cfg.Ledger = &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{}}
 	st.r = &Runner{
 		cfg: st.cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
 		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},

@@ -52,35 +52,47 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 		return fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
 	}
 	p := c.partition % s.count
-	end, err := ledger.ask(p)
+	began := time.Now()
+	entries, end, err := c.readLedger(ctx, p, &s, oldest == newest)
 	if err != nil {
 		return err
-	}
-	began := time.Now()
-	var entries []entry
-	from := s.from(end, c.r.cfg.DedupeWindow, oldest == newest || c.r.cfg.NoLedger)
-	if from < end {
-		end, err = ledger.read(ctx, p, from, func(r *Record) {
-			if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
-				c.r.cfg.OnLedger(c.topic, c.partition, r)
-				if e.at >= s.ledger {
-					entries = append(entries, e)
-				}
-			}
-		})
-		if err != nil {
-			return err
-		}
 	}
 	c.restored(s, p, entries)
 	if err := c.session.commit(func() []*claim { return []*claim{c} }); err != nil {
 		return err
 	}
-	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_from", from),
-		zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
+	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
 	c.r.cfg.OnTakeOver(c.topic, c.partition, s.reset)
 	c.begin()
 	return nil
+}
+
+// readLedger reads what the ledger says of the claim's jobs, up to a barrier. A claim without jobs needs only the ledger's
+// end, and one that is too low costs nothing.
+func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (entries []entry, end int64, err error) {
+	ledger := c.r.cfg.Ledger
+	if c.r.cfg.NoLedger {
+		return nil, 0, nil
+	}
+	if empty {
+		if end, err = ledger.ask(p); err == nil {
+			s.from(end, 0, true)
+		}
+		return nil, end, err
+	}
+	wants := func(end int64) []span { return []span{{s.from(end, c.r.cfg.DedupeWindow, false), unbounded}} }
+	end, err = ledger.read(ctx, c.r.cfg.Publisher, p, wants, func(r *Record) {
+		if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
+			c.r.cfg.OnLedger(c.topic, c.partition, r)
+			if e.at >= s.ledger {
+				entries = append(entries, e)
+			}
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return entries, end, nil
 }
 
 // restored gives the claim its progress: the last owner's, what the ledger adds, and what this process has in flight.

@@ -23,7 +23,7 @@ func (l *Log) Records() []*sarama.ConsumerMessage {
 	return slices.Clone(l.records)
 }
 
-// Follow reads the topic from its start until the end of the test. The topic has to be there.
+// Follow reads the topic from its start until the end of the test, without barriers. The topic has to be there.
 func Follow(t testing.TB, brokers []string, topic string) *Log {
 	t.Helper()
 	c, err := sarama.NewConsumer(brokers, config())
@@ -46,6 +46,9 @@ func Follow(t testing.TB, brokers []string, topic string) *Log {
 		open = append(open, pc)
 		readers.Go(func() {
 			for m := range pc.Messages() {
+				if IsBarrier(m) {
+					continue
+				}
 				l.mu.Lock()
 				l.records = append(l.records, m)
 				l.mu.Unlock()

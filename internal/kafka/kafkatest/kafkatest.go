@@ -5,6 +5,7 @@ package kafkatest
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,8 @@ func awaitLeaders(t testing.TB, brokers []string, topic string, partitions int) 
 	}, 15*time.Second, 10*time.Millisecond, "partitions of %s without a leader", topic)
 }
 
-// Records reads n records of the topic from its start, in order within a partition. It fails the test when fewer come.
+// Records reads n records of the topic from its start, in order within a partition. Barriers do not count. It fails the
+// test when fewer come.
 func Records(t testing.TB, brokers []string, topic string, n int) []*sarama.ConsumerMessage {
 	t.Helper()
 	c, err := sarama.NewConsumer(brokers, config())
@@ -113,10 +115,17 @@ func Records(t testing.TB, brokers []string, topic string, n int) []*sarama.Cons
 		defer pc.Close()
 		go forward(pc, all, done)
 	}
-	return take(t, all, n)
+	return take(t, all, n, IsBarrier)
 }
 
-// All reads what the topic holds now.
+// IsBarrier reports whether a take-over has written the record to a ledger: it says nothing about any job.
+func IsBarrier(m *sarama.ConsumerMessage) bool {
+	return slices.ContainsFunc(m.Headers, func(h *sarama.RecordHeader) bool {
+		return string(h.Key) == "ls-kind" && string(h.Value) == "barrier"
+	})
+}
+
+// All reads what the topic holds now, without barriers.
 func All(t testing.TB, brokers []string, topic string) []*sarama.ConsumerMessage {
 	t.Helper()
 	c, err := sarama.NewClient(brokers, config())
@@ -124,6 +133,12 @@ func All(t testing.TB, brokers []string, topic string) []*sarama.ConsumerMessage
 	defer c.Close()
 	partitions, err := c.Partitions(topic)
 	require.NoError(t, err)
+	all := make(chan *sarama.ConsumerMessage)
+	done := make(chan struct{})
+	defer close(done)
+	consumer, err := sarama.NewConsumerFromClient(c)
+	require.NoError(t, err)
+	defer consumer.Close()
 	n := int64(0)
 	for _, p := range partitions {
 		oldest, err := c.GetOffset(topic, p, sarama.OffsetOldest)
@@ -131,8 +146,13 @@ func All(t testing.TB, brokers []string, topic string) []*sarama.ConsumerMessage
 		newest, err := c.GetOffset(topic, p, sarama.OffsetNewest)
 		require.NoError(t, err)
 		n += newest - oldest
+		pc, err := consumer.ConsumePartition(topic, p, sarama.OffsetOldest)
+		require.NoError(t, err)
+		defer pc.Close()
+		go forward(pc, all, done)
 	}
-	return Records(t, brokers, topic, int(n))
+	nothing := func(*sarama.ConsumerMessage) bool { return false }
+	return slices.DeleteFunc(take(t, all, int(n), nothing), IsBarrier)
 }
 
 func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, done <-chan struct{}) {
@@ -144,14 +164,16 @@ func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, do
 	}
 }
 
-func take(t testing.TB, all <-chan *sarama.ConsumerMessage, n int) []*sarama.ConsumerMessage {
+func take(t testing.TB, all <-chan *sarama.ConsumerMessage, n int, skip func(*sarama.ConsumerMessage) bool) []*sarama.ConsumerMessage {
 	t.Helper()
 	var got []*sarama.ConsumerMessage
 	enough := time.After(30 * time.Second)
 	for len(got) < n {
 		select {
 		case m := <-all:
-			got = append(got, m)
+			if !skip(m) {
+				got = append(got, m)
+			}
 		case <-enough:
 			require.Failf(t, "records are missing", "%d of %d came", len(got), n)
 		}
