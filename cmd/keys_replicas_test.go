@@ -139,7 +139,7 @@ func birth(t *testing.T, c store.Config, log *publications) *mortal {
 			Rules:     validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelSMS: true}},
 			Publisher: m,
 		}),
-		Idempotency: m, Timeouts: producer.Timeouts{Dispatch: 300 * time.Millisecond, Claim: 500 * time.Millisecond},
+		Idempotency: m, IDs: m.store, Timeouts: producer.Timeouts{Dispatch: 300 * time.Millisecond, Claim: 500 * time.Millisecond},
 	})
 	require.NoError(t, err)
 	m.server = httptest.NewServer(m.wrap(api))
@@ -192,6 +192,53 @@ func TestOneKeyOneID(t *testing.T) {
 			require.Contains(t, published, ids[0])
 			replicas[victim].bury()
 			replicas[victim] = birth(t, c, log)
+		}
+	})
+}
+
+// TestOneIDOneNotification: many clients submit two notifications under one id to two replicas at once. The replicas accept
+// one of the two, however often, and nothing of the other one is published.
+func TestOneIDOneNotification(t *testing.T) {
+	const clients = 8
+	rounds := 20 * scale()
+	onEachStore(t, func(t *testing.T, c store.Config) {
+		log := &publications{random: rand.New(rand.NewPCG(1, 9)), ids: map[string]map[string]int{}}
+		replicas := []*mortal{birth(t, c, log), birth(t, c, log)}
+		defer func() {
+			for _, m := range replicas {
+				m.bury()
+			}
+		}()
+		for range rounds {
+			id := notify.NewID()
+			codes := make([]int, clients)
+			var wg sync.WaitGroup
+			for i := range codes {
+				wg.Go(func() {
+					body := fmt.Sprintf(`{"id":%q,"channel":"sms","recipient":"+14155550100","payload":{"body":"hi"},"reference":"%s-%d"}`, id, id, i%2)
+					answer, err := http.Post(replicas[i/2%2].server.URL+"/v1/notifications", "application/json", strings.NewReader(body))
+					if assert.NoError(t, err) {
+						codes[i] = answer.StatusCode
+						answer.Body.Close()
+					}
+				})
+			}
+			wg.Wait()
+			var refused [2]int // by content
+			for i, code := range codes {
+				require.Contains(t, []int{http.StatusAccepted, http.StatusConflict, http.StatusServiceUnavailable}, code)
+				if code == http.StatusConflict {
+					refused[i%2]++
+				}
+			}
+			require.ElementsMatch(t, []int{0, clients / 2}, refused[:], "one content is refused to all, and the other to nobody: %v", codes)
+			log.mu.Lock()
+			for content, n := range refused {
+				if n > 0 {
+					require.Empty(t, log.ids[fmt.Sprintf("%s-%d", id, content)])
+				}
+			}
+			log.mu.Unlock()
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	}
 	api, err := producer.New(producer.Config{
 		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge,
-		Idempotency: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
+		Idempotency: keeper.store, IDs: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
 		DeadLetters: letters, Receipts: desk, PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
 		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
 		Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics, Log: log, Metrics: producer.NewMetrics(p.metrics),

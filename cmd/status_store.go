@@ -144,6 +144,15 @@ func (s *statusStore) Settle(ctx context.Context, settled []notify.Settlement) e
 	return err
 }
 
+func (s *statusStore) ClaimIDs(ctx context.Context, claims []notify.IDClaim) ([]bool, error) {
+	return ask(s, func(o *store.Store) ([]bool, error) { return o.ClaimIDs(ctx, claims) })
+}
+
+func (s *statusStore) ReleaseIDs(ctx context.Context, claims []notify.IDClaim) error {
+	_, err := ask(s, func(o *store.Store) (none struct{}, err error) { return none, o.ReleaseIDs(ctx, claims) })
+	return err
+}
+
 func (s *statusStore) Expunge(ctx context.Context, which notify.Expunge) (int, error) {
 	return ask(s, func(o *store.Store) (int, error) { return o.Expunge(ctx, which) })
 }

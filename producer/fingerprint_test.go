@@ -1,15 +1,12 @@
 package producer
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
@@ -85,43 +82,4 @@ func TestWhatTheStoreHasOfACodeCannotBeTried(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.Fingerprint, print, "it is told by the key")
 	}
-}
-
-func TestDecimal(t *testing.T) {
-	for s, want := range map[string]string{
-		"0": "0", "-0.00": "0", "0e999": "0", "1": "1e0", "1.0": "1e0", "10": "1e1", "0.01": "1e-2", "-1.50E+1": "-15e0", "1e-5": "1e-5",
-		"123456789012345678901234567890": "12345678901234567890123456789e1",
-		"1e99999999999999999999":         "1e99999999999999999999",
-	} {
-		require.Equal(t, want, string(decimal(s)), s)
-	}
-}
-
-// Whatever JSON is written in, writing it anew with more white space is no difference, and it stays the same JSON.
-func TestCanonicalKeepsTheMeaning(t *testing.T) {
-	var value func(depth int) *rapid.Generator[any]
-	value = func(depth int) *rapid.Generator[any] {
-		leaves := []*rapid.Generator[any]{
-			rapid.Just[any](nil), rapid.Bool().AsAny(), rapid.Float64Range(-1e300, 1e300).AsAny(), rapid.Int64().AsAny(), rapid.String().AsAny(),
-		}
-		if depth > 0 {
-			leaves = append(leaves, rapid.SliceOfN(value(depth-1), 0, 4).AsAny(), rapid.MapOfN(rapid.String(), value(depth-1), 0, 4).AsAny())
-		}
-		return rapid.OneOf(leaves...)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		raw, err := json.Marshal(value(3).Draw(t, "value"))
-		require.NoError(t, err)
-		one, err := canonical(raw)
-		require.NoError(t, err)
-		require.JSONEq(t, string(raw), string(one))
-		var indented bytes.Buffer
-		require.NoError(t, json.Indent(&indented, raw, " ", "\t"))
-		two, err := canonical(indented.Bytes())
-		require.NoError(t, err)
-		require.Equal(t, string(one), string(two))
-		again, err := canonical(one)
-		require.NoError(t, err)
-		require.Equal(t, string(one), string(again))
-	})
 }

@@ -19,6 +19,7 @@ const (
 	codeMethodNotAllowed     code = "method-not-allowed"
 	codeTimeout              code = "request-timeout"
 	codeIdempotencyInFlight  code = "idempotency-in-flight"
+	codeIDConflict           code = "id-conflict"
 	codeTooLarge             code = "too-large"
 	codeUnsupportedMedia     code = "unsupported-media-type"
 	codeInvalid              code = "invalid-notification"
@@ -46,6 +47,7 @@ var problems = map[code]struct {
 	codeMethodNotAllowed:     {http.StatusMethodNotAllowed, "Another method is needed"},
 	codeTimeout:              {http.StatusRequestTimeout, "The request came too slowly"},
 	codeIdempotencyInFlight:  {http.StatusConflict, "The same is being accepted just now"},
+	codeIDConflict:           {http.StatusConflict, "The id belongs to another notification"},
 	codeTooLarge:             {http.StatusRequestEntityTooLarge, "The notification is too large"},
 	codeUnsupportedMedia:     {http.StatusUnsupportedMediaType, "Only JSON is read"},
 	codeInvalid:              {http.StatusUnprocessableEntity, "The notification is not valid"},

@@ -94,6 +94,7 @@ func problemCases(sendKey, readKey string, keys []Key) []problemCase {
 		{name: "idempotency-key", status: 422, code: codeInvalidParameter, change: set("Idempotency-Key", "eve@test.example ")},
 		{name: "idempotency-mismatch", status: 422, code: codeIdempotencyMismatch, cfg: taken(true), change: set("Idempotency-Key", "eve@test.example")},
 		{name: "idempotency-in-flight", status: 409, code: codeIdempotencyInFlight, cfg: taken(false), change: set("Idempotency-Key", "eve@test.example"), headers: map[string]string{"Retry-After": "1"}},
+		{name: "id-conflict", status: 409, code: codeIDConflict, cfg: Config{IDs: &fakeIDs{rows: map[string]*fakeIDRow{soundest().ID: {}}}}, headers: map[string]string{"Retry-After": ""}},
 		{name: "store-down", status: 503, code: codeStatusUnavailable, cfg: Config{Idempotency: &fakeKeys{claimErr: errors.New("the cause")}}, change: set("Idempotency-Key", "eve@test.example"), headers: busy},
 		{name: "batch-key", status: 422, code: codeInvalidParameter, path: batchPath, body: batch(sound), change: set("Idempotency-Key", "eve@test.example")},
 		{name: "batch-too-many", status: 422, code: codeInvalid, path: batchPath, body: batch(slices.Repeat([]string{"{}"}, 1001)...)},

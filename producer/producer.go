@@ -50,6 +50,7 @@ type Outbox interface {
 type Config struct {
 	Dispatcher     Dispatcher
 	Idempotency    Idempotency // nil: requests with a key are refused, as while the store is away
+	IDs            IDs         // nil: nobody knows whether an id stands for another notification
 	Canceller      Canceller
 	Outbox         Outbox // nil: nothing is captured here
 	Lives          Lives

@@ -21,6 +21,10 @@ type item struct {
 	first   bool
 	like    *item // one before it in its batch, with the same key
 
+	ownID     bool // the caller has given it an id
+	idClaim   notify.IDClaim
+	idClaimed bool
+
 	answer   *accepted
 	failure  error
 	repeated bool // the answer is that of an earlier request
@@ -36,8 +40,17 @@ func (i *item) ended() bool { return i.answer != nil || i.failure != nil }
 func (s *Server) submit(x *exchange, items []*item) {
 	ctx, cancel := context.WithTimeout(x.r.Context(), s.cfg.Timeouts.Dispatch)
 	defer cancel()
+	for _, i := range items {
+		i.ownID = i.n != nil && i.n.ID != ""
+	}
 	s.claim(ctx, items)
+	if err := s.claimIDs(ctx, items); err != nil {
+		x.log(zap.NamedError("ids_unchecked", err))
+	}
 	s.dispatch(ctx, items)
+	if err := s.releaseIDs(context.WithoutCancel(ctx), items); err != nil {
+		x.log(zap.NamedError("ids_unreleased", err)) // each stays with the content that was refused, until its claim is too old
+	}
 	if err := s.settle(context.WithoutCancel(ctx), items); err != nil {
 		// What was published is durable. Whoever repeats it publishes it again, under the same id.
 		x.log(zap.NamedError("unsettled", err))
@@ -80,5 +93,10 @@ func refused(err error) bool {
 	if !errors.As(err, &p) {
 		return false
 	}
-	return p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusTooManyRequests
+	switch p.Status {
+	case http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusConflict:
+		return true
+	default:
+		return false
+	}
 }

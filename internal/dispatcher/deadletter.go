@@ -60,7 +60,7 @@ func keep(ours, brought []kafka.Header) []kafka.Header {
 func producers(key string) bool {
 	switch key {
 	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore,
-		notify.HeaderExpiresAt:
+		notify.HeaderExpiresAt, notify.HeaderFingerprint:
 		return true
 	default:
 		return false

@@ -80,11 +80,11 @@ func (d *Dispatcher) prepare(n *notify.Notification, now time.Time) (*notify.Not
 		return nil, kafka.Message{}, fmt.Errorf("channel %s: %w", n.Channel, notify.ErrChannelNotConfigured)
 	}
 	accepted := *n
-	key, err := d.accept(&accepted, now)
+	key, print, err := d.accept(&accepted, now)
 	if err != nil {
 		return nil, kafka.Message{}, err
 	}
-	job, err := d.job(&accepted, key, now)
+	job, err := d.job(&accepted, key, print, now)
 	if err != nil {
 		return nil, kafka.Message{}, err
 	}
@@ -98,8 +98,9 @@ func unpublished(topic string, err error) error {
 	return fmt.Errorf("publish to %s: %w: %w", topic, notify.ErrBusUnavailable, err)
 }
 
-// accept finds n's faults, fills in what the caller may leave out, and gives the key of its job.
-func (d *Dispatcher) accept(n *notify.Notification, now time.Time) ([]byte, error) {
+// accept finds n's faults, fills in what the caller may leave out, and gives the key of its job, and n's fingerprint if it
+// came with an id: only then may somebody submit it again.
+func (d *Dispatcher) accept(n *notify.Notification, now time.Time) (key []byte, print notify.Fingerprint, err error) {
 	m, faults := d.cfg.Rules.Check(n)
 	faults = append(faults, validate.Times(n, now)...)
 	begins := now
@@ -116,17 +117,19 @@ func (d *Dispatcher) accept(n *notify.Notification, now time.Time) ([]byte, erro
 		})
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, print, faults
 	}
 	if n.ID == "" {
 		n.ID = notify.NewID()
+	} else if content, err := notify.ContentOf(n); err == nil { // it was found valid, so it has one
+		print = content.Exact
 	}
 	n.ExpiresAt = &expires
-	return validate.OrderingKey(m), nil
+	return validate.OrderingKey(m), print, nil
 }
 
 // job is n's record.
-func (d *Dispatcher) job(n *notify.Notification, key []byte, now time.Time) (kafka.Message, error) {
+func (d *Dispatcher) job(n *notify.Notification, key []byte, print notify.Fingerprint, now time.Time) (kafka.Message, error) {
 	value, err := n.Encode()
 	if err != nil {
 		return kafka.Message{}, fmt.Errorf("encode the notification: %w", err)
@@ -139,6 +142,9 @@ func (d *Dispatcher) job(n *notify.Notification, key []byte, now time.Time) (kaf
 			header(notify.HeaderLane, string(n.Lane)),
 			header(notify.HeaderAcceptedAt, stamp(now)),
 		},
+	}
+	if !print.IsZero() {
+		job.Headers = append(job.Headers, header(notify.HeaderFingerprint, print.String()))
 	}
 	if limit := int(d.limit.Load()); limit > 0 && size(job) > limit-Headroom {
 		return kafka.Message{}, fmt.Errorf("%w: its record would be %d bytes, of %d at most", notify.ErrTooLarge, size(job), limit-Headroom)

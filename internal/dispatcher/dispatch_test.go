@@ -81,6 +81,31 @@ func TestDispatchPublishesTheJob(t *testing.T) {
 	})
 }
 
+// Who repeats a notification under its id is known by what it was submitted as, whatever expiry it was given since.
+func TestDispatch_AnOwnIDBringsTheFingerprintOfWhatWasSubmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bus{}
+		d := dispatcherOn(b)
+		submit := func(change func(n *notify.Notification)) string {
+			n := mail()
+			n.ID = "0190163D-8694-739b-aea5-966c26f8ad91"
+			change(n)
+			_, err := one(t, d, n)
+			require.NoError(t, err)
+			return headers(t, b.got[len(b.got)-1].Headers)["ls-fingerprint"]
+		}
+		first := submit(func(*notify.Notification) {})
+		content, err := notify.ContentOf(mail())
+		require.NoError(t, err)
+		require.Equal(t, content.Exact.String(), first)
+		time.Sleep(time.Hour)
+		require.Equal(t, first, submit(func(n *notify.Notification) { n.Lane = notify.LaneNormal }))
+		at := time.Now().Add(time.Hour)
+		require.NotEqual(t, first, submit(func(n *notify.Notification) { n.ExpiresAt = &at }))
+		require.NotEqual(t, first, submit(func(n *notify.Notification) { n.Reference = "order 8" }))
+	})
+}
+
 func TestDispatchKeepsWhatTheCallerChose(t *testing.T) {
 	b, n := &bus{}, mail()
 	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)

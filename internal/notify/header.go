@@ -6,15 +6,16 @@ const (
 	HeaderIdempotency = "ls-idempotency"
 	HeaderTrace       = "traceparent"
 
-	HeaderID         = "ls-id"
-	HeaderLane       = "ls-lane"
-	HeaderRun        = "ls-run"
-	HeaderStep       = "ls-step"
-	HeaderAttempt    = "ls-attempt"
-	HeaderHome       = "ls-home"
-	HeaderAcceptedAt = "ls-accepted-at" // RFC 3339
-	HeaderNotBefore  = "ls-not-before"  // RFC 3339
-	HeaderExpiresAt  = "ls-expires-at"  // RFC 3339; a redrive's, and stronger than the value's expires_at
+	HeaderID          = "ls-id"
+	HeaderLane        = "ls-lane"
+	HeaderRun         = "ls-run"
+	HeaderStep        = "ls-step"
+	HeaderAttempt     = "ls-attempt"
+	HeaderHome        = "ls-home"
+	HeaderAcceptedAt  = "ls-accepted-at" // RFC 3339
+	HeaderNotBefore   = "ls-not-before"  // RFC 3339
+	HeaderFingerprint = "ls-fingerprint" // a [Fingerprint], of what was submitted under an id of the caller's
+	HeaderExpiresAt   = "ls-expires-at"  // RFC 3339; a redrive's, and stronger than the value's expires_at
 
 	HeaderDeadReason      = "ls-dead-reason"
 	HeaderDeadCode        = "ls-dead-code"

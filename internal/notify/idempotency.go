@@ -2,8 +2,12 @@ package notify
 
 import "time"
 
-// KeyLifetime is how long an idempotency key stands for its first request. Then it is free.
+// KeyLifetime is how long an idempotency key stands for its request: from when a request was last given the key. Then it is
+// free, unless that request is still under way.
 const KeyLifetime = 24 * time.Hour
+
+// IDLifetime is how long the claim of an id counts. By then the status store has the notification, which counts instead.
+const IDLifetime = 24 * time.Hour
 
 // Claim asks for an idempotency key. Whoever is given it publishes, and says by a [Settlement] what came of that.
 type Claim struct {
@@ -40,6 +44,13 @@ type Settlement struct {
 	Tenant, Key, Token string
 	Outcome            Outcome
 	Answer             []byte // of an answered one
+}
+
+// IDClaim asks whether an id that a caller has chosen may stand for a notification with that content.
+type IDClaim struct {
+	ID      string // as [ParseID] gives it
+	Content Content
+	At      time.Time // now
 }
 
 // Outcome is how a granted claim ended.

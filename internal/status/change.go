@@ -25,6 +25,9 @@ type Job struct {
 	ExpiresAt     *time.Time
 	Sensitive     bool
 	Payload       json.RawMessage // nil where it is not to be kept
+
+	Fingerprint notify.Fingerprint // of its content; zero for what cannot be read
+	NoExpiry    bool               // the fingerprint is without expires_at, which may be the API's own
 }
 
 // Position is how far a partition has been read: everything below Next is in the store.

@@ -64,6 +64,8 @@ func (g Reading) job(r *kafka.Record, topic JobTopic) Change {
 		g.describe(job, n, s, topic.Lane)
 		if len(faults) > 0 { // then neither is what it seems; the worker rejects it
 			job.Metadata, job.Payload = nil, nil
+		} else {
+			job.Fingerprint, job.NoExpiry = fingerprint(n, s, topic.Lane)
 		}
 	}
 	e.Seal()
@@ -93,6 +95,26 @@ func (g Reading) describe(job *Job, n *notify.Notification, s validate.Source, l
 	if g.StorePayload && !n.Sensitive {
 		job.Payload = n.Payload
 	}
+}
+
+// fingerprint is that of n, a notification without faults. The API writes what was submitted into a header where it may be
+// submitted again; of all others nobody knows whether an expiry was submitted or is the API's.
+func fingerprint(n *notify.Notification, s validate.Source, lane notify.Lane) (f notify.Fingerprint, noExpiry bool) {
+	if text, ok := s.Header(notify.HeaderFingerprint); ok {
+		if f, ok := notify.ParseFingerprint(text); ok {
+			return f, false
+		}
+	}
+	c := *n
+	c.Lane = lane
+	content, err := notify.ContentOf(&c)
+	if err != nil { // not reached: it was decoded
+		return f, false
+	}
+	if _, ours := s.Header(notify.HeaderAcceptedAt); ours && n.ExpiresAt != nil {
+		return content.NoExpiry, true
+	}
+	return content.Exact, false
 }
 
 var errNoEvent = errors.New("not an event")

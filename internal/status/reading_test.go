@@ -139,3 +139,37 @@ func TestWhatIsNoEventIsCountedAndSkipped(t *testing.T) {
 	require.NotContains(t, c.Event.Tenant, "\x00")
 	require.True(t, utf8.ValidString(c.Event.Tenant))
 }
+
+// A notification has one fingerprint, whichever way it came.
+func TestReading_FingerprintOfAJob(t *testing.T) {
+	const sms = `{"channel":"sms","recipient":"+14155550100","payload":{"body":"Your code is 123456"}`
+	at := time.Date(2026, 3, 5, 5, 6, 6, 0, time.UTC)
+	n := &notify.Notification{Channel: notify.ChannelSMS, Recipient: "+14155550100", Payload: []byte(`{"body":"Your code is 123456"}`)}
+	submitted, err := notify.ContentOf(n)
+	require.NoError(t, err)
+	n.ExpiresAt = &at
+	expiring, err := notify.ContentOf(n)
+	require.NoError(t, err)
+	const expires = `,"expires_at":"2026-03-05T05:06:06Z"`
+	for name, c := range map[string]struct {
+		value    string
+		headers  []string
+		want     notify.Fingerprint
+		noExpiry bool
+	}{
+		"of a direct producer":       {value: sms + `}`, want: submitted.Exact},
+		"another spelling":           {value: strings.Replace(sms, `"channel":"sms",`, `"lane":"urgent","tenant":"default",`, 1) + `}`, want: submitted.Exact},
+		"with an expiry":             {value: sms + expires + `}`, want: expiring.Exact},
+		"of the API, with its id":    {value: sms + expires + `}`, headers: []string{"ls-accepted-at", "2026-03-04T05:06:06Z"}, want: submitted.Exact, noExpiry: true},
+		"of the API, with an own id": {value: sms + expires + `}`, headers: []string{"ls-accepted-at", "2026-03-04T05:06:06Z", "ls-fingerprint", submitted.Exact.String()}, want: submitted.Exact},
+		"with a bad header":          {value: sms + `}`, headers: []string{"ls-fingerprint", "0000000000000000"}, want: submitted.Exact},
+		"with faults":                {value: sms + `,"metadata":7}`},
+		"no JSON":                    {value: "{"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			change, _ := reading.Read(jobRecord(c.value, c.headers...))
+			require.Equal(t, c.want, change.Job.Fingerprint)
+			require.Equal(t, c.noExpiry, change.Job.NoExpiry)
+		})
+	}
+}

@@ -22,6 +22,7 @@ var (
 		{"send_at", moment},
 		{"expires_at", moment},
 		{"sensitive", truth},
+		{"fingerprint", word},
 	}
 	standingColumns = []column{
 		{"place", number},
@@ -72,7 +73,7 @@ func (r *record) row() []any {
 
 func (o *origin) append(row []any) []any {
 	return append(row, o.unread, o.acceptedAt, o.source, o.tenant, o.channel, o.lane, o.recipient, o.address, o.written,
-		o.recipientType, o.reference, o.labels, o.sendAt, o.expiresAt, o.sensitive)
+		o.recipientType, o.reference, o.labels, o.sendAt, o.expiresAt, o.sensitive, o.fingerprint)
 }
 
 func (s *standing) append(row []any) []any {

@@ -70,13 +70,15 @@ func (s *Store) expungeChunk(ctx context.Context, choose func(context.Context, a
 		if err := s.remember(ctx, t.Tx, ids); err != nil {
 			return err
 		}
-		r, err := t.ExecContext(ctx, "UPDATE notifications SET recipient = '', address = '', written = '', reference = '', metadata = '', expunged = TRUE"+
+		r, err := t.ExecContext(ctx, "UPDATE notifications SET recipient = '', address = '', written = '', reference = '', metadata = '', fingerprint = '', expunged = TRUE"+
 			" WHERE id "+s.among+" AND NOT expunged", s.list(ids))
 		if err != nil {
 			return err
 		}
-		if _, err := t.ExecContext(ctx, "DELETE FROM payloads WHERE id "+s.among, s.list(ids)); err != nil {
-			return err
+		for _, from := range []string{"payloads WHERE id ", "id_claims WHERE id ", "differences WHERE notification_id "} {
+			if _, err := t.ExecContext(ctx, "DELETE FROM "+from+s.among, s.list(ids)); err != nil {
+				return err
+			}
 		}
 		if err := s.stripEvents(ctx, t.Tx, ids); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 // folded is a batch by row: one line a notification, one record an event, one payload a notification. A statement of
 // PostgreSQL takes a row only once.
 type folded struct {
+	secret secret
 	lines  []*line // in the order in which they were first seen
 	events []*record
 	byID   map[string]*line
@@ -33,8 +34,9 @@ type content struct {
 
 // fold folds changes, whose notifications are ids. Of those in gone, what a person could be known by is left out. Those in unread
 // are in the store, which has read their jobs unless it says so.
-func fold(changes []status.Change, ids []string, gone, unread map[string]bool) (*folded, error) {
+func fold(key secret, changes []status.Change, ids []string, gone, unread map[string]bool) (*folded, error) {
 	f := &folded{
+		secret: key,
 		events: make([]*record, 0, len(changes)),
 		byID:   make(map[string]*line, len(changes)), seen: make(map[[2]string]*record, len(changes)),
 	}
@@ -56,18 +58,19 @@ func fold(changes []status.Change, ids []string, gone, unread map[string]bool) (
 		} else if s.after(&l.standing) {
 			l.standing = s
 		}
-		l.accept(&c)
+		f.accept(l, &c)
 		f.event(&record{line: l, standing: s, body: body})
 	}
 	return f, nil
 }
 
 // accept takes what c says of what was accepted. That of an event loses to a job's: most find that their job has been read.
-func (l *line) accept(c *status.Change) {
+func (f *folded) accept(l *line, c *status.Change) {
 	if c.Job == nil && l.jobRead {
 		return
 	}
 	o := originOf(c)
+	o.fingerprint = f.secret.ofJob(c.Job)
 	if l.origin == nil || o.before(l.origin) {
 		l.origin = o
 	}

@@ -73,7 +73,7 @@ func (r *keyRow) claim(c notify.Claim) (claimed notify.Claimed, taken bool) {
 	switch {
 	case r.claimant == c.Token:
 		return notify.Claimed{State: notify.ClaimGranted, ID: r.id, First: true}, false
-	case r.created <= at-notify.KeyLifetime.Microseconds():
+	case r.created <= at-notify.KeyLifetime.Microseconds() && r.claimedTo <= at: // nobody publishes under it
 		*r = *newKeyRow(c)
 		return notify.Claimed{State: notify.ClaimGranted, ID: r.id, First: true}, true
 	case r.fingerprint != hex.EncodeToString(c.Fingerprint[:]):
@@ -83,7 +83,8 @@ func (r *keyRow) claim(c notify.Claim) (claimed notify.Claimed, taken bool) {
 	case r.claimedTo > at:
 		return notify.Claimed{State: notify.ClaimInFlight}, false
 	default:
-		r.claimant, r.claimedTo = c.Token, micros(c.Until)
+		// The key is kept from here on: its request is still being repeated, and may be once more after its answer.
+		r.claimant, r.claimedTo, r.created = c.Token, micros(c.Until), at
 		return notify.Claimed{State: notify.ClaimGranted, ID: r.id}, true
 	}
 }

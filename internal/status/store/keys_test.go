@@ -67,6 +67,46 @@ func TestTheLifeOfAKey(t *testing.T) {
 	})
 }
 
+// A key that becomes too old while a request publishes under it is not given to another one.
+func TestKeys_InFlightIsNeverFree(t *testing.T) {
+	onEach(t, func(t *testing.T, c Config) {
+		k := open(t, c)
+		first := claimOf("k", noon)
+		claim(t, k, first)
+		last := claimOf("k", noon.Add(notify.KeyLifetime-time.Second))
+		require.Equal(t, []notify.Claimed{{State: notify.ClaimGranted, ID: first.ID}}, claim(t, k, last))
+		other := claimOf("k", noon.Add(notify.KeyLifetime+time.Second))
+		other.Fingerprint[0]++
+		require.Equal(t, notify.ClaimMismatch, claim(t, k, other)[0].State)
+		require.Equal(t, notify.ClaimInFlight, claim(t, k, claimOf("k", noon.Add(notify.KeyLifetime+time.Second)))[0].State)
+		settle(t, k, settlementOf(last, notify.OutcomeAnswered))
+		again := claimOf("k", noon.Add(notify.KeyLifetime+time.Minute))
+		require.Equal(t, notify.ClaimAnswered, claim(t, k, again)[0].State, "who lost the answer gets it again")
+		free := claimOf("k", last.At.Add(notify.KeyLifetime))
+		require.True(t, claim(t, k, free)[0].First)
+
+		slow := claimOf("slow", noon) // a clock ahead, or a very long request
+		slow.Until = noon.Add(notify.KeyLifetime + time.Hour)
+		claim(t, k, slow)
+		require.Equal(t, notify.ClaimInFlight, claim(t, k, claimOf("slow", noon.Add(notify.KeyLifetime)))[0].State)
+
+		_, err := k.write.Exec("UPDATE idempotency SET claimed_to = $1 WHERE key = 'slow'", micros(time.Now().Add(time.Minute)))
+		require.NoError(t, err)
+		_, err = k.Retain(context.Background(), noon)
+		require.NoError(t, err)
+		var left []string
+		rows, err := k.read.Query("SELECT key FROM idempotency")
+		require.NoError(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			var key string
+			require.NoError(t, rows.Scan(&key))
+			left = append(left, key)
+		}
+		require.Equal(t, []string{"slow"}, left, "retention leaves what is in flight")
+	})
+}
+
 // Whoever takes a key over publishes under the id that may be on the log already; whoever has lost it has no say any more.
 func TestAKeyIsTakenOver(t *testing.T) {
 	onEach(t, func(t *testing.T, c Config) {

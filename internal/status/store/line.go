@@ -30,6 +30,7 @@ type origin struct {
 	recipientType, reference, labels string
 	sendAt, expiresAt                *int64
 	sensitive                        bool
+	fingerprint                      string // see [secret.ofJob]
 }
 
 // before reports whether o is what counts of the two.

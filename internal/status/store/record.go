@@ -41,7 +41,7 @@ func (s *Store) take(ctx context.Context, t turn, changes []status.Change) error
 	if err != nil {
 		return err
 	}
-	f, err := fold(changes, ids, gone, unread)
+	f, err := fold(s.secret, changes, ids, gone, unread)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 const chunk = 500
 
 // Retain removes the notifications that were accepted before a time, whatever their state, with their events and payloads,
-// and gives how many. It also removes the keys of idempotency that are free again. On an error, n of them are gone already.
+// and gives how many. It also removes the keys of idempotency that are free again, and claims of ids that no longer count. On an error, n of them are gone already.
 func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error) {
 	for more := true; more && err == nil; {
 		var removed int
@@ -21,6 +21,9 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error)
 	}
 	for more := true; more && err == nil; {
 		more, err = s.freeKeys(ctx)
+	}
+	for more := true; more && err == nil; {
+		more, err = s.freeIDs(ctx)
 	}
 	return n, err
 }
@@ -32,7 +35,7 @@ func (s *Store) remove(ctx context.Context, before time.Time) (n int, err error)
 			return err
 		}
 		n = len(ids)
-		for _, from := range []string{"events WHERE notification_id ", "payloads WHERE id ", "notifications WHERE id "} {
+		for _, from := range []string{"events WHERE notification_id ", "differences WHERE notification_id ", "payloads WHERE id ", "notifications WHERE id "} {
 			if _, err := t.ExecContext(ctx, "DELETE FROM "+from+s.among, s.list(ids)); err != nil {
 				return err
 			}
@@ -49,12 +52,23 @@ func (s *Store) remove(ctx context.Context, before time.Time) (n int, err error)
 // for later.
 func (s *Store) freeKeys(ctx context.Context) (more bool, err error) {
 	r, err := s.write.ExecContext(ctx, "DELETE FROM idempotency WHERE (tenant, key) IN"+
-		" (SELECT tenant, key FROM idempotency WHERE created_at < "+s.now+" - $1 LIMIT $2"+s.locking("FOR UPDATE SKIP LOCKED")+")", notify.KeyLifetime.Microseconds(), chunk)
+		" (SELECT tenant, key FROM idempotency WHERE created_at < "+s.now+" - $1 AND claimed_to < "+s.now+" LIMIT $2"+s.locking("FOR UPDATE SKIP LOCKED")+")", notify.KeyLifetime.Microseconds(), chunk)
 	if err != nil {
 		return false, unavailable("freeing keys", err)
 	}
 	n, err := r.RowsAffected()
 	return n == chunk, unavailable("freeing keys", err)
+}
+
+// freeIDs waits for nobody, like freeKeys.
+func (s *Store) freeIDs(ctx context.Context) (more bool, err error) {
+	r, err := s.write.ExecContext(ctx, "DELETE FROM id_claims WHERE id IN"+
+		" (SELECT id FROM id_claims WHERE created_at < "+s.now+" - $1 LIMIT $2"+s.locking("FOR UPDATE SKIP LOCKED")+")", notify.IDLifetime.Microseconds(), chunk)
+	if err != nil {
+		return false, unavailable("freeing ids", err)
+	}
+	n, err := r.RowsAffected()
+	return n == chunk, unavailable("freeing ids", err)
 }
 
 func idsOf(ctx context.Context, db asker, text string, args ...any) ([]string, error) {

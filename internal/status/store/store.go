@@ -28,8 +28,10 @@ type Store struct {
 	scan int // rows of an index that a page looks at
 	log  *zap.Logger
 
-	claims  *gather[notify.Claim, notify.Claimed]
-	settled *gather[notify.Settlement, struct{}]
+	secret   secret
+	claims   *gather[notify.Claim, notify.Claimed]
+	settled  *gather[notify.Settlement, struct{}]
+	idClaims *gather[notify.IDClaim, bool]
 }
 
 // Open opens the store and brings its tables up to date, which several processes may do at once.
@@ -39,11 +41,15 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s.scan, s.log = scanLimit, c.Log
-	s.claims, s.settled = newGather(s.claim), newGather(s.settle)
+	s.claims, s.settled, s.idClaims = newGather(s.claim), newGather(s.settle), newGather(s.claimIDs)
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
 	if err := s.migrate(ctx); err != nil {
+		s.Close()
+		return nil, unavailable("opening", err)
+	}
+	if s.secret, err = s.readSecret(ctx); err != nil {
 		s.Close()
 		return nil, unavailable("opening", err)
 	}
