@@ -25,7 +25,7 @@ type delivery struct {
 	outlets   map[string]*worker.Outlet
 	metrics   *worker.Metrics
 	desk      dispatcher.Desk
-	workers   int // lanes of channels in this process
+	memory    *worker.Memory
 }
 
 // work is the role that delivers the jobs of some channels.
@@ -41,7 +41,6 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 		return err
 	}
 	defer d.close()
-	d.workers = len(channels) * len(lanes)
 	var runners []part
 	for _, channel := range channels {
 		for _, lane := range lanes {
@@ -69,7 +68,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 }
 
 func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
-	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics)}
+	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics), memory: worker.NewMemory(0)}
 	d.desk = dispatcher.Desk{Topics: p.topics, Limit: func() int { return p.report.MaxMessageBytes }}
 	var err error
 	if d.ledger, err = kafka.NewLedger(p.kafka, p.topics.Status(), d.log); err != nil {
@@ -98,15 +97,15 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
 		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
-		Remember: worker.MostRemembered / d.workers,
-		Metrics:  d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
+		Memory:  d.memory,
+		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
 		Kafka: d.kafka, Group: d.topics.Group(channel, lane), Topics: []string{topic}, Handler: w,
 		Ledger: d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: attemptTimeout(d.routes[channel]),
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
-		OnLedger: w.Learn, OnTakeOver: w.TookOver,
+		OnLedger: w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
 		OnClaims: func(held int) { d.share(channel, lane, held) },
 	})
 	if err != nil {

@@ -2,38 +2,49 @@ package worker
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"sync"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
 
-// history knows which jobs of a partition have been dealt with, so that a second copy of a job is not sent: a producer wrote
-// it twice, a mover forwarded it twice, a worker was killed between two acknowledgements, somebody redrove it twice.
+// Memory knows which jobs have been dealt with, so that a second copy of a job is not sent: a producer wrote it twice, a
+// mover forwarded it twice, a worker was killed between two acknowledgements, somebody redrove it twice. All workers of a
+// process share one, and its methods may be called at once from many goroutines.
 //
-// Per partition it holds the last 20,000 steps that ended, as ids with their last (run, step), and fewer when a process has
-// many partitions.
+// It holds the steps that ended last, as ids with their last (run, step), whatever their partitions: a step is forgotten
+// when there is no room for it any more, or when its partition has gone to another process, and never because of its age.
 // Whoever takes a partition over fills it from the ledger, as far as the runner's dedupe window reaches.
-type history struct {
+type Memory struct {
 	mu    sync.Mutex
 	parts map[partition]*remembered
-	most  int // steps of a partition
-	room  int // steps of all partitions
+	room  int    // steps of all partitions
+	size  int    // steps that are in a queue
+	clock uint64 // counts steps
 }
 
-const mostRemembered = 20_000
+// bytesPerStep is what a step costs in a map and a queue.
+const bytesPerStep = 96
 
-// MostRemembered is how many finished ids all workers of a process may remember: 32 MiB, at what an id costs in a map and the
-// queue.
-const MostRemembered = 32 << 20 / 80
+// remembersByDefault is for how many steps a memory has room by default: 32 MiB.
+const remembersByDefault = 32 << 20 / bytesPerStep
 
-func newHistory(room int) *history {
-	return &history{parts: map[partition]*remembered{}, most: mostRemembered, room: cmp.Or(room, MostRemembered)}
+// NewMemory makes a memory with room for that many steps; 0 is for the default.
+func NewMemory(room int) *Memory {
+	return &Memory{parts: map[partition]*remembered{}, room: cmp.Or(room, remembersByDefault)}
 }
 
 type remembered struct {
 	last  map[[16]byte]reached
-	queue [][16]byte // of the ids in last, one for each step that ended, the oldest first
+	queue []endedStep // of the ids in last, one for each step that ended, the oldest first
 	open  map[[16]byte]*opened
+}
+
+// endedStep is a step that ended.
+type endedStep struct {
+	id [16]byte
+	at uint64 // on the memory's clock
 }
 
 // reached is how far a job has come, and how often it is in the queue: it is forgotten with its last step, not its first.
@@ -80,37 +91,69 @@ const (
 	twin                // another record of the id is in hand: its end decides
 )
 
-func (h *history) of(at partition) *remembered {
+func (h *Memory) of(at partition) *remembered {
 	p := h.parts[at]
 	if p == nil {
 		p = &remembered{last: map[[16]byte]reached{}, open: map[[16]byte]*opened{}}
 		h.parts[at] = p
-		for _, other := range h.parts { // there is less for each now
-			other.keep(h.share())
-		}
 	}
 	return p
 }
 
-// share is how many steps of each partition are remembered.
-func (h *history) share() int { return min(h.most, h.room/len(h.parts)) }
+// makeRoom forgets the oldest steps, whatever their partitions, and some more at once, for it looks at every partition.
+func (h *Memory) makeRoom() {
+	for h.size > h.room {
+		oldest := uint64(math.MaxUint64)
+		for _, p := range h.parts {
+			if len(p.queue) > 0 {
+				oldest = min(oldest, p.queue[0].at)
+			}
+		}
+		until := oldest + uint64(h.room/64)
+		for _, p := range h.parts {
+			for len(p.queue) > 0 && p.queue[0].at <= until {
+				p.forget()
+				h.size--
+			}
+		}
+	}
+}
 
-// keep forgets all but the last steps.
-func (p *remembered) keep(most int) {
-	for len(p.queue) > most {
-		id := p.queue[0]
-		p.queue = p.queue[1:]
-		r := p.last[id]
-		if r.queued--; r.queued == 0 {
-			delete(p.last, id)
-		} else {
-			p.last[id] = r
+// forget forgets the oldest step.
+func (p *remembered) forget() {
+	id := p.queue[0].id
+	p.queue = p.queue[1:]
+	r := p.last[id]
+	if r.queued--; r.queued == 0 {
+		delete(p.last, id)
+	} else {
+		p.last[id] = r
+	}
+}
+
+// forgetAll forgets every step of a partition. What is in hand stays.
+func (h *Memory) forgetAll(p *remembered) {
+	h.size -= len(p.queue)
+	p.last, p.queue = map[[16]byte]reached{}, nil
+}
+
+// assigned forgets what is known of the partitions of a topic that are not among those that this process has now.
+func (h *Memory) assigned(topic string, partitions []int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for at, p := range h.parts {
+		if at.topic != topic || slices.Contains(partitions, at.n) {
+			continue
+		}
+		h.forgetAll(p)
+		if len(p.open) == 0 {
+			delete(h.parts, at)
 		}
 	}
 }
 
 // enter says what the record at offset is, and takes it in hand when it is fresh.
-func (h *history) enter(at partition, offset int64, j *job) arrivedAs {
+func (h *Memory) enter(at partition, offset int64, j *job) arrivedAs {
 	id := compact(j.id)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,12 +173,12 @@ func (h *history) enter(at partition, offset int64, j *job) arrivedAs {
 }
 
 // rest says that the record waits in place and its handler has returned.
-func (h *history) rest(at partition, j *job) { h.running(at, j, false) }
+func (h *Memory) rest(at partition, j *job) { h.running(at, j, false) }
 
 // resume says that its handler is called again.
-func (h *history) resume(at partition, j *job) { h.running(at, j, true) }
+func (h *Memory) resume(at partition, j *job) { h.running(at, j, true) }
 
-func (h *history) running(at partition, j *job, is bool) {
+func (h *Memory) running(at partition, j *job, is bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if o := h.of(at).open[compact(j.id)]; o != nil {
@@ -144,7 +187,7 @@ func (h *history) running(at partition, j *job, is bool) {
 }
 
 // leave says that the job has left its place; final, that its run is over.
-func (h *history) leave(at partition, j *job, final bool) {
+func (h *Memory) leave(at partition, j *job, final bool) {
 	id := compact(j.id)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,24 +196,26 @@ func (h *history) leave(at partition, j *job, final bool) {
 	h.remember(p, id, stage{int32(j.run), int32(j.step), final})
 }
 
-func (h *history) remember(p *remembered, id [16]byte, s stage) {
+func (h *Memory) remember(p *remembered, id [16]byte, s stage) {
 	was, known := p.last[id]
 	if known && !s.after(was.stage) {
 		return
 	}
 	p.last[id] = reached{s, was.queued + 1}
-	p.queue = append(p.queue, id)
-	p.keep(h.share())
+	h.clock++
+	p.queue = append(p.queue, endedStep{id, h.clock})
+	h.size++
+	h.makeRoom()
 }
 
 // tookOver forgets what waited in place of a partition that begins anew, and, when an operator has set its offset, all that
 // is known of it: those jobs are to run.
-func (h *history) tookOver(at partition, reset bool) {
+func (h *Memory) tookOver(at partition, reset bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(at)
 	if reset {
-		p.last, p.queue = map[[16]byte]reached{}, nil
+		h.forgetAll(p)
 	}
 	for id, o := range p.open {
 		if !o.running {
@@ -180,7 +225,7 @@ func (h *history) tookOver(at partition, reset bool) {
 }
 
 // learn takes in what the ledger says of a job of the partition.
-func (h *history) learn(at partition, id string, s stage) {
+func (h *Memory) learn(at partition, id string, s stage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.remember(h.of(at), compact(id), s)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -20,8 +22,8 @@ func jobOf(i, r, s int) *job {
 	return &job{id: fmt.Sprintf("018f4e9a-0000-7000-8000-%012d", i), run: r, step: s}
 }
 
-// size is how many ids a history remembers.
-func (h *history) size() (n int) {
+// ids is how many ids a memory has.
+func (h *Memory) ids() (n int) {
 	for _, p := range h.parts {
 		n += len(p.last)
 	}
@@ -44,7 +46,7 @@ func TestWhatIsOldNews(t *testing.T) {
 		{stage{1, 0, false}, stage{0, 9, false}, duplicate}, // of the run before
 		{stage{1, 0, true}, stage{1, 0, false}, duplicate},  // redriven twice
 	} {
-		h := newHistory(0)
+		h := NewMemory(0)
 		j := jobOf(1, int(c.was.run), int(c.was.step))
 		require.Equal(t, fresh, h.enter(place, 1, j))
 		h.leave(place, j, c.was.final)
@@ -55,7 +57,7 @@ func TestWhatIsOldNews(t *testing.T) {
 }
 
 func TestTwinsWait(t *testing.T) {
-	h := newHistory(0)
+	h := NewMemory(0)
 	first, second, redriven := jobOf(1, 0, 0), jobOf(1, 0, 0), jobOf(1, 1, 0)
 	require.Equal(t, fresh, h.enter(place, 1, first))
 	require.Equal(t, fresh, h.enter(place, 1, first), "the same record, called from the start")
@@ -73,7 +75,7 @@ func TestTwinsWait(t *testing.T) {
 func TestATakeOverForgetsWhatWaited(t *testing.T) {
 	for name, reset := range map[string]bool{"take-over": false, "an operator's reset": true} {
 		t.Run(name, func(t *testing.T) {
-			h := newHistory(0)
+			h := NewMemory(0)
 			ended, waits, runs := jobOf(1, 0, 0), jobOf(2, 0, 0), jobOf(3, 0, 0)
 			for i, j := range []*job{ended, waits, runs} {
 				require.Equal(t, fresh, h.enter(place, int64(i), j))
@@ -102,7 +104,7 @@ func TestATakeOverForgetsWhatWaited(t *testing.T) {
 // An attempt may outlive its claim while another owner ends the job: then it waits for a call that never comes, and nobody
 // waits for it.
 func TestWhatAnotherOwnerHasEndedKeepsNobodyWaiting(t *testing.T) {
-	h := newHistory(0)
+	h := NewMemory(0)
 	late, redriven := jobOf(1, 0, 2), jobOf(1, 1, 0)
 	require.Equal(t, fresh, h.enter(place, 1, late))
 	h.learn(place, late.id, stage{0, 2, true})
@@ -143,21 +145,60 @@ func TestTheLedgerFillsTheHistory(t *testing.T) {
 	require.Equal(t, fresh, enter(2, 0), "bad headers say nothing")
 }
 
-func TestTheOldestIsForgottenFirst(t *testing.T) {
-	h := newHistory(0)
-	for i := range mostRemembered + 1 {
-		h.leave(place, jobOf(i, 0, 0), true)
+func TestMemory_OldestIsForgottenFirst(t *testing.T) {
+	h := NewMemory(128)
+	for i := range 129 {
+		h.leave(partition{"t", int32(i % 3)}, jobOf(i, 0, 0), true)
 	}
-	require.Equal(t, mostRemembered, h.size())
-	require.Equal(t, fresh, h.enter(place, 0, jobOf(0, 0, 0)))
-	require.Equal(t, duplicate, h.enter(place, 0, jobOf(1, 0, 0)))
-	require.Equal(t, duplicate, h.enter(place, 0, jobOf(mostRemembered, 0, 0)))
+	require.Equal(t, 126, h.ids(), "some more than needed are forgotten at once")
+	for i := range 129 {
+		want := duplicate
+		if i < 3 {
+			want = fresh
+		}
+		require.Equal(t, want, h.enter(partition{"t", int32(i % 3)}, 0, jobOf(i, 0, 0)), i)
+	}
+}
+
+// However old a step is, and however many partitions there are, it is remembered while there is room.
+func TestMemory_NothingIsForgottenWhileThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewMemory(0)
+		for i := range remembersByDefault {
+			h.leave(partition{"t", int32(i % 30)}, jobOf(i, 0, 0), true)
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		require.Equal(t, remembersByDefault, h.ids())
+		require.Equal(t, duplicate, h.enter(partition{"t", 0}, 0, jobOf(0, 0, 0)))
+	})
+}
+
+// A partition that has gone to another process gives its room back; what runs of it goes on to keep its twins waiting.
+func TestMemory_PartitionThatIsGoneGivesItsRoomBack(t *testing.T) {
+	h := NewMemory(0)
+	kept, gone, other := partition{"t", 1}, partition{"t", 2}, partition{"u", 2}
+	for _, at := range []partition{kept, gone, other} {
+		for i := range 10 {
+			h.leave(at, jobOf(i, 0, 0), true)
+		}
+	}
+	require.Equal(t, fresh, h.enter(gone, 1, jobOf(11, 0, 0)))
+	h.assigned("t", []int32{1})
+	require.Equal(t, 20, h.size)
+	require.Equal(t, 20, h.ids())
+	require.Equal(t, duplicate, h.enter(kept, 9, jobOf(1, 0, 0)))
+	require.Equal(t, duplicate, h.enter(other, 9, jobOf(1, 0, 0)))
+	require.Equal(t, fresh, h.enter(gone, 9, jobOf(1, 0, 0)), "its owner knows")
+	require.Equal(t, twin, h.enter(gone, 9, jobOf(11, 0, 0)))
+	h.assigned("t", nil)
+	h.assigned("u", nil)
+	require.Zero(t, h.size)
+	require.Len(t, h.parts, 1, "what is in hand stays")
 }
 
 // A job that is retried again and again is as young as its last step.
 func TestWhatEndedLastIsRememberedLongest(t *testing.T) {
-	h := newHistory(0)
-	h.most = 4
+	h := NewMemory(4)
 	h.leave(place, jobOf(0, 0, 0), false)
 	for i := 1; i <= 3; i++ {
 		h.leave(place, jobOf(i, 0, 0), true)
@@ -170,21 +211,6 @@ func TestWhatEndedLastIsRememberedLongest(t *testing.T) {
 	require.Equal(t, duplicate, h.enter(place, 0, jobOf(0, 0, 1)))
 	h.leave(place, jobOf(7, 0, 0), true)
 	require.Equal(t, fresh, h.enter(place, 0, jobOf(0, 0, 1)))
-}
-
-// All partitions of a process share one room: each new one takes from the others.
-func TestPartitionsShareTheRoom(t *testing.T) {
-	h := newHistory(0)
-	h.most, h.room = 100, 300
-	for n := range int32(10) {
-		for i := range 100 {
-			h.leave(partition{"t", n}, jobOf(i, 0, 0), true)
-		}
-		require.LessOrEqual(t, h.size(), h.room)
-	}
-	for n := range int32(10) {
-		require.Equal(t, duplicate, h.enter(partition{"t", n}, 0, jobOf(99, 0, 0)), "the youngest of each")
-	}
 }
 
 // heard is the naive model of one partition: everything is remembered.
@@ -205,7 +231,7 @@ func (m heard) covers(j *job) bool {
 // Against a model that forgets nothing: what it says of records is the same, as long as there is room.
 func TestHistoryAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h, model, open := newHistory(0), heard{}, map[string]int64{}
+		h, model, open := NewMemory(0), heard{}, map[string]int64{}
 		offset := int64(0)
 		inHand := map[int64]*job{}
 		t.Repeat(map[string]func(*rapid.T){
@@ -250,19 +276,21 @@ func TestHistoryAgainstAModel(t *testing.T) {
 	})
 }
 
-func BenchmarkHistory(b *testing.B) {
-	h := newHistory(0)
-	jobs := make([]*job, 3*mostRemembered)
+func BenchmarkMemory(b *testing.B) {
+	const room, partitions = 10_000, 144
+	h := NewMemory(room)
+	jobs := make([]*job, 3*room)
 	for i := range jobs {
 		jobs[i] = jobOf(i, 0, 0)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		j := jobs[i%len(jobs)]
-		if h.enter(place, int64(i), j) != fresh {
+		at := partition{"t", int32(i % len(jobs) % partitions)}
+		if h.enter(at, int64(i), j) != fresh {
 			b.Fatal("it was forgotten long ago")
 		}
-		h.leave(place, j, true)
+		h.leave(at, j, true)
 	}
 }
 

@@ -55,7 +55,7 @@ type Config struct {
 	DeadLetterRejected bool                                  // also keep what was rejected because of its recipient
 	ExpiresAfter       time.Duration                         // how long after it was accepted a job lives that does not say so itself; 24h
 	Suppress           func(m *notify.Message) kafka.Message // the record that suppresses a recipient who is gone; nil suppresses nobody
-	Remember           int                                   // ids of finished jobs; 0 = what one worker may alone, see MostRemembered
+	Memory             *Memory                               // of finished jobs; nil: one of its own
 	Metrics            *Metrics                              // nil counts nothing
 	Log                *zap.Logger                           // nil logs nothing
 	Recipients         string                                // one of notify's Recipients constants; masked
@@ -67,7 +67,7 @@ type Worker struct {
 	log    *zap.Logger
 	counts counts
 	gate   *gate
-	seen   *history
+	seen   *Memory
 }
 
 // New gives a worker that needs no closing; the senders stay the caller's.
@@ -84,6 +84,9 @@ func New(cfg Config) *Worker {
 	if cfg.StrictWait == 0 {
 		cfg.StrictWait = time.Minute
 	}
+	if cfg.Memory == nil {
+		cfg.Memory = NewMemory(0)
+	}
 	if cfg.Control == nil {
 		cfg.Control = silence{}
 	}
@@ -95,7 +98,7 @@ func New(cfg Config) *Worker {
 		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
-		seen:   newHistory(cfg.Remember),
+		seen:   cfg.Memory,
 	}
 }
 
@@ -125,6 +128,9 @@ func ends(event []byte) bool {
 func (w *Worker) TookOver(topic string, n int32, reset bool) {
 	w.seen.tookOver(partition{topic, n}, reset)
 }
+
+// Assigned makes room in the memory for the partitions that this process has now: [kafka.RunnerConfig.OnAssigned].
+func (w *Worker) Assigned(topic string, partitions []int32) { w.seen.assigned(topic, partitions) }
 
 // Handle makes one attempt at a's job.
 func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {

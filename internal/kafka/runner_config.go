@@ -48,6 +48,9 @@ type RunnerConfig struct {
 	OnLedger func(topic string, partition int32, r *Record)
 	// OnTakeOver is called once a claim may start; reset when an operator has set its offset.
 	OnTakeOver func(topic string, partition int32, reset bool)
+	// OnAssigned is called for each topic whenever a session begins, with the partitions of it that this process has from now
+	// on; it does not block.
+	OnAssigned func(topic string, partitions []int32)
 	// OnClaims is called with the number of partitions whenever a session begins, and with 0 when it ends.
 	OnClaims func(partitions int)
 }
@@ -72,6 +75,9 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	}
 	if c.OnTakeOver == nil {
 		c.OnTakeOver = func(string, int32, bool) {}
+	}
+	if c.OnAssigned == nil {
+		c.OnAssigned = func(string, []int32) {}
 	}
 	if c.OnClaims == nil {
 		c.OnClaims = func(int) {}

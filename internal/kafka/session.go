@@ -54,6 +54,9 @@ func (h *sessions) Setup(s sarama.ConsumerGroupSession) error {
 	for _, ps := range s.Claims() {
 		held += len(ps)
 	}
+	for _, topic := range h.r.cfg.Topics {
+		h.r.cfg.OnAssigned(topic, s.Claims()[topic])
+	}
 	h.r.cfg.OnClaims(held)
 	return nil
 }
