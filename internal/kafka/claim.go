@@ -17,6 +17,7 @@ type claim struct {
 	topicPartition
 	progress
 	ledgerCount, ledgerPartition int32
+	jobID, ledgerID              TopicID // as they were at the take-over; what is committed is about these topics
 
 	items   map[int64]*item // all that was fetched and is not done, by offset
 	lines   lines

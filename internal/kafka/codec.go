@@ -11,13 +11,30 @@ import (
 // metadataLimit keeps a commit's metadata below the 4,096 bytes at which brokers refuse it, and the offset with it.
 const metadataLimit = 3500
 
-// metadata is what a commit says besides its offset. As text: "ls1.<flags>.<ledger>.<count>.<bitmap>", numbers decimal,
-// the bitmap in unpadded base64, its bit 0 being the committed offset. Flags are 0 in this version.
+// metadata is the text that a commit carries beside its offset, in one of two versions:
+//
+//	ls1.<flags>.<ledger>.<count>.<bitmap>
+//	ls2.<flags>.<ledger>.<count>.<fields>.<bitmap>
+//
+// Numbers are decimal. The bitmap is unpadded base64; its bit 0 is the committed offset. Flags are 0 in both versions.
+// Fields are key:value pairs joined by commas, with values of [A-Za-z0-9_/-]; a reader ignores keys that it does not know.
+//
+// A commit without fields is written as ls1. Builds that know ls1 only take an ls2 text for damaged metadata of ours: they
+// keep the committed offset, drop the bitmap and read the whole ledger, which names the jobs that the bitmap named. A mover
+// has no ledger; such a build moves the records of the bitmap again, and workers drop the copies by id, run and step.
 type metadata struct {
-	ledger int64  // the ledger is reflected up to here: a new owner reads from this offset on
-	count  int32  // the ledger topic's partition count when the claim was first committed
-	bitmap []byte // offsets done above the committed one
+	ledger  int64   // the ledger is reflected up to here: a new owner reads from this offset on
+	count   int32   // the ledger topic's partition count when the claim was first committed
+	job     TopicID // field t: the topic that the offset and the bitmap are about
+	journal TopicID // field l: the ledger topic that ledger is about
+	bitmap  []byte  // offsets done above the committed one
 }
+
+// Keys of the fields.
+const (
+	fieldJob    = "t"
+	fieldLedger = "l"
+)
 
 var (
 	// errForeign: not written by a runner; the offset was set by somebody else, so nothing of the ledger counts.
@@ -28,25 +45,66 @@ var (
 
 // encode gives the text and whether it fits.
 func (m metadata) encode() (string, bool) {
-	s := fmt.Sprintf("ls1.0.%d.%d.%s", m.ledger, m.count, base64.RawStdEncoding.EncodeToString(m.bitmap))
+	bitmap := base64.RawStdEncoding.EncodeToString(m.bitmap)
+	var s string
+	if fields := m.fields(); fields != "" {
+		s = fmt.Sprintf("ls2.0.%d.%d.%s.%s", m.ledger, m.count, fields, bitmap)
+	} else {
+		s = fmt.Sprintf("ls1.0.%d.%d.%s", m.ledger, m.count, bitmap)
+	}
 	return s, len(s) <= metadataLimit
+}
+
+func (m metadata) fields() string {
+	var fields []string
+	add := func(key, value string) {
+		if value != "" {
+			fields = append(fields, key+":"+value)
+		}
+	}
+	add(fieldJob, m.job.String())
+	add(fieldLedger, m.journal.String())
+	return strings.Join(fields, ",")
+}
+
+// field sets what one field of the text says.
+func (m *metadata) field(key, value string) error {
+	var err error
+	switch key {
+	case fieldJob:
+		m.job, err = ParseTopicID(value)
+	case fieldLedger:
+		m.journal, err = ParseTopicID(value)
+	}
+	return err
 }
 
 func decodeMetadata(s string) (metadata, error) {
 	if !strings.HasPrefix(s, "ls") {
 		return metadata{}, errForeign
 	}
+	var m metadata
 	f := strings.Split(s, ".")
-	if len(f) != 5 || f[0] != "ls1" || f[1] != "0" {
+	switch {
+	case len(f) == 5 && f[0] == "ls1":
+	case len(f) == 6 && f[0] == "ls2":
+		for pair := range strings.SplitSeq(f[4], ",") {
+			key, value, _ := strings.Cut(pair, ":")
+			if m.field(key, value) != nil {
+				return metadata{}, errUnreadable
+			}
+		}
+	default:
 		return metadata{}, errUnreadable
 	}
 	ledger, err1 := strconv.ParseInt(f[2], 10, 64)
 	count, err2 := strconv.ParseInt(f[3], 10, 32)
-	bitmap, err3 := base64.RawStdEncoding.DecodeString(f[4])
-	if err1 != nil || err2 != nil || err3 != nil || ledger < 0 || count < 1 {
+	bitmap, err3 := base64.RawStdEncoding.DecodeString(f[len(f)-1])
+	if f[1] != "0" || err1 != nil || err2 != nil || err3 != nil || ledger < 0 || count < 1 {
 		return metadata{}, errUnreadable
 	}
-	return metadata{ledger: ledger, count: int32(count), bitmap: bitmap}, nil
+	m.ledger, m.count, m.bitmap = ledger, int32(count), bitmap
+	return m, nil
 }
 
 // LedgerNeeded says from which offset on the ledger is still needed by whoever takes over a job partition whose commit

@@ -148,14 +148,16 @@ type draft struct {
 // draft encodes the claim's progress; when its done bits do not fit, what was committed last stands. The lock is held.
 func (c *claim) draft() draft {
 	end := c.r.ledgerEnd(c.ledgerPartition)
-	offset, text, fits := c.commit(end, c.ledgerCount)
+	m := metadata{count: c.ledgerCount, job: c.jobID, journal: c.ledgerID}
+	offset, text, fits := c.commit(end, m)
 	c.overflow = !fits
 	c.notice()
 	switch {
 	case !fits && c.taken:
 		return c.last
 	case !fits: // restored from a wider map than ours: what is left out is read from the ledger again
-		text, _ = metadata{count: c.ledgerCount, bitmap: c.bitmap()[:metadataLimit/2]}.encode()
+		m.bitmap = c.bitmap()[:metadataLimit/2]
+		text, _ = m.encode()
 	}
 	return draft{offset, text, c.reflected(end), c.version}
 }

@@ -19,13 +19,17 @@ type flight struct {
 	inRoom          bool      // it waits in the room, without a slot
 	before, after   *flight   // in the waitlist
 	ledgerPartition int32
+	jobID           TopicID // of the topic that the record was read from
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
 }
 
 // start takes a slot for it and runs it. The lock is held.
 func (r *Runner) start(c *claim, it *item) {
-	f := &flight{topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, ledgerPartition: c.ledgerPartition, intended: it.intent != nil}
+	f := &flight{
+		topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, intended: it.intent != nil,
+		ledgerPartition: c.ledgerPartition, jobID: c.jobID,
+	}
 	of := r.flights[c.topicPartition]
 	if of == nil {
 		of = map[int64]*flight{}

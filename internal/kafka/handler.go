@@ -34,7 +34,7 @@ type Result struct {
 }
 
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,
-// ls-job-topic, ls-job-partition, ls-job-offset, ls-id) and chooses the partition.
+// ls-job-topic, ls-job-topic-id, ls-job-partition, ls-job-offset, ls-id) and chooses the partition.
 type Outcome struct {
 	ID      string // what Identify says of the record; asked for when empty
 	Key     []byte

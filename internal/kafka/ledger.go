@@ -20,6 +20,7 @@ const (
 	HeaderJobPartition = "ls-job-partition"
 	HeaderJobOffset    = "ls-job-offset"
 	HeaderJobID        = "ls-id"
+	HeaderJobTopicID   = "ls-job-topic-id" // as [TopicID.String] has it; left out when the id is unknown
 )
 
 // Kinds of ledger records. Only an outcome says that a job is done with its offset.
@@ -39,6 +40,7 @@ type Ledger struct {
 	mu    sync.Mutex
 	ends  map[int32]*ledgerEnd
 	reads map[int32]*sharedReads
+	ids   map[string]TopicID // of the ledger and the job topics of this process, as the brokers gave them last
 }
 
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
@@ -56,7 +58,7 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 	}
 	return &Ledger{
 		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log,
-		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{},
+		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{}, ids: map[string]TopicID{},
 	}, nil
 }
 
@@ -67,11 +69,18 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, l.conn.cut)()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	asked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if time.Since(asked) >= idsEvery {
+			asked = time.Now()
+			if err := l.refreshIDs(); err != nil {
+				l.log.Debug("topic ids unknown", zap.Error(err))
+			}
 		}
 		for _, p := range l.inUse() {
 			if _, err := l.ask(p); err != nil {
@@ -170,6 +179,7 @@ type entry struct {
 	kind, group string
 	job         topicPartition
 	jobOffset   int64
+	topicID     TopicID // of job's topic; zero when unknown
 	id          string
 	at          int64 // the entry's own offset
 }
@@ -189,6 +199,8 @@ func readEntry(r *Record) (e entry, ok bool) {
 			e.job.topic = v
 		case HeaderJobID:
 			e.id = v
+		case HeaderJobTopicID:
+			e.topicID, _ = ParseTopicID(v) // an unreadable id is an unknown one
 		case HeaderJobPartition:
 			var n int64
 			n, err1 = strconv.ParseInt(v, 10, 32)
@@ -202,7 +214,7 @@ func readEntry(r *Record) (e entry, ok bool) {
 
 // headers is the opposite of readEntry.
 func (e entry) headers() []Header {
-	return append(make([]Header, 0, 8), // with room for those of the handler
+	hs := append(make([]Header, 0, 10), // with room for those of the handler
 		Header{HeaderKind, []byte(e.kind)},
 		Header{HeaderGroup, []byte(e.group)},
 		Header{HeaderJobTopic, []byte(e.job.topic)},
@@ -210,4 +222,8 @@ func (e entry) headers() []Header {
 		Header{HeaderJobOffset, strconv.AppendInt(nil, e.jobOffset, 10)},
 		Header{HeaderJobID, []byte(e.id)},
 	)
+	if !e.topicID.IsZero() {
+		hs = append(hs, Header{HeaderJobTopicID, []byte(e.topicID.String())})
+	}
+	return hs
 }

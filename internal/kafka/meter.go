@@ -119,7 +119,7 @@ func (m *Meter) commits(of []Place, byTopic map[string]Watched) (map[topicPartit
 
 // reached is what a commit says is done of a partition, as its next owner would read it.
 func reached(was committed, oldest, newest int64) tracker {
-	s := begin(was, oldest, newest, 1)
+	s := begin(was, logs{oldest: oldest, newest: newest, ledgerCount: 1})
 	t := newTracker(s.low)
 	t.restore(s.low, s.bitmap, s.limit)
 	if oldest > t.low {

@@ -79,7 +79,7 @@ func (r *Runner) entry(f *flight, rec *Record, kind, id string) []Header {
 	if id == "" {
 		id = r.cfg.Handler.Identify(rec)
 	}
-	return entry{kind: kind, group: r.cfg.Group, job: f.topicPartition, jobOffset: f.offset, id: id}.headers()
+	return entry{kind: kind, group: r.cfg.Group, job: f.topicPartition, jobOffset: f.offset, topicID: f.jobID, id: id}.headers()
 }
 
 // handOff pins L, here and on the claim that owns the partition now, before anything of f goes to the ledger.

@@ -8,8 +8,9 @@ import (
 
 // Position is how far a group has come in one partition.
 type Position struct {
-	Offset int64 // everything below is done; -1 when nothing was ever committed
-	Ledger int32 // how many partitions the ledger has for this one's outcomes, see the contract; 0 when the commit does not say
+	Offset int64   // everything below is done; -1 when nothing was ever committed
+	Ledger int32   // how many partitions the ledger has for this one's outcomes, see the contract; 0 when the commit does not say
+	Topic  TopicID // the topic that the position is about; zero when the commit does not say
 	done   tracker
 }
 
@@ -25,7 +26,7 @@ func ReadPosition(offset int64, metadata string) *Position {
 	}
 	p.done = newTracker(offset)
 	if m, err := decodeMetadata(metadata); err == nil {
-		p.Ledger = m.count
+		p.Ledger, p.Topic = m.count, m.job
 		p.done.restore(offset, m.bitmap, 1<<62)
 	}
 	return p

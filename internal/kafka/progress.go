@@ -134,8 +134,10 @@ func (p *progress) reflected(end int64) int64 {
 	return end
 }
 
-// commit gives what a commit says now; fits is false when the done bits need more room than metadata has.
-func (p *progress) commit(end int64, count int32) (offset int64, text string, fits bool) {
-	text, fits = metadata{ledger: p.reflected(end), count: count, bitmap: p.bitmap()}.encode()
+// commit gives what a commit says now; m has the fields that do not depend on progress. fits is false when the done bits
+// need more room than metadata has.
+func (p *progress) commit(end int64, m metadata) (offset int64, text string, fits bool) {
+	m.ledger, m.bitmap = p.reflected(end), p.bitmap()
+	text, fits = m.encode()
 	return p.low, text, fits
 }

@@ -39,7 +39,7 @@ func (w *world) takeOver() {
 	if len(w.jobs) > 0 {
 		newest = w.jobs[len(w.jobs)-1] + 1
 	}
-	s := begin(w.committed, 0, newest, 1)
+	s := begin(w.committed, logs{newest: newest, ledgerCount: 1})
 	w.known = int64(len(w.ledger))
 	from := s.from(w.known, 0, newest == 0)
 	w.p = newProgress(s.low)
@@ -59,7 +59,7 @@ func (w *world) takeOver() {
 }
 
 func (w *world) commit() {
-	offset, text, fits := w.p.commit(w.known, 1)
+	offset, text, fits := w.p.commit(w.known, metadata{count: 1})
 	require.True(w.t, fits)
 	w.committed = committed{offset: offset, metadata: text}
 }

@@ -14,14 +14,14 @@ type Remainder struct {
 	offsets   func() (*offsets, error)
 	progress  progress
 	ledgerEnd int64
-	count     int32 // of the ledger's partitions
+	logs      metadata // the ledger's partition count and the ids of both topics
 }
 
 // Remainder reads the group's last commit of the partition that bounds bounds and, where ledger names a topic, what that
 // says of the jobs. A group that has never committed has everything left but what the ledger says is done.
 func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Bounds, ledger string) (*Remainder, error) {
 	b := &Remainder{
-		at: topicPartition{topic, bounds.Partition}, count: 1,
+		at:      topicPartition{topic, bounds.Partition},
 		offsets: func() (*offsets, error) { return r.offsets(group) },
 	}
 	was, err := r.committed(group, b.at)
@@ -29,14 +29,23 @@ func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Boun
 		return nil, err
 	}
 	var ends []Bounds
+	names := []string{topic}
 	if ledger != "" {
 		if ends, err = r.Bounds(ledger); err != nil && !errors.Is(err, ErrNoTopic) {
 			return nil, err
 		}
-		b.count = max(1, int32(len(ends)))
+		names = append(names, ledger)
 	}
-	s := begin(was, bounds.Oldest, bounds.Newest, b.count)
-	b.count = s.count
+	ids, err := r.TopicIDs(names)
+	if err != nil {
+		return nil, err
+	}
+	now := logs{
+		oldest: bounds.Oldest, newest: bounds.Newest, job: ids[topic], ledger: ids[ledger],
+		ledgerCount: max(1, int32(len(ends))), noLedger: ledger == "",
+	}
+	s := begin(was, now)
+	b.logs = metadata{count: s.count, job: now.job, journal: now.ledger}
 	b.progress = newProgress(s.low)
 	b.progress.restore(s.low, s.bitmap, s.limit)
 	if len(ends) == 0 {
@@ -74,9 +83,9 @@ func (b *Remainder) Commit() error {
 		return err
 	}
 	defer o.conn.close()
-	offset, text, fits := b.progress.commit(b.ledgerEnd, b.count)
+	offset, text, fits := b.progress.commit(b.ledgerEnd, b.logs)
 	if !fits { // what is left out is read from the ledger again
-		text, _ = metadata{count: b.count}.encode()
+		text, _ = b.logs.encode()
 	}
 	if err := o.commitForNobody([]committed{{b.at, offset, text}}); err != nil {
 		return fmt.Errorf("commit %s for group %s: %w", b.at, o.group, err)

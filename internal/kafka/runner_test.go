@@ -153,6 +153,8 @@ func TestFollowOnsComeBeforeTheOutcome(t *testing.T) {
 	for _, hd := range outcome.Headers {
 		headers[string(hd.Key)] = string(hd.Value)
 	}
+	require.Regexp(t, "^[A-Za-z0-9_-]{22}$", headers["ls-job-topic-id"])
+	delete(headers, "ls-job-topic-id")
 	require.Equal(t, map[string]string{
 		"ls-kind": "outcome", "ls-group": f.group, "ls-job-topic": f.topic, "ls-job-partition": "0", "ls-job-offset": "0", "ls-id": "k0/1",
 	}, headers)

@@ -180,7 +180,7 @@ func (st *stage) join() {
 // read is the first part of a take-over: what is committed, and what the ledger says.
 func (st *stage) read() (was start, entries []entry) {
 	end := int64(len(st.ledger))
-	was = begin(st.stored, 0, int64(len(st.log)), 1)
+	was = begin(st.stored, logs{newest: int64(len(st.log)), ledgerCount: 1})
 	from := was.from(end, 0, len(st.log) == 0)
 	st.r.cfg.Ledger.raise(0, end-1)
 	return was, slices.Clone(st.ledger[from:end])
@@ -189,7 +189,7 @@ func (st *stage) read() (was start, entries []entry) {
 // takeOver is all of it.
 func (st *stage) takeOver() {
 	was, entries := st.read()
-	st.c.restored(was, 0, entries)
+	st.c.restored(was, logs{}, 0, entries)
 	st.commit()
 	st.c.begin()
 	st.settle()

@@ -9,27 +9,58 @@ type start struct {
 	count  int32  // the ledger's partition count that holds for this claim
 	bitmap []byte // done above low
 	limit  int64  // offsets from here on cannot be done: the log does not hold them
-	reset  bool   // an operator has set the offset: what the ledger says of this claim no longer counts
+	origin origin
 }
 
-// begin decides where a claim begins. offset is -1 when nothing is committed; oldest and newest bound the job log; ledger
-// is the end of the claim's ledger partition, count the ledger's partition count now.
+// origin says how the committed position relates to the logs as they are now.
+type origin int
+
+const (
+	resumed    origin = iota // the position is one of this log, or nothing was ever committed
+	reset                    // an operator has set the offset: what the ledger says of this claim no longer counts
+	recreated                // the job topic was deleted and created again: the position is void
+	truncated                // the log ends before the position, so the claim goes on at the log's end
+	ledgerAnew               // only the ledger topic was deleted and created again: all of the new one is read
+)
+
+// logs are the job partition and the ledger topic as the brokers describe them now.
+type logs struct {
+	oldest, newest int64   // bounds of the job partition
+	job, ledger    TopicID // zero when the brokers know no ids
+	ledgerCount    int32   // the ledger's partition count
+	noLedger       bool    // the group has none
+}
+
+// begin decides where a claim begins. The committed offset is -1 when nothing is committed.
 //
-// Nothing committed, or more than the log holds (the topic was made anew): everything is read again, and the whole ledger
-// says what of it is done. An offset that carries no metadata was set by an operator, who wants those jobs to run.
-func begin(c committed, oldest, newest int64, count int32) start {
-	s := start{low: c.offset, count: count, limit: newest}
+// Nothing committed, or a position of another topic of the same name: everything is read again, and the whole ledger says
+// what of it is done. The same holds for a position beyond the log's end when the topic's id is unknown. When the id is known
+// to be the same, or there is no ledger that would tell what is done, such a log was truncated, and reading goes on at its
+// end. An offset that carries no metadata was set by an operator, who wants those jobs to run.
+func begin(c committed, now logs) start {
+	s := start{low: c.offset, count: now.ledgerCount, limit: now.newest}
 	m, err := decodeMetadata(c.metadata)
-	switch {
-	case c.offset < 0, c.offset > newest:
-		s.low = oldest
-	case errors.Is(err, errForeign):
-		s.reset = true
-	case err == nil && m.count > count: // the ledger was made anew, smaller: its offsets mean nothing any more
-		s.bitmap = m.bitmap
-	case err == nil:
-		s.ledger, s.count, s.bitmap = m.ledger, m.count, m.bitmap
+	ours := err == nil
+	if ours && m.count <= s.count { // otherwise the ledger was created again, smaller: its offsets mean nothing any more
+		s.ledger, s.count = m.ledger, m.count
 	}
+	if ours && m.journal.Differs(now.ledger) {
+		s.ledger, s.origin = 0, ledgerAnew
+	}
+	switch {
+	case c.offset < 0:
+		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest}
+	case ours && m.job.Differs(now.job):
+		return start{low: now.oldest, count: s.count, limit: now.newest, origin: recreated}
+	case c.offset > now.newest && (now.noLedger || ours && !m.job.IsZero() && m.job == now.job):
+		s.low, s.origin = now.newest, truncated
+		return s
+	case c.offset > now.newest:
+		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, origin: recreated}
+	case errors.Is(err, errForeign):
+		s.origin = reset
+	}
+	s.bitmap = m.bitmap
 	return s
 }
 
@@ -37,7 +68,7 @@ func begin(c committed, oldest, newest int64, count int32) start {
 // Records below L feed dedupe and the callback only. An empty job log reads nothing.
 func (s *start) from(end, window int64, empty bool) int64 {
 	s.ledger = min(s.ledger, end)
-	if s.reset || empty {
+	if s.origin == reset || empty {
 		s.ledger = end
 		return end
 	}

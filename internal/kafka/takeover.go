@@ -47,7 +47,17 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	if err != nil {
 		return err
 	}
-	s := begin(was, oldest, newest, count)
+	now := logs{oldest: oldest, newest: newest, ledgerCount: count, noLedger: c.r.cfg.NoLedger}
+	if now.job, now.ledger, err = ledger.takeOverIDs(c.topic); err != nil {
+		return err
+	}
+	s := begin(was, now)
+	if s.origin == recreated || s.origin == ledgerAnew {
+		ids := map[string]TopicID{c.topic: now.job, ledger.topic: now.ledger}
+		if err := ledger.agreeOnIDs([]string{c.topic, ledger.topic}, ids); err != nil {
+			return err
+		}
+	}
 	if initial > s.low && s.low >= oldest {
 		return fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
 	}
@@ -57,12 +67,12 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	if err != nil {
 		return err
 	}
-	c.restored(s, p, entries)
+	c.restored(s, now, p, entries)
 	if err := c.session.commit(func() []*claim { return []*claim{c} }); err != nil {
 		return err
 	}
 	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
-	c.r.cfg.OnTakeOver(c.topic, c.partition, s.reset)
+	c.r.cfg.OnTakeOver(c.topic, c.partition, s.origin == reset)
 	c.begin()
 	return nil
 }
@@ -96,9 +106,10 @@ func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (
 }
 
 // restored gives the claim its progress: the last owner's, what the ledger adds, and what this process has in flight.
-func (c *claim) restored(s start, ledgerPartition int32, entries []entry) {
+func (c *claim) restored(s start, now logs, ledgerPartition int32, entries []entry) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
+	c.jobID, c.ledgerID = now.job, now.ledger
 	c.ledgerCount, c.ledgerPartition = s.count, ledgerPartition
 	c.progress = newProgress(s.low)
 	c.restore(s.low, s.bitmap, s.limit)
