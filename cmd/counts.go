@@ -15,20 +15,14 @@ import (
 // count shows what a lane's runner counts beside the attempts: an operator's view of faults survived, and of what waits.
 func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runner) {
 	labels := prometheus.Labels{"channel": string(channel), "lane": string(lane)}
-	for _, c := range []struct {
-		name, help string
-		of         func(kafka.Stats) uint64
-	}{
+	p.countRunner(labels, r, []runnerCounter{
 		{"take_overs", "Partitions that were taken over.", func(s kafka.Stats) uint64 { return s.TakeOvers }},
 		{"skipped", "Records that were fetched again and found done.", func(s kafka.Stats) uint64 { return s.Skipped }},
 		{"mismatches", "Records at whose offset another job is said to be done; they were processed.", func(s kafka.Stats) uint64 { return s.Mismatches }},
 		{"lease_waits", "How often something was ready and no commit was confirmed in time.", func(s kafka.Stats) uint64 { return s.LeaseWaits }},
 		{"rebuilds", "Kafka clients made anew because a partition stood still.", func(s kafka.Stats) uint64 { return s.Rebuilds }},
-	} {
-		p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "laudspeaker_runner_" + c.name + "_total", Help: c.help, ConstLabels: labels,
-		}, func() float64 { return float64(c.of(r.Stats())) }))
-	}
+	})
+	p.countLosses(labels, r)
 	p.gauge("laudspeaker_outcomes_waiting", "Attempts whose gateway has answered and whose outcome Kafka has not acknowledged yet.", labels,
 		func() float64 { n, _ := r.Waiting(); return float64(n) })
 	p.gauge("laudspeaker_stalled_partitions", "Partitions of the lane that start nothing more until Kafka acknowledges their outcomes.", labels,
@@ -40,8 +34,32 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 		func() float64 { return age(r.Backlog()[topic].Oldest) })
 }
 
+// runnerCounter is one counter of a runner.
+type runnerCounter struct {
+	name, help string
+	of         func(kafka.Stats) uint64
+}
+
+func (p *process) countRunner(labels prometheus.Labels, r *kafka.Runner, all []runnerCounter) {
+	for _, c := range all {
+		p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "laudspeaker_runner_" + c.name + "_total", Help: c.help, ConstLabels: labels,
+		}, func() float64 { return float64(c.of(r.Stats())) }))
+	}
+}
+
+// countLosses shows what Kafka has lost of the topics of a runner: each of these counters should stay at 0.
+func (p *process) countLosses(labels prometheus.Labels, r *kafka.Runner) {
+	p.countRunner(labels, r, []runnerCounter{
+		{"lost_records", "Offsets without a known result that Kafka removed before they were processed.", func(s kafka.Stats) uint64 { return s.Lost }},
+		{"recreated_topics", "Topics that were deleted and created again while positions in them were stored.", func(s kafka.Stats) uint64 { return s.Recreated }},
+		{"truncated_logs", "Partitions whose log ended before what was read of it.", func(s kafka.Stats) uint64 { return s.Truncated }},
+	})
+}
+
 // countWaiting shows what waits on a channel's delay ladder.
 func (p *process) countWaiting(channel notify.Channel, r *kafka.Runner) {
+	p.countLosses(prometheus.Labels{"channel": string(channel), "lane": "delay"}, r)
 	for _, tier := range p.cfg.Kafka.Tiers() {
 		topic := p.topics.Delay(channel, tier)
 		p.gauge("laudspeaker_waiting", "Jobs that wait to be tried again or to become due, by tier, of the partitions that this process holds.",

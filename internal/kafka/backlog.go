@@ -25,25 +25,25 @@ func (r *Runner) measure(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, tp := range r.takenOver() {
-			_, newest, err := r.cfg.Ledger.bounds(tp)
-			if err != nil {
-				break
-			}
-			r.mu.Lock()
-			if c := r.owner(tp); c != nil {
-				c.newest = newest
-			}
-			r.mu.Unlock()
-		}
-		r.mu.Lock()
-		r.waiting = r.weigh()
-		r.mu.Unlock()
+		r.inspect(ctx)
 	}
 }
 
-// takenOver lists the partitions that were taken over.
-func (r *Runner) takenOver() (tps []topicPartition) {
+// inspect compares each claim with its log and keeps what [Runner.Backlog] says.
+func (r *Runner) inspect(ctx context.Context) {
+	for _, at := range r.positions() {
+		oldest, newest, err := r.cfg.Ledger.bounds(at.claim.topicPartition)
+		if err == nil { // a partition without a leader must not keep the others from being looked at
+			r.check(ctx, at, oldest, newest)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = r.weigh()
+}
+
+// positions lists how far the claims that were taken over have fetched.
+func (r *Runner) positions() (all []position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.session == nil {
@@ -51,10 +51,10 @@ func (r *Runner) takenOver() (tps []topicPartition) {
 	}
 	for _, c := range r.session.claims {
 		if c.taken {
-			tps = append(tps, c.topicPartition)
+			all = append(all, position{c, c.next})
 		}
 	}
-	return tps
+	return all
 }
 
 // Backlog gives what waits, by topic, as it was known some seconds ago.

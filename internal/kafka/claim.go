@@ -41,6 +41,9 @@ type claim struct {
 	moved    time.Time     // when a record arrived last, or the claim began
 	takenAt  time.Time     // when the take-over was complete
 	newest   int64         // the log's end when it was asked for last
+	short    shortfall     // of the log, while it ends before what was read
+	void     error         // the claim must end: what its position means has ended
+	gapTo    int64         // gaps below are published
 	kick     chan struct{} // something changed that the owner acts on
 
 	claimed context.Context // ends when the claim does: whoever waits before it calls a provider waits no longer
@@ -119,6 +122,8 @@ func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
 				c.arrived(c.r.record(m))
 			}
 		case <-c.kick:
+			failed = c.voidError()
+			over = failed != nil
 		case failed = <-taken:
 			taken, over = nil, failed != nil
 		case <-ctx.Done():

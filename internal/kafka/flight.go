@@ -20,6 +20,7 @@ type flight struct {
 	before, after   *flight   // in the waitlist
 	ledgerPartition int32
 	jobID           TopicID // of the topic that the record was read from
+	ledgerID        TopicID // of the ledger that pin is about
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
 }
@@ -28,7 +29,7 @@ type flight struct {
 func (r *Runner) start(c *claim, it *item) {
 	f := &flight{
 		topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, intended: it.intent != nil,
-		ledgerPartition: c.ledgerPartition, jobID: c.jobID,
+		ledgerPartition: c.ledgerPartition, jobID: c.jobID, ledgerID: c.ledgerID,
 	}
 	of := r.flights[c.topicPartition]
 	if of == nil {

@@ -1,5 +1,7 @@
 package kafka
 
+import "maps"
+
 // progress is what one claim knows of its partition: which jobs are done, and how much of the ledger that reflects.
 // It is pure; the claim's lock guards it.
 //
@@ -114,9 +116,13 @@ func (p *progress) inDoubt(o int64, identify func() string) *intent {
 
 // passed lets go of what the ledger said of offsets that the log has skipped since the fetch position was from.
 func (p *progress) passed(from int64) {
-	if p.next-from <= 1 {
-		return
+	if p.next-from > 1 {
+		p.forgetDone()
 	}
+}
+
+// forgetDone lets go of what pins L for the sake of a job that is done.
+func (p *progress) forgetDone() {
 	for o := range p.pins {
 		if p.isDone(o) {
 			delete(p.pins, o)
@@ -124,6 +130,24 @@ func (p *progress) passed(from int64) {
 			delete(p.intents, o)
 		}
 	}
+}
+
+// lose takes the offsets from from to to, which the log no longer holds, for done.
+func (p *progress) lose(from, to int64) {
+	if from < to {
+		p.skip(from, to)
+		p.next = max(p.next, to)
+		p.forgetDone()
+	}
+}
+
+// cut goes on at end, where the log was truncated.
+func (p *progress) cut(end int64) {
+	p.tracker.cut(end)
+	beyond := func(o int64) bool { return o >= end }
+	maps.DeleteFunc(p.pins, func(o, _ int64) bool { return beyond(o) })
+	maps.DeleteFunc(p.unverified, func(o int64, _ string) bool { return beyond(o) })
+	maps.DeleteFunc(p.intents, func(o int64, _ intent) bool { return beyond(o) })
 }
 
 // reflected is L, given the ledger's end as known now.

@@ -30,6 +30,7 @@ type Runner struct {
 	lastErr   error       // why there is no session
 	rebuild   func(error) // ends the present group client; nil without one
 	rebuilt   map[topicPartition]int64
+	created   map[string]TopicID // topics that were found deleted and created again, with their new ids
 	attempts  sync.WaitGroup
 	waitlists map[topicPartition]*waitlist
 	hands     hands
@@ -54,6 +55,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	return &Runner{
 		cfg: cfg, log: cfg.Log.With(zap.String("group", cfg.Group)), offsets: o,
 		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
+		created: map[string]TopicID{},
 		lastErr: errors.New("not joined yet"),
 	}, nil
 }

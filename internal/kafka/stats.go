@@ -14,6 +14,9 @@ type Stats struct {
 	Mismatches uint64 // records at whose offset another job is said to be done; they were processed
 	LeaseWaits uint64 // how often something was ready and the lease had run out
 	Rebuilds   uint64 // group clients made anew because a partition stood still
+	Lost       uint64 // offsets without a known result that Kafka removed before they were processed
+	Recreated  uint64 // topics that were deleted and created again under the group's positions
+	Truncated  uint64 // logs that ended before what was read of them
 }
 
 // Stats gives the counts as they are now.

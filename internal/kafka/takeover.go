@@ -52,24 +52,37 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 		return err
 	}
 	s := begin(was, now)
+	if s.origin == truncated && !c.short.observe(time.Now(), newest, was.offset) {
+		return errTruncated // so far
+	}
 	if s.origin == recreated || s.origin == ledgerAnew {
 		ids := map[string]TopicID{c.topic: now.job, ledger.topic: now.ledger}
 		if err := ledger.agreeOnIDs([]string{c.topic, ledger.topic}, ids); err != nil {
 			return err
 		}
 	}
+	elsewhere := error(nil)
 	if initial > s.low && s.low >= oldest {
-		return fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
+		elsewhere = fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
+	}
+	if elsewhere != nil && s.low == was.offset {
+		return elsewhere
 	}
 	p := c.partition % s.count
 	began := time.Now()
-	entries, end, err := c.readLedger(ctx, p, &s, oldest == newest)
+	entries, end, err := c.readLedger(ctx, p, &s, oldest == newest && s.low >= oldest)
 	if err != nil {
 		return err
 	}
 	c.restored(s, now, p, entries)
+	if err := c.resume(ctx, was, s, now); err != nil {
+		return err
+	}
 	if err := c.session.commit(func() []*claim { return []*claim{c} }); err != nil {
 		return err
+	}
+	if elsewhere != nil { // the position was void, and the next session begins at the one that has just been committed
+		return elsewhere
 	}
 	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
 	c.r.cfg.OnTakeOver(c.topic, c.partition, s.origin == reset)
@@ -117,6 +130,9 @@ func (c *claim) restored(s start, now logs, ledgerPartition int32, entries []ent
 		c.read(e)
 	}
 	for o, f := range c.r.flights[c.topicPartition] {
+		if f.ledgerID.Differs(now.ledger) { // the outcome may be anywhere in the new ledger
+			f.ledgerID, f.pin = now.ledger, 0
+		}
 		if f.pinned {
 			c.handOff(o, f.pin)
 		}

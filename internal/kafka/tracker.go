@@ -1,6 +1,9 @@
 package kafka
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // tracker knows which offsets of one partition are done. It is pure: no clock, no lock, no I/O.
 //
@@ -11,10 +14,11 @@ type tracker struct {
 	base      int64    // offset of bit 0 of words[0]; a multiple of 64, at most low
 	words     []uint64 // done bits
 	version   int      // grows with every change
+	end       int64    // offsets from here on cannot be done: the log was truncated there
 }
 
 func newTracker(low int64) tracker {
-	return tracker{low: low, next: low, base: low &^ 63}
+	return tracker{low: low, next: low, base: low &^ 63, end: math.MaxInt64}
 }
 
 // fetched takes note that the record at offset o has arrived and reports whether it is still to be done. What the log
@@ -49,7 +53,7 @@ func (t *tracker) isDone(o int64) bool {
 
 // done sets the done bit of o and moves low past everything that is done.
 func (t *tracker) done(o int64) {
-	if t.isDone(o) {
+	if t.isDone(o) || o >= t.end {
 		return
 	}
 	w := (o - t.base) >> 6
@@ -80,6 +84,25 @@ func (t *tracker) settle() {
 	}
 	t.base = t.low &^ 63
 	t.next = max(t.next, t.low)
+}
+
+// cut takes back whatever was done at or above end, and lets nothing there be done any more.
+func (t *tracker) cut(end int64) {
+	if end < t.low {
+		was := t.version
+		*t = newTracker(end)
+		t.version = was
+	}
+	for i := range t.words {
+		from := t.base + int64(i)<<6
+		if keep := end - from; keep <= 0 {
+			t.words[i] = 0
+		} else if keep < 64 {
+			t.words[i] &= 1<<uint(keep) - 1
+		}
+	}
+	t.next, t.end = min(t.next, end), end
+	t.version++
 }
 
 // bitmap gives the done bits from low on: bit i%8 of byte i/8 is low+i. Trailing zero bytes are left out.
