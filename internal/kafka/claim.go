@@ -129,6 +129,11 @@ func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
 		case <-ctx.Done():
 			over = true
 		}
+		if taken == nil && !over && c.readFurther() {
+			again := make(chan error, 1)
+			taken = again
+			go func() { again <- c.takeOverAgain(ctx) }()
+		}
 		c.applyPause(only)
 	}
 	cancel()
@@ -159,7 +164,7 @@ func (c *claim) applyPause(only map[string][]int32) {
 
 // notice wakes the owner when there is something for it to do. The lock is held.
 func (c *claim) notice() {
-	if c.wantPause() != c.paused || c.draining && c.calling == 0 {
+	if c.wantPause() != c.paused || c.exhausted() || c.draining && c.calling == 0 {
 		c.wake()
 	}
 }

@@ -517,3 +517,28 @@ func TestTracker_Cut(t *testing.T) {
 		}
 	}
 }
+
+// A position that is void leaves the whole ledger to be read. It is read in parts, so that what is kept of it in memory is
+// bounded: here ten jobs at a time.
+func TestLoss_TheWholeLedgerIsReadInParts(t *testing.T) {
+	g := newRig(t, 1)
+	few := func(rc *RunnerConfig) { rc.readAhead = 10 }
+	g.write(numbered("a", 0, 95)...)
+	g.start(few)
+	g.committed(95)
+	g.stop()
+	require.EqualValues(t, 1, g.r.Stats().TakeOvers, "nothing is written of them yet")
+
+	o, err := newOffsets(g.cfg, "g")
+	require.NoError(t, err)
+	defer o.conn.close()
+	void, _ := metadata{count: 1, job: TopicID{1}}.encode()
+	require.NoError(t, o.commitForNobody([]committed{{topicPartition{"jobs", 0}, 50, void}}))
+	g.write(numbered("b", 95, 105)...)
+	g.start(few)
+	g.await(numbered("b", 95, 105)...)
+	g.committed(105)
+	require.Len(t, g.called(), 105, "the ledger names the others")
+	require.EqualValues(t, 95, g.r.Stats().Skipped)
+	require.Greater(t, g.r.Stats().TakeOvers, uint64(5))
+}

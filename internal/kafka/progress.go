@@ -1,21 +1,57 @@
 package kafka
 
-import "maps"
+import (
+	"hash/maphash"
+	"maps"
+	"math"
+)
 
 // progress is what one claim knows of its partition: which jobs are done, and how much of the ledger that reflects.
 // It is pure; the claim's lock guards it.
 //
 // The ledger offset L that goes with every commit promises: whatever outcome of this partition lies below L is in the
 // done bits. So L stops at the first outcome that may be written and is not reflected yet. Those are the pins.
+//
+// What the ledger says of jobs that are not fetched yet is kept in memory, so it is kept for [readAhead] offsets only. Jobs
+// from horizon on wait until the ledger has been read again for them.
 type progress struct {
 	tracker
 	pins       map[int64]int64  // job offset → L must not pass this ledger offset while the job is not done
-	unverified map[int64]string // job offset → the id that an outcome in the ledger names; the job is not fetched yet
+	unverified map[int64]told   // job offset → what the ledger says became of it; the job is not fetched yet, and L is pinned
+	ordered    []place          // of unverified, by ledger offset; those that were verified are left in until they come first
 	intents    map[int64]intent // job offset → what an earlier owner was about to do when it was last heard of
+	horizon    int64            // what the ledger says of jobs from here on has not been kept
+	beyond     int64            // the first ledger offset of what has not been kept
+	seed       maphash.Seed
 }
 
+// told is an outcome that the ledger holds at offset at; id is the hash of the job's id.
+type told struct {
+	id uint64
+	at int64
+}
+
+type place struct{ job, at int64 }
+
+// readAhead is how many offsets of jobs a take-over learns about from the ledger at once. It bounds the memory of a claim
+// whose whole ledger is read, because nothing was committed or the commit is void, to about 5 MB.
+const readAhead = 1 << 16
+
 func newProgress(low int64) progress {
-	return progress{tracker: newTracker(low), pins: map[int64]int64{}, unverified: map[int64]string{}, intents: map[int64]intent{}}
+	return progress{
+		tracker: newTracker(low), pins: map[int64]int64{}, unverified: map[int64]told{}, intents: map[int64]intent{},
+		horizon: math.MaxInt64, beyond: math.MaxInt64, seed: maphash.MakeSeed(),
+	}
+}
+
+// lookAhead limits what is kept of the ledger to jobs below the offset.
+func (p *progress) lookAhead(to int64) { p.horizon = to }
+
+// nothingBeyond ends that limit when the ledger, read to its end, says nothing of jobs above it.
+func (p *progress) nothingBeyond() {
+	if p.beyond == math.MaxInt64 {
+		p.horizon = math.MaxInt64
+	}
 }
 
 // handOff pins L because an outcome or an intent of job o is about to be given to the producer, end being the ledger's
@@ -28,14 +64,22 @@ func (p *progress) handOff(o, end int64) {
 
 // finish sets the done bit of o and lets go of what it pinned: one step, so that no commit can come between.
 func (p *progress) finish(o int64) {
+	p.forget(o)
+	p.done(o)
+}
+
+func (p *progress) forget(o int64) {
 	delete(p.pins, o)
 	delete(p.unverified, o)
 	delete(p.intents, o)
-	p.done(o)
 }
 
 // read takes what the ledger says of a job of this partition.
 func (p *progress) read(e entry) {
+	if e.jobOffset >= p.horizon {
+		p.beyond = min(p.beyond, e.at)
+		return
+	}
 	switch e.kind {
 	case KindOutcome:
 		p.readOutcome(e.jobOffset, e.at, e.id)
@@ -52,21 +96,30 @@ func (p *progress) readOutcome(o, at int64, id string) {
 	if p.isDone(o) {
 		return
 	}
-	p.pins[o], p.unverified[o] = at, id
+	delete(p.pins, o)
+	p.unverified[o] = told{p.hash(id), at}
+	if n := len(p.ordered); n > 0 && p.ordered[n-1].at > at { // of an attempt of an earlier claim, not read just now
+		p.pins[o] = at
+	} else {
+		p.ordered = append(p.ordered, place{o, at})
+	}
 	if p.intents[o].id == id {
 		delete(p.intents, o)
 	}
 }
+
+func (p *progress) hash(id string) uint64 { return maphash.String(p.seed, id) }
 
 // readIntent takes an intent of job o. Without an outcome behind it L stays before it until there is one.
 func (p *progress) readIntent(o, at int64, id string) {
 	if p.isDone(o) {
 		return
 	}
-	if _, known := p.pins[o]; !known {
+	ended, over := p.unverified[o]
+	if _, known := p.pins[o]; !known && !over {
 		p.pins[o] = at
 	}
-	if ended, ok := p.unverified[o]; !ok || ended != id {
+	if !over || ended.id != p.hash(id) {
 		p.intents[o] = intent{id, at}
 	}
 }
@@ -88,11 +141,11 @@ func (p *progress) arrive(o int64, identify func() string) arrival {
 		return skip
 	}
 	defer p.passed(from)
-	id, known := p.unverified[o]
+	t, known := p.unverified[o]
 	if !known {
 		return process
 	}
-	if id == identify() {
+	if t.id == p.hash(identify()) {
 		p.finish(o)
 		return skip
 	}
@@ -116,20 +169,24 @@ func (p *progress) inDoubt(o int64, identify func() string) *intent {
 
 // passed lets go of what the ledger said of offsets that the log has skipped since the fetch position was from.
 func (p *progress) passed(from int64) {
-	if p.next-from > 1 {
+	switch width := p.next - from; {
+	case width <= 1:
+	case width < int64(len(p.pins)+len(p.unverified)):
+		for o := from; o < p.next; o++ {
+			if p.isDone(o) {
+				p.forget(o)
+			}
+		}
+	default:
 		p.forgetDone()
 	}
 }
 
 // forgetDone lets go of what pins L for the sake of a job that is done.
 func (p *progress) forgetDone() {
-	for o := range p.pins {
-		if p.isDone(o) {
-			delete(p.pins, o)
-			delete(p.unverified, o)
-			delete(p.intents, o)
-		}
-	}
+	maps.DeleteFunc(p.pins, func(o, _ int64) bool { return p.isDone(o) })
+	maps.DeleteFunc(p.unverified, func(o int64, _ told) bool { return p.isDone(o) })
+	maps.DeleteFunc(p.intents, func(o int64, _ intent) bool { return p.isDone(o) })
 }
 
 // lose takes the offsets from from to to, which the log no longer holds, for done.
@@ -146,7 +203,7 @@ func (p *progress) cut(end int64) {
 	p.tracker.cut(end)
 	beyond := func(o int64) bool { return o >= end }
 	maps.DeleteFunc(p.pins, func(o, _ int64) bool { return beyond(o) })
-	maps.DeleteFunc(p.unverified, func(o int64, _ string) bool { return beyond(o) })
+	maps.DeleteFunc(p.unverified, func(o int64, _ told) bool { return beyond(o) })
 	maps.DeleteFunc(p.intents, func(o int64, _ intent) bool { return beyond(o) })
 }
 
@@ -155,7 +212,15 @@ func (p *progress) reflected(end int64) int64 {
 	for _, at := range p.pins {
 		end = min(end, at)
 	}
-	return end
+	for len(p.ordered) > 0 {
+		first := p.ordered[0]
+		if t, ok := p.unverified[first.job]; ok && t.at == first.at {
+			end = min(end, first.at)
+			break
+		}
+		p.ordered = p.ordered[1:]
+	}
+	return min(end, p.beyond)
 }
 
 // commit gives what a commit says now; m has the fields that do not depend on progress. fits is false when the done bits

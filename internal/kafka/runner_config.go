@@ -38,6 +38,7 @@ type RunnerConfig struct {
 	FetchBytes      int32         // of one partition in one fetch; 256 KiB
 	Unordered       bool          // records of one key at once, too
 	NoLedger        bool          // outcomes are nobody's business: what was not committed is done again after a crash
+	readAhead       int64         // see readAhead
 
 	// Shrink gives what takes the place of what an attempt at r left behind, of which the first follow-on is refused by its
 	// topic for its size and those before it are acknowledged. It is asked again about what it gave; one that is refused
@@ -67,6 +68,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.Lease, 3*time.Second)
 	def(&c.StallAfter, time.Minute)
 	def(&c.FetchBytes, 256<<10)
+	def(&c.readAhead, readAhead)
 	if c.Shrink == nil {
 		c.Shrink = func(_ *Record, res Result) Result { res.Follow[0].Value = nil; return res }
 	}

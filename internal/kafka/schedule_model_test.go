@@ -110,7 +110,7 @@ func (p *player) turn() {
 	case 1:
 		p.was, p.said = p.read()
 	case 2:
-		p.c.restored(p.was, logs{}, 0, p.said)
+		p.c.restored(p.was, logs{}, 0, learnt(p.was, p.said))
 		p.commit()
 	case 3:
 		p.c.begin()

@@ -189,7 +189,7 @@ func (st *stage) read() (was start, entries []entry) {
 // takeOver is all of it.
 func (st *stage) takeOver() {
 	was, entries := st.read()
-	st.c.restored(was, logs{}, 0, entries)
+	st.c.restored(was, logs{}, 0, learnt(was, entries))
 	st.commit()
 	st.c.begin()
 	st.settle()
@@ -295,4 +295,13 @@ func (st *stage) acknowledge(i int, known bool) {
 	}
 	d.ack <- e.at
 	st.settle()
+}
+
+// learnt is what a take-over knows before it looks at what is in flight.
+func learnt(was start, entries []entry) *progress {
+	p := was.progress()
+	for _, e := range entries {
+		p.read(e)
+	}
+	return p
 }

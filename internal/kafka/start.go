@@ -64,6 +64,13 @@ func begin(c committed, now logs) start {
 	return s
 }
 
+// progress is what the commit alone says is done.
+func (s *start) progress() *progress {
+	p := newProgress(s.low)
+	p.restore(s.low, s.bitmap, s.limit)
+	return &p
+}
+
 // from is where reading the ledger begins, end being its end: at L, or earlier as far as the dedupe window reaches.
 // Records below L feed dedupe and the callback only. An empty job log reads nothing.
 func (s *start) from(end, window int64, empty bool) int64 {

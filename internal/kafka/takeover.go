@@ -70,11 +70,12 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	}
 	p := c.partition % s.count
 	began := time.Now()
-	entries, end, err := c.readLedger(ctx, p, &s, oldest == newest && s.low >= oldest)
+	learnt, end, err := c.readLedger(ctx, p, &s, oldest == newest && s.low >= oldest)
 	if err != nil {
 		return err
 	}
-	c.restored(s, now, p, entries)
+	outcomes := len(learnt.unverified)
+	c.restored(s, now, p, learnt)
 	if err := c.resume(ctx, was, s, now); err != nil {
 		return err
 	}
@@ -84,51 +85,50 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	if elsewhere != nil { // the position was void, and the next session begins at the one that has just been committed
 		return elsewhere
 	}
-	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", len(entries)), zap.Duration("took", time.Since(began)))
+	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", outcomes), zap.Duration("took", time.Since(began)))
 	c.r.cfg.OnTakeOver(c.topic, c.partition, s.origin == reset)
 	c.begin()
 	return nil
 }
 
-// readLedger reads what the ledger says of the claim's jobs, up to a barrier. A claim without jobs needs only the ledger's
-// end, and one that is too low costs nothing.
-func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (entries []entry, end int64, err error) {
+// readLedger gives what the last commit and the ledger say of the claim's jobs, the ledger up to a barrier. A claim without
+// jobs needs only the ledger's end, and one that is too low costs nothing.
+func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (learnt *progress, end int64, err error) {
 	ledger := c.r.cfg.Ledger
+	learnt = s.progress()
 	if c.r.cfg.NoLedger {
-		return nil, 0, nil
+		return learnt, 0, nil
 	}
 	if empty {
 		if end, err = ledger.ask(p); err == nil {
 			s.from(end, 0, true)
 		}
-		return nil, end, err
+		return learnt, end, err
 	}
+	learnt.lookAhead(s.low + c.r.cfg.readAhead)
 	wants := func(end int64) []span { return []span{{s.from(end, c.r.cfg.DedupeWindow, false), unbounded}} }
 	end, err = ledger.read(ctx, c.r.cfg.Publisher, p, wants, func(r *Record) {
 		if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
 			c.r.cfg.OnLedger(c.topic, c.partition, r)
 			if e.at >= s.ledger {
-				entries = append(entries, e)
+				learnt.read(e)
 			}
 		}
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	return entries, end, nil
+	learnt.nothingBeyond()
+	return learnt, end, nil
 }
 
 // restored gives the claim its progress: the last owner's, what the ledger adds, and what this process has in flight.
-func (c *claim) restored(s start, now logs, ledgerPartition int32, entries []entry) {
+func (c *claim) restored(s start, now logs, ledgerPartition int32, learnt *progress) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.jobID, c.ledgerID = now.job, now.ledger
 	c.ledgerCount, c.ledgerPartition = s.count, ledgerPartition
-	c.progress = newProgress(s.low)
-	c.restore(s.low, s.bitmap, s.limit)
-	for _, e := range entries {
-		c.read(e)
-	}
+	c.progress = *learnt
 	for o, f := range c.r.flights[c.topicPartition] {
 		if f.ledgerID.Differs(now.ledger) { // the outcome may be anywhere in the new ledger
 			f.ledgerID, f.pin = now.ledger, 0
@@ -150,10 +150,46 @@ func (c *claim) begin() {
 	c.r.stats.TakeOvers++
 	c.moved = time.Now()
 	c.takenAt = c.moved
-	for _, rec := range c.backlog {
+	backlog := c.backlog
+	c.backlog = nil
+	for _, rec := range backlog {
 		c.take(rec)
 	}
-	c.backlog = nil
 	c.r.dispatch()
 	c.wake()
+}
+
+// exhausted reports whether all that the ledger was read for is done and more has arrived. The lock is held.
+func (c *claim) exhausted() bool {
+	return c.taken && !c.over && len(c.items) == 0 && len(c.backlog) > 0
+}
+
+// readFurther stops the claim, if it is exhausted, until the ledger has been read for what comes next.
+func (c *claim) readFurther() bool {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	if !c.exhausted() {
+		return false
+	}
+	c.lose(c.next, c.backlog[0].Offset) // no record lies between them
+	c.taken = false
+	return true
+}
+
+// takeOverAgain commits how far the claim has come, which is where its next take-over begins.
+func (c *claim) takeOverAgain(ctx context.Context) error {
+	log := newSeldom(c.r.log.With(zap.Stringer("claim", c.topicPartition)))
+	for {
+		err := c.session.commit(func() []*claim { return []*claim{c} })
+		switch {
+		case err == nil:
+			return c.takeOver(ctx, 0)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errFenced):
+			return err
+		}
+		log.warn("commit before the ledger is read further", err)
+		pause(ctx, 500*time.Millisecond)
+	}
 }

@@ -17,7 +17,7 @@ func (c *claim) wantPause() bool {
 // full reports whether the window is. The lock is held.
 func (c *claim) full() bool {
 	r := c.r
-	return len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() ||
+	return len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() || len(c.backlog) > 0 ||
 		c.overflow && len(c.items) > 0 || // with none, only what is fetched next moves the watermark
 		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
 }
@@ -27,6 +27,9 @@ func (c *claim) arrived(rec *Record) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.moved = time.Now()
+	if c.void != nil {
+		return // whatever it is, the next session fetches it again if it is still to be done
+	}
 	if !c.taken {
 		c.backlog = append(c.backlog, rec)
 		return
@@ -38,6 +41,11 @@ func (c *claim) arrived(rec *Record) {
 // take queues a record that is still to be done. The lock is held.
 func (c *claim) take(rec *Record) {
 	if _, twice := c.items[rec.Offset]; twice {
+		return
+	}
+	if rec.Offset >= c.horizon {
+		c.backlog = append(c.backlog, rec)
+		c.wake()
 		return
 	}
 	switch c.arrive(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) }) {
