@@ -48,16 +48,17 @@ var star = map[string]edges{
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status"}},
-	"internal/kafka/embedded":  {code: []string{"internal/kafka", "internal/kafka/recordbatch"}, tests: []string{"internal/kafka/kafkatest"}},
+	"internal/kafka/embedded":  {code: []string{"internal/kafka", "internal/kafka/recordbatch"}, tests: []string{"internal/kafka/recordbatch/batchtest", "internal/kafka/kafkatest"}},
 	"internal/kafka/kafkatest": {code: []string{"internal/kafka", "internal/kafka/embedded", "internal/kafka/recordbatch"}},
 
 	"internal/notify": {},
 	"config":          {},
 	"config/gen":      {code: []string{"config"}},
 	"producer/gen":    {code: []string{"producer"}},
-	"internal/kafka":  {code: []string{"internal/kafka/recordbatch"}, tests: []string{"internal/kafka/embedded", "internal/kafka/kafkatest"}},
+	"internal/kafka":  {code: []string{"internal/kafka/recordbatch"}, tests: []string{"internal/kafka/recordbatch/batchtest", "internal/kafka/embedded", "internal/kafka/kafkatest"}},
 
-	"internal/kafka/recordbatch": {},
+	"internal/kafka/recordbatch":           {tests: []string{"internal/kafka/recordbatch/batchtest"}},
+	"internal/kafka/recordbatch/batchtest": {code: []string{"internal/kafka/recordbatch"}},
 
 	"internal/house": {},
 }
@@ -66,7 +67,7 @@ var star = map[string]edges{
 // list may use it too.
 var fences = map[string]edges{
 	"github.com/IBM/sarama":              {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded", "internal/kafka/recordbatch"}},
-	"github.com/twmb/franz-go":           {code: []string{"internal/kafka/embedded"}, tests: []string{"internal/kafka", "internal/kafka/recordbatch"}},
+	"github.com/twmb/franz-go":           {code: []string{"internal/kafka/embedded", "internal/kafka/kafkatest", "internal/kafka/recordbatch/batchtest"}, tests: []string{"internal/kafka", "internal/kafka/recordbatch"}},
 	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},

@@ -113,6 +113,7 @@ func (b *Broker) open() error {
 		l.Close()
 		return fmt.Errorf("embedded broker: read the log in %s: %w", b.cfg.Dir, err)
 	}
+	(&inspector{cluster: b.cluster, log: b.cfg.Log}).install()
 	if before {
 		holdGroups(b.cluster)
 	}
