@@ -10,6 +10,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 // bringBroker opens the embedded broker and makes it the process's Kafka.
@@ -25,6 +27,8 @@ func (p *process) bringBroker() (*embedded.Broker, error) {
 	}
 	p.kafka.Brokers = []string{broker.Addr()}
 	p.partitions, p.full = settings.Partitions, broker.Full
+	p.gauge("laudspeaker_broker_set_aside_batches", "Damaged record batches that the embedded broker has moved to its folder quarantine at this start.", nil,
+		func() float64 { return float64(len(broker.SetAside())) })
 	return broker, nil
 }
 
@@ -34,7 +38,21 @@ func brokerConfig(dir, listen string, settings config.Embedded, topics dispatche
 		Dir: dir, Listen: listen, MaxBytes: int64(settings.MaxBytes), Log: log, Topics: topics.Readers(),
 		Ledger:   embedded.Ledger{Topic: topics.Status(), Needed: kafka.LedgerNeeded},
 		Recorder: embedded.Recorder{Group: topics.RecorderGroup(), Topics: topics.Recorded()},
+		Identify: recordID,
 	}
+}
+
+// recordID returns the id of the notification that a record is about, or "" where neither its headers nor its value name one.
+func recordID(value []byte, header func(key string) string) string {
+	if id, ok := notify.ParseID(header(notify.HeaderID)); ok {
+		return id
+	}
+	if n, _, _ := validate.Decode(value, false); n != nil {
+		if id, ok := notify.ParseID(n.ID); ok {
+			return id
+		}
+	}
+	return ""
 }
 
 func (p *process) brokerDir() string { return filepath.Join(p.dataDir, "kafka") }

@@ -22,7 +22,7 @@ With --create they are made, as a role does at its start; existing ones are chec
   laudspeaker topics --create --brokers kafka-1:9092`,
 		Args: cobra.NoArgs,
 	}
-	c.AddCommand(newTopicsMove())
+	c.AddCommand(newTopicsMove(), newTopicsRepair())
 	s := addSettings(c)
 	format := c.Flags().String("format", "text", strings.Join(kafka.TopicFormats(), ", "))
 	create := c.Flags().Bool("create", false, "make what is missing")

@@ -43,6 +43,8 @@ type Config struct {
 	Ledger Ledger
 	// Recorder reads for the status store.
 	Recorder Recorder
+	// Identify names a record for the log, from its value and headers; nil names none. A header that is missing is empty.
+	Identify func(value []byte, header func(key string) string) string
 }
 
 // Recorder is a group whose commits say how far the topics have been read that it reads. What is finished waits for it, but
@@ -74,6 +76,7 @@ type Broker struct {
 	addr    string
 	full    atomic.Pointer[FullError]
 	losing  bool // the recorder is deprived of records
+	aside   []SetAside
 	closing sync.Once
 }
 
@@ -108,6 +111,12 @@ func (b *Broker) open() error {
 	}
 	b.addr = l.Addr().String()
 	before := Exists(b.cfg.Dir)
+	s := &salvager{dir: b.cfg.Dir, identify: b.cfg.Identify, log: b.cfg.Log}
+	if err := s.salvage(); err != nil {
+		l.Close()
+		return err
+	}
+	b.aside = s.found
 	b.cluster, err = kfake.NewCluster(b.options(l)...)
 	if err != nil {
 		l.Close()
@@ -143,6 +152,9 @@ func (b *Broker) options(l net.Listener) []kfake.Opt {
 
 // Addr is the host:port that answers.
 func (b *Broker) Addr() string { return b.addr }
+
+// SetAside returns what was damaged on the log at this start. See the folder quarantine for that of earlier ones.
+func (b *Broker) SetAside() []SetAside { return b.aside }
 
 // Full is nil while there is room for new records. Otherwise it is a [*FullError], and admission must stop: what is on
 // the log is unfinished and will not be deleted.
