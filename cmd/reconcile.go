@@ -42,8 +42,8 @@ func (s *statusStore) OfProvider(ctx context.Context, gateway, providerID string
 	return ask(s, func(o *store.Store) (string, error) { return o.OfProvider(ctx, gateway, providerID) })
 }
 
-func (s *statusStore) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
-	return ask(s, func(o *store.Store) ([]notify.Life, error) { return o.Unended(ctx, before, after, limit) })
+func (s *statusStore) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]status.Open, error) {
+	return ask(s, func(o *store.Store) ([]status.Open, error) { return o.Unended(ctx, before, after, limit) })
 }
 
 func (s *statusStore) CountUnended(ctx context.Context, before time.Time) (int, error) {

@@ -92,7 +92,7 @@ var notes = map[string]map[string]note{
 		"state":       {doc: "One of " + list(notify.States()) + "; more may come."},
 		"tries":       {doc: "The calls of gateways within this attempt."},
 		"warnings":    {doc: "What of the notification was not understood, and ignored."},
-		"note":        {doc: "stuck or redriven: the state stays as it is."},
+		"note":        {doc: "stuck, unknown or redriven: the state stays as it is."},
 		"origin":      {doc: "The record that the event speaks of."},
 		"next_at":     {doc: "When it is tried next."},
 		"provider_id": {doc: "The provider's name for the message."},

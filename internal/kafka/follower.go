@@ -28,10 +28,20 @@ type Chunk struct {
 	Next      int64     // the offset to go on from
 	End       int64     // where the partition ended then
 
-	// Restarted: there is nothing where the partition was to be read on. It was shortened or made anew, and Next, the
-	// oldest offset that it has, may lie before what was read already.
-	Restarted bool
+	TopicID   TopicID // of the log that was read; zero where the broker knows none
+	Restart   Restart // why the partition is not read on where it was to be; then Next may lie before what was read already
 }
+
+// Restart says why a partition is not read on at the offset where it was to be.
+type Restart int
+
+// The reasons.
+const (
+	NotRestarted Restart = iota
+	RecordsGone          // the records there were deleted: Next is the oldest offset
+	Recreated            // the topic was deleted and created again: Next is the oldest offset of the new log
+	Truncated            // the partition ended below it: Next is its new end
+)
 
 // The broker gathers: it answers once so much is there, or so much time has passed.
 const (
@@ -39,6 +49,10 @@ const (
 	followWait  = 100 * time.Millisecond
 	followMost  = 4 << 20 // of an answer; a larger record comes whole all the same
 )
+
+// truncatedAfter is how long a partition has to end below our position before that is a truncation: a new leader may give an end
+// that is too low for a moment.
+const truncatedAfter = 5 * time.Second
 
 // NewFollower makes a reader of topics; it connects when it runs.
 func NewFollower(cfg Config, topics []string, log *zap.Logger) (*Follower, error) {
@@ -48,10 +62,16 @@ func NewFollower(cfg Config, topics []string, log *zap.Logger) (*Follower, error
 	return &Follower{cfg, topics, log}, nil
 }
 
-// Run reads until ctx ends. from says where each partition is read on, and is asked when the partition is met first; with
-// an offset that is not there it begins at the oldest. Each answer is sent to out, partition by partition in order. A
+// From says where a partition is read on, and the id of the topic to which that offset belongs: zero where it is not known.
+type From func(topic string, partition int32) (next int64, id TopicID)
+
+// Run reads until ctx ends. from is asked when a partition is met first. An offset that is not there, or that belongs to a topic
+// of that name that is no more, is replaced as [Restart] says. Each answer is sent to out, partition by partition in order. A
 // topic that is not there is waited for, and Kafka being away is no error: it is asked again for ever.
-func (f *Follower) Run(ctx context.Context, from func(topic string, partition int32) int64, out chan<- []Chunk) error {
+//
+// A topic that is created again is noticed within 10 s. Until then records of the new topic may come with the old id; they come
+// once more then.
+func (f *Follower) Run(ctx context.Context, from From, out chan<- []Chunk) error {
 	sc, err := f.cfg.commits()
 	if err != nil {
 		return err
@@ -68,6 +88,12 @@ func (f *Follower) Run(ctx context.Context, from func(topic string, partition in
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		r.discover(f.topics)
+		if chunks := r.renew(); len(chunks) > 0 {
+			select {
+			case out <- chunks:
+			case <-ctx.Done():
+			}
+		}
 		r.ask(ctx)
 		select {
 		case <-ctx.Done():
@@ -88,8 +114,10 @@ func (f *Follower) Run(ctx context.Context, from func(topic string, partition in
 type following struct {
 	conn    *lazyClient
 	log     *seldom
-	from    func(topic string, partition int32) int64
+	from    From
 	parts   map[topicPartition]*followed
+	ids     map[string]TopicID // of the topics that are there; nil before the first answer
+	idsAt   time.Time          // when they were asked for last
 	looked  time.Time      // when the topics' partitions were asked for last
 	busy    map[int32]bool // brokers that have a fetch of ours
 	answers chan answer
@@ -99,8 +127,14 @@ type following struct {
 // followed is a partition.
 type followed struct {
 	at    int64
+	id    TopicID   // of the log to which at belongs
+	sure  bool      // at is known to belong to it
+	void  bool      // it does not: the topic was created again
 	asked bool      // in a fetch that is under way
 	later time.Time // not to be asked for before: it was in trouble
+
+	short    time.Time // since when the partition ends below at; zero while it does not
+	shortest int64     // the lowest end since then
 }
 
 type answer struct {
@@ -112,12 +146,46 @@ type answer struct {
 
 const (
 	lookEvery  = 30 * time.Second
+	idsEvery   = 10 * time.Second
 	askedAgain = 500 * time.Millisecond
 )
 
+// identify asks for the ids of the topics, and finds the partitions whose topic was created again. It reports whether the ids
+// have ever been told.
+func (r *following) identify(topics []string) bool {
+	if time.Since(r.idsAt) < idsEvery {
+		return r.ids != nil
+	}
+	r.idsAt = time.Now()
+	ids, err := r.conn.topicIDs(topics)
+	if err != nil {
+		r.log.warn("asking for the ids of the topics", err)
+		r.idsAt = time.Now().Add(askedAgain - idsEvery)
+		return r.ids != nil
+	}
+	if r.ids == nil {
+		r.ids = map[string]TopicID{}
+	}
+	for topic, id := range ids {
+		r.ids[topic] = id
+	}
+	for tp, p := range r.parts {
+		p.belongs(r.ids[tp.topic])
+	}
+	return true
+}
+
+// belongs takes the id that the partition's topic has now.
+func (p *followed) belongs(id TopicID) {
+	p.void = p.void || p.id.Differs(id)
+	if !p.void && !id.IsZero() {
+		p.id = id
+	}
+}
+
 // discover finds partitions: those that are there at the start, and later ones.
 func (r *following) discover(topics []string) {
-	if time.Since(r.looked) < lookEvery {
+	if !r.identify(topics) || time.Since(r.looked) < lookEvery {
 		return
 	}
 	r.looked = time.Now()
@@ -135,7 +203,10 @@ func (r *following) discover(topics []string) {
 		for _, p := range ps {
 			tp := topicPartition{topic, p}
 			if r.parts[tp] == nil {
-				r.parts[tp] = &followed{at: max(0, r.from(topic, p))}
+				at, id := r.from(topic, p)
+				met := &followed{at: max(0, at), id: id, sure: at <= 0 || !id.IsZero()}
+				met.belongs(r.ids[topic])
+				r.parts[tp] = met
 			}
 		}
 	}

@@ -16,7 +16,7 @@ func (r *following) ask(ctx context.Context) {
 	fetches := map[*sarama.Broker]*answer{}
 	requests := map[*sarama.Broker]*sarama.FetchRequest{}
 	for tp, p := range r.parts {
-		if p.asked || now.Before(p.later) {
+		if p.asked || p.void || now.Before(p.later) {
 			continue
 		}
 		broker, err := r.leader(tp)
@@ -75,6 +75,9 @@ func (r *following) take(a answer) (chunks []Chunk) {
 		return nil
 	}
 	for _, tp := range a.parts {
+		if r.parts[tp].void {
+			continue
+		}
 		block := a.resp.GetBlock(tp.topic, tp.partition)
 		if block == nil {
 			r.trouble(errors.New("the answer leaves the partition out"), tp)
@@ -85,8 +88,8 @@ func (r *following) take(a answer) (chunks []Chunk) {
 			r.trouble(err, tp)
 			continue
 		}
-		if p := r.parts[tp]; c.Next != p.at || c.Restarted {
-			p.at = c.Next
+		if p := r.parts[tp]; c.Next != p.at || c.Restart != NotRestarted {
+			p.at, p.sure = c.Next, true
 			chunks = append(chunks, c)
 		}
 	}
@@ -94,34 +97,79 @@ func (r *following) take(a answer) (chunks []Chunk) {
 }
 
 func (r *following) chunk(tp topicPartition, block *sarama.FetchResponseBlock) (Chunk, error) {
-	c := Chunk{Topic: tp.topic, Partition: tp.partition, End: block.LastStableOffset}
-	switch at := r.parts[tp].at; block.Err {
+	p := r.parts[tp]
+	c := Chunk{Topic: tp.topic, Partition: tp.partition, End: block.LastStableOffset, TopicID: p.id}
+	switch at := p.at; block.Err {
 	case sarama.ErrNoError:
+		if !p.short.IsZero() { // it ended below at a moment ago: what is there now may be other records
+			c.Next, p.short = p.shortest, time.Time{}
+			return c, nil
+		}
 		c.Records, c.Next = decodeBlock(tp.topic, tp.partition, at, block)
 		return c, nil
 	case sarama.ErrOffsetOutOfRange:
-		return r.restart(c, at)
+		return r.restart(p, c)
 	default:
 		return c, block.Err
 	}
 }
 
-// restart begins at the oldest offset, if the partition does not hold at.
-func (r *following) restart(c Chunk, at int64) (Chunk, error) {
+// restart says where a partition is read on that does not hold p.at.
+func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
+	oldest, newest, err := r.bounds(c.Topic, c.Partition)
+	if err != nil {
+		return c, err
+	}
+	c.End = newest
+	switch {
+	case p.at < oldest:
+		c.Next, c.Restart, p.short = oldest, RecordsGone, time.Time{}
+		return c, nil
+	case p.at <= newest:
+		return c, sarama.ErrOffsetOutOfRange // of a replica that lags behind
+	}
+	if p.short.IsZero() {
+		p.short, p.shortest = time.Now(), newest
+	}
+	p.shortest = max(oldest, min(p.shortest, newest))
+	if time.Since(p.short) < truncatedAfter {
+		return c, fmt.Errorf("it ends at %d, below the offset %d that was read last", newest, p.at)
+	}
+	c.Next, c.Restart, p.short = p.shortest, Truncated, time.Time{}
+	if !p.sure || p.id.IsZero() { // then the topic may as well have been created again
+		c.Next, c.Restart = oldest, Recreated
+	}
+	return c, nil
+}
+
+func (r *following) bounds(topic string, partition int32) (oldest, newest int64, err error) {
 	client, err := r.conn.get()
 	if err != nil {
-		return c, err
+		return 0, 0, err
 	}
-	oldest, err := client.GetOffset(c.Topic, c.Partition, sarama.OffsetOldest)
-	if err != nil {
-		return c, err
+	if oldest, err = client.GetOffset(topic, partition, sarama.OffsetOldest); err != nil {
+		return 0, 0, err
 	}
-	newest, err := client.GetOffset(c.Topic, c.Partition, sarama.OffsetNewest)
-	if err == nil && oldest <= at && at <= newest {
-		err = sarama.ErrOffsetOutOfRange // of a replica that lags behind
+	newest, err = client.GetOffset(topic, partition, sarama.OffsetNewest)
+	return oldest, newest, err
+}
+
+// renew begins anew with the partitions whose topic was created again.
+func (r *following) renew() (chunks []Chunk) {
+	now := time.Now()
+	for tp, p := range r.parts {
+		if !p.void || p.asked || now.Before(p.later) {
+			continue
+		}
+		oldest, newest, err := r.bounds(tp.topic, tp.partition)
+		if err != nil { // the others at the next turn
+			r.trouble(err, tp)
+			break
+		}
+		*p = followed{at: oldest, id: r.ids[tp.topic], sure: true}
+		chunks = append(chunks, Chunk{Topic: tp.topic, Partition: tp.partition, Next: oldest, End: newest, TopicID: p.id, Restart: Recreated})
 	}
-	c.Next, c.End, c.Restarted = oldest, newest, true
-	return c, err
+	return chunks
 }
 
 // trouble puts partitions off, and has their leaders looked for.

@@ -22,11 +22,11 @@ type followed struct {
 	mu       sync.Mutex
 	values   []string
 	at       map[string]int64
-	restarts int
+	restarts []kafka.Restart
 }
 
 // follow reads topics until the test ends, or stop is called.
-func follow(t *testing.T, brokers, topics []string, from func(topic string, p int32) int64) (f *followed, stop func()) {
+func follow(t *testing.T, brokers, topics []string, from kafka.From) (f *followed, stop func()) {
 	t.Helper()
 	follower, err := kafka.NewFollower(kafka.Config{Brokers: brokers}, topics, quiet())
 	require.NoError(t, err)
@@ -52,14 +52,14 @@ func (f *followed) take(chunks []kafka.Chunk) {
 	for _, c := range chunks {
 		place := fmt.Sprintf("%s/%d", c.Topic, c.Partition)
 		for _, r := range c.Records {
-			if r.Offset < f.at[place] && !c.Restarted {
+			if r.Offset < f.at[place] && c.Restart == kafka.NotRestarted {
 				f.t.Errorf("%s: offset %d after %d", place, r.Offset, f.at[place])
 			}
 			f.at[place] = r.Offset + 1
 			f.values = append(f.values, string(r.Value))
 		}
-		if c.Restarted {
-			f.restarts++
+		if c.Restart != kafka.NotRestarted {
+			f.restarts = append(f.restarts, c.Restart)
 		}
 		f.at[place] = c.Next
 		if c.Next > c.End {
@@ -81,7 +81,7 @@ func (f *followed) counts() map[string]int {
 	return all
 }
 
-func oldest(string, int32) int64 { return -1 }
+func oldest(string, int32) (int64, kafka.TopicID) { return -1, kafka.TopicID{} }
 
 // write puts values into a partition, each acknowledged.
 func write(t *testing.T, brokers []string, topic string, partition int32, values ...string) {
@@ -104,11 +104,11 @@ func TestAFollowerReadsAllPartitionsOnceAndGoesOn(t *testing.T) {
 		write(t, brokers, one, p, fmt.Sprint("one", p), "x")
 	}
 	write(t, brokers, two, 1, "two")
-	f, stop := follow(t, brokers, []string{one, two}, func(topic string, p int32) int64 {
+	f, stop := follow(t, brokers, []string{one, two}, func(topic string, p int32) (int64, kafka.TopicID) {
 		if topic == one && p == 0 {
-			return 1 // "one0" has been read before
+			return 1, kafka.TopicID{} // "one0" has been read before
 		}
-		return -1
+		return oldest(topic, p)
 	})
 	f.await("what is there", func() bool { return len(f.values) == 6 })
 	large := strings.Repeat("l", 6<<20)
@@ -117,7 +117,7 @@ func TestAFollowerReadsAllPartitionsOnceAndGoesOn(t *testing.T) {
 	f.await("what comes later, and what is larger than an answer", func() bool { return len(f.values) == 9 })
 	stop()
 	require.Equal(t, map[string]int{"x": 3, "one1": 1, "one2": 1, "two": 1, large: 1, "after": 1, "later": 1}, f.counts())
-	require.Zero(t, f.restarts)
+	require.Empty(t, f.restarts)
 
 	r, err := kafka.NewReader(kafka.Config{Brokers: brokers})
 	require.NoError(t, err)
@@ -134,20 +134,73 @@ func TestAFollowerReadsAllPartitionsOnceAndGoesOn(t *testing.T) {
 	require.EqualValues(t, 4, at.Offset)
 }
 
-func TestAFollowerBeginsAtTheOldestWhereItsPlaceIsGone(t *testing.T) {
+// readTo is a position of a topic with that id.
+func readTo(next int64, id kafka.TopicID) kafka.From {
+	return func(string, int32) (int64, kafka.TopicID) { return next, id }
+}
+
+func idOf(t *testing.T, brokers []string, topic string) kafka.TopicID {
+	t.Helper()
+	r, err := kafka.NewReader(kafka.Config{Brokers: brokers})
+	require.NoError(t, err)
+	defer r.Close()
+	ids, err := r.TopicIDs([]string{topic})
+	require.NoError(t, err)
+	require.False(t, ids[topic].IsZero())
+	return ids[topic]
+}
+
+func TestFollower_PositionThatIsNotThere(t *testing.T) {
 	brokers := kafkatest.Brokers(t)
 	topic := kafkatest.Topic(t, brokers, 1)
 	write(t, brokers, topic, 0, "a", "b", "c")
-	f, _ := follow(t, brokers, []string{topic}, func(string, int32) int64 { return 1000 }) // of a topic that was made anew
-	f.await("a restart", func() bool { return f.restarts == 1 })
-	f.await("all of it", func() bool { return len(f.values) == 3 })
+	id := idOf(t, brokers, topic)
+	other := id
+	other[0] ^= 1
+
+	short, _ := follow(t, brokers, []string{topic}, readTo(1000, id))
+	unknown, _ := follow(t, brokers, []string{topic}, readTo(1000, kafka.TopicID{}))
+	recreated, _ := follow(t, brokers, []string{topic}, readTo(2, other))
+	recreated.await("another id makes the position void", func() bool { return len(recreated.values) == 3 })
+	require.Equal(t, []kafka.Restart{kafka.Recreated}, recreated.restarts)
+	unknown.await("where no id tells, everything is read", func() bool { return len(unknown.values) == 3 })
+	require.Equal(t, []kafka.Restart{kafka.Recreated}, unknown.restarts)
+	short.await("a truncation", func() bool { return len(short.restarts) == 1 })
+	write(t, brokers, topic, 0, "d")
+	short.await("what comes after the truncation", func() bool { return len(short.values) == 1 })
+	require.Equal(t, []string{"d"}, short.values)
+	require.Equal(t, []kafka.Restart{kafka.Truncated}, short.restarts)
 
 	admin, err := sarama.NewClusterAdmin(brokers, sarama.NewConfig())
 	require.NoError(t, err)
 	defer admin.Close()
 	require.NoError(t, admin.DeleteRecords(topic, map[int32]int64{0: 2}))
-	g, _ := follow(t, brokers, []string{topic}, func(string, int32) int64 { return 1 })
-	g.await("what is left", func() bool { return len(g.values) == 1 && g.values[0] == "c" && g.restarts == 1 })
+	gone, _ := follow(t, brokers, []string{topic}, readTo(1, id))
+	gone.await("what is left", func() bool { return len(gone.values) == 2 })
+	require.Equal(t, []kafka.Restart{kafka.RecordsGone}, gone.restarts)
+}
+
+// A topic that is deleted and created again is as long as the position by the time that anybody looks: only its id tells.
+func TestFollower_TopicIsCreatedAgainWhileItIsRead(t *testing.T) {
+	brokers := kafkatest.Brokers(t)
+	topic := kafkatest.Topic(t, brokers, 1)
+	write(t, brokers, topic, 0, "a", "b", "c")
+	f, stop := follow(t, brokers, []string{topic}, oldest)
+	f.await("the old topic", func() bool { return len(f.values) == 3 })
+	admin, err := sarama.NewClusterAdmin(brokers, sarama.NewConfig())
+	require.NoError(t, err)
+	defer admin.Close()
+	require.NoError(t, admin.DeleteTopic(topic))
+	eventually(t, func() bool {
+		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false) == nil
+	}, "the topic is created again")
+	write(t, brokers, topic, 0, "d", "e", "f", "g", "h")
+	f.await("every record of the new topic", func() bool {
+		c := f.counts()
+		return c["d"] > 0 && c["e"] > 0 && c["f"] > 0 && c["g"] > 0 && c["h"] > 0
+	})
+	stop()
+	require.Equal(t, []kafka.Restart{kafka.Recreated}, f.restarts)
 }
 
 func TestAFollowerSeesNothingOfATransactionThatCameToNothing(t *testing.T) {

@@ -28,7 +28,7 @@ type Event struct {
 	ProviderID     string     `json:"provider_id,omitempty"`
 	NextAt         *time.Time `json:"next_at,omitempty"`
 	Warnings       []string   `json:"warnings,omitempty"`
-	Note           string     `json:"note,omitempty"` // [NoteStuck] or [NoteRedriven]: the state stays as it is
+	Note           string     `json:"note,omitempty"` // [NoteStuck], [NoteUnknown] or [NoteRedriven]: the state stays as it is
 	Origin         *Origin    `json:"origin,omitempty"`
 	Awaited        bool       `json:"-"` // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
 }
@@ -37,6 +37,7 @@ type Event struct {
 const (
 	NoteRedriven = "redriven" // the dead letter at the event's origin was sent again, as the next run
 	NoteStuck    = "stuck"    // it should have ended by now
+	NoteUnknown  = "unknown"  // it is missing: its record is done or gone without a result, and no published gap explains it
 )
 
 // Origin is the record that an event speaks of.

@@ -19,6 +19,7 @@ func TestSentIsNotFinalWhileAReceiptIsAwaited(t *testing.T) {
 		{StateDelivered, false, true},
 		{StateBounced, false, true},
 		{StateHeld, false, false},
+		{StateLost, false, false},
 		{StateRetrying, true, false},
 	} {
 		e := Event{NotificationID: "n", State: c.state, Awaited: c.awaited}

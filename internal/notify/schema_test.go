@@ -147,7 +147,7 @@ func TestThePublishedSchemasKnowTheWords(t *testing.T) {
 	require.Equal(t, []string{RecipientFCM, RecipientAPNs, RecipientWebPush, RecipientTopic, RecipientCondition}, []string(n.Properties["recipient_type"].Enum))
 	var states, verdicts []string
 	for _, s := range []State{
-		StateQueued, StateScheduled, StateRetrying, StateHeld, StateSent, StateDelivered, StateBounced, StateRejected,
+		StateQueued, StateScheduled, StateRetrying, StateHeld, StateLost, StateSent, StateDelivered, StateBounced, StateRejected,
 		StateExpired, StateSuppressed, StateCancelled, StateDead,
 	} {
 		states = append(states, string(s))

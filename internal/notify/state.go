@@ -11,6 +11,7 @@ const (
 	StateScheduled  State = "scheduled"
 	StateRetrying   State = "retrying"
 	StateHeld       State = "held"
+	StateLost       State = "lost" // Kafka no longer has the record, and no result is known
 	StateSent       State = "sent"
 	StateDelivered  State = "delivered"
 	StateBounced    State = "bounced"
@@ -24,7 +25,7 @@ const (
 // States lists the states, in the order in which they are shown to people.
 func States() []State {
 	return []State{
-		StateQueued, StateScheduled, StateRetrying, StateHeld, StateSent, StateDelivered, StateBounced,
+		StateQueued, StateScheduled, StateRetrying, StateHeld, StateLost, StateSent, StateDelivered, StateBounced,
 		StateRejected, StateExpired, StateSuppressed, StateCancelled, StateDead,
 	}
 }
@@ -39,7 +40,7 @@ func (s State) Rank() int {
 		return 0
 	case StateScheduled, StateRetrying:
 		return 1
-	case StateHeld:
+	case StateHeld, StateLost:
 		return 2
 	case StateSent:
 		return 3

@@ -133,6 +133,7 @@ func TestWhatIsNews(t *testing.T) {
 		"sent":                   {func(*notify.Life, *notify.Report) {}, Recorded, nil},
 		"closed":                 {func(l *notify.Life, _ *notify.Report) { l.Final = true }, Recorded, nil},
 		"held":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID = notify.StateHeld, "" }, Recorded, nil},
+		"lost":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID, l.Gateway = notify.StateLost, "", "" }, Recorded, nil},
 		"no word of the run":     {func(_ *notify.Life, r *notify.Report) { r.Run = notify.AnyRun }, Recorded, nil},
 		"no name of the message": {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "" }, Recorded, nil},
 		"no id":                  {func(_ *notify.Life, r *notify.Report) { r.NotificationID = "" }, Recorded, nil},

@@ -7,7 +7,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// weigh says what a report is to a notification. One that was held was in doubt, which the report ends.
+// weigh says what a report is to a notification. One that was held or lost was in doubt, which the report ends.
 func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
 	run := said.Run
 	if run == notify.AnyRun {
@@ -20,7 +20,7 @@ func weigh(life *notify.Life, gateway string, said notify.Report) (result string
 		return "", notify.ErrEarly
 	case life.State == notify.StateDelivered || life.State == notify.StateBounced:
 		return Repeated, nil
-	case life.State == notify.StateSent || life.State == notify.StateHeld:
+	case life.State == notify.StateSent || life.State == notify.StateHeld || life.State == notify.StateLost:
 		if !tells(life, gateway, said) {
 			return "", notify.ErrUnknownNotification
 		}
@@ -35,6 +35,9 @@ func weigh(life *notify.Life, gateway string, said notify.Report) (result string
 // tells reports whether that gateway sent the notification by the try of which it speaks: a provider has no say about what others
 // sent, and of two tries whose fates differ the one counts that the engine took for the sending one.
 func tells(life *notify.Life, gateway string, said notify.Report) bool {
+	if life.State == notify.StateLost && life.Gateway == "" { // nobody else knows of a try, and the report is signed
+		return true
+	}
 	same := life.ProviderID == "" || said.ProviderID == "" || life.ProviderID == said.ProviderID
 	return life.Gateway == gateway && same
 }

@@ -42,7 +42,7 @@ func TestABarrierLooksOnceForAllWhoWait(t *testing.T) {
 		answer := make(chan []kafka.Place)
 		b := &Barrier{
 			Ends:      func() ([]kafka.Place, error) { looks.Add(1); return <-answer, nil },
-			Positions: func(context.Context) ([]Position, error) { return []Position{{jobs, 0, 5}}, nil },
+			Positions: func(context.Context) ([]Position, error) { return []Position{{Topic: jobs, Next: 5}}, nil },
 		}
 		var opened atomic.Int32
 		var waiting sync.WaitGroup

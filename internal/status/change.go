@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -12,6 +13,43 @@ import (
 type Change struct {
 	Event notify.Event // of a job's record: that it is queued, in that run
 	Job   *Job         // what was accepted, of a job's record; nil for an event
+	Place RecordPlace  // of a job's record: where it is; of an event: where the job's next record was written, if the event says so
+}
+
+// RecordPlace says where the record of one step of a notification is. The zero value is no place.
+type RecordPlace struct {
+	Log
+	Partition int32
+	Offset    int64
+	Run, Step int // of the notification
+}
+
+// Log is a topic as it was created once: a topic that is deleted and created again under the same name is another log.
+type Log struct {
+	Topic string
+	ID    kafka.TopicID // zero where the broker knows none
+}
+
+// Is reports whether l and other may be the same log: they are not where both ids are known and differ.
+func (l Log) Is(other Log) bool { return l.Topic == other.Topic && !l.ID.Differs(other.ID) }
+
+// Gap is a range of a job partition whose records were deleted before a worker or mover had processed them. The process that
+// finds the gap publishes it on the status topic.
+type Gap struct {
+	Log
+	Partition int32
+	From, To  int64     // To is exclusive
+	Done      []byte    // a bit for each offset from From on that had been processed all the same; may be shorter
+	At        time.Time // when the gap was published
+}
+
+// Has reports whether the record at that place is among the records that are gone.
+func (g *Gap) Has(p *RecordPlace) bool {
+	if !g.Is(p.Log) || g.Partition != p.Partition || p.Offset < g.From || p.Offset >= g.To {
+		return false
+	}
+	at := p.Offset - g.From
+	return at/8 >= int64(len(g.Done)) || g.Done[at/8]>>(at%8)&1 == 0
 }
 
 // Job is what a job's record says besides its place in the notification's life.
@@ -35,6 +73,7 @@ type Position struct {
 	Topic     string
 	Partition int32
 	Next      int64
+	TopicID   kafka.TopicID // of the log to which Next belongs; zero where it is not known
 }
 
 // Batch is what one transaction takes: the changes that were read of some partitions, and from where to where these were
@@ -42,6 +81,7 @@ type Position struct {
 // the store was emptied to be filled again.
 type Batch struct {
 	Changes  []Change
+	Gaps     []Gap
 	From, To []Position // of the same partitions, in the same order; From.Next is -1 for one that the store does not know
 }
 

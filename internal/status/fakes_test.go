@@ -27,13 +27,18 @@ type memory struct {
 	expires time.Time
 	cluster string
 	at      map[part]int64
+	logs    map[part]kafka.TopicID
+	gaps    []Gap
+	places  map[string]RecordPlace
 	ids     map[string]int // how often each event came
 	batches int
 	away    bool
 	lose    int // so many batches are written and yet end in an error, as when a connection breaks at the commit
 }
 
-func newMemory() *memory { return &memory{at: map[part]int64{}, ids: map[string]int{}} }
+func newMemory() *memory {
+	return &memory{at: map[part]int64{}, logs: map[part]kafka.TopicID{}, places: map[string]RecordPlace{}, ids: map[string]int{}}
+}
 
 func (m *memory) Lease(_ context.Context, holder string, ttl time.Duration) (bool, error) {
 	m.mu.Lock()
@@ -67,7 +72,7 @@ func (m *memory) Positions(context.Context) (list []Position, err error) {
 		return nil, errAway
 	}
 	for p, next := range m.at {
-		list = append(list, Position{p.topic, p.number, next})
+		list = append(list, Position{p.topic, p.number, next, m.logs[p]})
 	}
 	return list, nil
 }
@@ -92,10 +97,13 @@ func (m *memory) Record(_ context.Context, holder string, b Batch) error {
 	}
 	for _, t := range b.To {
 		m.at[part{t.Topic, t.Partition}] = t.Next
+		m.logs[part{t.Topic, t.Partition}] = t.TopicID
 	}
 	for _, c := range b.Changes {
 		m.ids[c.Event.EventID]++
+		m.places[c.Event.NotificationID] = c.Place
 	}
+	m.gaps = append(m.gaps, b.Gaps...)
 	m.batches++
 	if m.lose > 0 {
 		m.lose--
@@ -134,6 +142,7 @@ type log struct {
 	mu      sync.Mutex
 	parts   map[part][]*kafka.Record
 	oldest  map[part]int64 // what is below is gone
+	id      kafka.TopicID  // of all topics
 	changed chan struct{}
 }
 
@@ -180,7 +189,7 @@ func (l *log) ends() ([]kafka.Place, error) {
 	return all, nil
 }
 
-func (l *log) Run(ctx context.Context, from func(string, int32) int64, out chan<- []kafka.Chunk) error {
+func (l *log) Run(ctx context.Context, from kafka.From, out chan<- []kafka.Chunk) error {
 	at := map[part]int64{}
 	for {
 		chunks, changed := l.chunks(at, from)
@@ -200,23 +209,30 @@ func (l *log) Run(ctx context.Context, from func(string, int32) int64, out chan<
 	}
 }
 
-func (l *log) chunks(at map[part]int64, from func(string, int32) int64) (chunks []kafka.Chunk, changed chan struct{}) {
+func (l *log) chunks(at map[part]int64, from kafka.From) (chunks []kafka.Chunk, changed chan struct{}) {
 	const most = 7 // records of a chunk
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for p, records := range l.parts {
 		if _, ok := at[p]; !ok {
-			at[p] = max(0, from(p.topic, p.number))
+			next, id := from(p.topic, p.number)
+			if at[p] = max(0, next); id.Differs(l.id) {
+				at[p] = int64(len(records)) + 1
+			}
 		}
 		end := int64(len(records))
-		c := kafka.Chunk{Topic: p.topic, Partition: p.number, End: end}
+		c := kafka.Chunk{Topic: p.topic, Partition: p.number, End: end, TopicID: l.id}
 		if at[p] > end || at[p] < l.oldest[p] {
-			at[p], c.Restarted = l.oldest[p], true
+			c.Restart = kafka.RecordsGone
+			if at[p] > end {
+				c.Restart = kafka.Recreated
+			}
+			at[p] = l.oldest[p]
 			c.Next = at[p]
 		} else {
 			c.Next = min(end, at[p]+most)
 		}
-		if c.Records = records[at[p]:c.Next]; c.Restarted || len(c.Records) > 0 {
+		if c.Records = records[at[p]:c.Next]; c.Restart != kafka.NotRestarted || len(c.Records) > 0 {
 			at[p] = c.Next
 			chunks = append(chunks, c)
 		}

@@ -36,7 +36,9 @@ type gauge struct {
 	records  [kinds]prometheus.Counter
 	failures prometheus.Counter
 	missed   prometheus.Counter
-	active   atomic.Bool
+
+	recreated, truncated prometheus.Counter
+	active               atomic.Bool
 
 	mu     sync.Mutex
 	oldest time.Time          // of the records in hand; zero when there are none
@@ -57,9 +59,14 @@ func newGauge(to prometheus.Registerer) *gauge {
 	g.missed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "laudspeaker_recorder_missed_records_total", Help: "Records that were gone before the status store had read them.",
 	})
+	void := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "laudspeaker_recorder_void_positions_total",
+		Help: "Positions of the status store that mean nothing any more: the topic was created again, or the partition was truncated.",
+	}, []string{"cause"})
+	g.recreated, g.truncated = void.WithLabelValues("recreated"), void.WithLabelValues("truncated")
 	if to != nil {
 		to.MustRegister(
-			records, g.failures, g.missed,
+			records, g.failures, g.missed, void,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "laudspeaker_recorder_active", Help: "1 in the one process that fills the status store.",
 			}, func() float64 {

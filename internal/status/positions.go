@@ -1,6 +1,10 @@
 package status
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+)
 
 // part is a partition of a topic.
 type part struct {
@@ -11,12 +15,12 @@ type part struct {
 // positions are the store's as the recorder knows them.
 type positions struct {
 	mu    sync.Mutex
-	at    map[part]int64
+	at    map[part]Position
 	moved bool // since news was asked
 }
 
 func newPositions(at []Position) *positions {
-	p := &positions{at: map[part]int64{}}
+	p := &positions{at: map[part]Position{}}
 	p.set(at)
 	return p
 }
@@ -25,7 +29,7 @@ func (p *positions) set(at []Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, a := range at {
-		p.at[part{a.Topic, a.Partition}] = a.Next
+		p.at[part{a.Topic, a.Partition}] = a
 		p.moved = true
 	}
 }
@@ -43,10 +47,20 @@ func (p *positions) news() bool {
 func (p *positions) next(topic string, partition int32) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if next, ok := p.at[part{topic, partition}]; ok {
-		return next
+	if at, ok := p.at[part{topic, partition}]; ok {
+		return at.Next
 	}
 	return -1
+}
+
+// from gives what a [Source] is asked to read on from.
+func (p *positions) from(topic string, partition int32) (next int64, id kafka.TopicID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, ok := p.at[part{topic, partition}]; ok {
+		return at.Next, at.TopicID
+	}
+	return -1, kafka.TopicID{}
 }
 
 // have reports whether no partition of those is missing.
@@ -63,8 +77,8 @@ func (p *positions) all() []Position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := make([]Position, 0, len(p.at))
-	for at, next := range p.at {
-		list = append(list, Position{at.topic, at.number, next})
+	for _, at := range p.at {
+		list = append(list, at)
 	}
 	return list
 }

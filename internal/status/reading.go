@@ -13,6 +13,7 @@ import (
 // Reading is how records become changes.
 type Reading struct {
 	Jobs         map[string]JobTopic           // the topics of jobs by name; every other one is of events
+	Waits        map[string]bool               // the topics of the delay ladder; they are not read
 	Cluster      string                        // Kafka's id, of which ids are made for jobs that bring none; of a [Recorder] it is told when it runs
 	StorePayload bool                          // false: what a notification says is not kept
 	ExpiresAfter map[notify.Lane]time.Duration // how long a notification lives that does not say so itself
@@ -69,7 +70,15 @@ func (g Reading) job(r *kafka.Record, topic JobTopic) Change {
 		}
 	}
 	e.Seal()
-	return Change{Event: e, Job: job}
+	place := RecordPlace{Log: Log{Topic: r.Topic}, Partition: r.Partition, Offset: r.Offset, Run: e.Run, Step: s.Number(notify.HeaderStep)}
+	return Change{Event: e, Job: job, Place: place}
+}
+
+// gap reads a gap in one of our job topics or tiers.
+func (g Reading) gap(r *kafka.Record) (Gap, bool) {
+	gap, ok := ReadGap(r)
+	_, job := g.Jobs[gap.Topic]
+	return gap, ok && (job || g.Waits[gap.Topic])
 }
 
 // Bounds of text: what the API takes, and the worker's events have.

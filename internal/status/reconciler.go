@@ -15,7 +15,7 @@ import (
 // Overdue is what the reconciler asks a store. Lists come page by page: after is the last of the page before, nil begins.
 type Overdue interface {
 	// Unended gives notifications that expired before a time and have not ended, the first to expire first.
-	Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error)
+	Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]Open, error)
 	CountUnended(ctx context.Context, before time.Time) (int, error)
 	// Awaited gives those that were sent before a time and of which their providers will say more, the first to be sent first.
 	Awaited(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error)
@@ -107,9 +107,13 @@ func (r *Reconciler) findStuck(ctx context.Context, now time.Time) error {
 	r.stuck.Set(float64(n))
 	told := 0
 	r.after, err = pages(r.after, func(after *notify.Life) ([]notify.Life, error) {
-		page, err := r.cfg.Store.Unended(ctx, before, after, pageSize)
+		open, err := r.cfg.Store.Unended(ctx, before, after, pageSize)
 		if err != nil {
 			return nil, err
+		}
+		page := make([]notify.Life, len(open))
+		for i := range open {
+			page[i] = open[i].Life
 		}
 		news, err := r.tellStuck(ctx, page, now)
 		told += news

@@ -18,10 +18,11 @@ import (
 
 // late is a store of what is overdue, which takes what is told of it as the recorder would.
 type late struct {
-	lives  []notify.Life // by id, which is the order of both lists
-	events map[string]bool
-	told   []notify.Event
-	deaf   int // so many tellings fail first
+	lives   []notify.Life // by id, which is the order of both lists
+	records map[string]RecordPlace
+	events  map[string]bool
+	told    []notify.Event
+	deaf    int // so many tellings fail first
 }
 
 func (s *late) list(in func(l *notify.Life) bool, after *notify.Life, limit int) (page []notify.Life, err error) {
@@ -37,8 +38,12 @@ func unended(before time.Time) func(l *notify.Life) bool {
 	return func(l *notify.Life) bool { return l.State != notify.StateSent && l.ExpiresAt.Before(before) }
 }
 
-func (s *late) Unended(_ context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
-	return s.list(unended(before), after, limit)
+func (s *late) Unended(_ context.Context, before time.Time, after *notify.Life, limit int) (all []Open, err error) {
+	page, err := s.list(unended(before), after, limit)
+	for _, l := range page {
+		all = append(all, Open{Life: l, Record: s.records[l.ID]})
+	}
+	return all, err
 }
 
 func (s *late) CountUnended(_ context.Context, before time.Time) (int, error) {

@@ -28,7 +28,7 @@ type Store interface {
 
 // Source reads the topics, see [kafka.Follower].
 type Source interface {
-	Run(ctx context.Context, from func(topic string, partition int32) int64, out chan<- []kafka.Chunk) error
+	Run(ctx context.Context, from kafka.From, out chan<- []kafka.Chunk) error
 }
 
 // Config is what a [Recorder] works with.
@@ -37,6 +37,8 @@ type Config struct {
 	Source  Source
 	Reading Reading
 	Commit  func([]Position) error // tells the embedded broker, and those who watch consumer groups, how far it is; nil: nobody
+	// Publish puts a gap that the recorder has found on the status topic; nil keeps it in the store alone.
+	Publish func(ctx context.Context, g Gap) error
 	Log     *zap.Logger
 	Metrics prometheus.Registerer // nil: they are kept to themselves
 }
@@ -117,7 +119,7 @@ func (r *Recorder) tenure(ctx context.Context, at []Position) error {
 	w := &writer{Recorder: r, at: newPositions(at)}
 	read := make(chan []kafka.Chunk)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.cfg.Source.Run(ctx, w.at.next, read) })
+	group.Go(func() error { return r.cfg.Source.Run(ctx, w.at.from, read) })
 	group.Go(func() error { return w.run(ctx, read) })
 	group.Go(func() error { return r.renew(ctx, w.at) })
 	group.Go(func() error { return r.tell(ctx, w.at) })

@@ -219,7 +219,7 @@ func TestATopicThatWasMadeAnewIsReadFromItsStart(t *testing.T) {
 		m.with(func(m *memory) { require.EqualValues(t, 1, m.at[part{events, 0}]) })
 		ids, _ := m.seen()
 		require.Len(t, ids, 51)
-		require.Equal(t, 1, logs.FilterMessageSnippet("made anew").Len())
+		require.Equal(t, 1, logs.FilterMessageSnippet("deleted and created again").Len())
 	})
 }
 
@@ -243,7 +243,7 @@ func TestWhatIsGoneIsPassedOver(t *testing.T) {
 		require.Len(t, ids, 11)
 		m.with(func(m *memory) { require.EqualValues(t, 51, m.at[part{events, 0}]) })
 		require.Equal(t, 40.0, testutil.ToFloat64(r.gauge.missed))
-		require.Equal(t, 1, logs.FilterMessageSnippet("is gone").Len())
+		require.Equal(t, 1, logs.FilterMessageSnippet("records were deleted before").Len())
 	})
 }
 
@@ -265,7 +265,7 @@ func TestHowFarItIsIsToldSoon(t *testing.T) {
 		for i := range 3 {
 			l.write(part{events, 0}, event(i))
 			time.Sleep(time.Second)
-			require.Equal(t, []Position{{events, 0, int64(i) + 1}}, <-told)
+			require.Equal(t, []Position{{Topic: events, Next: int64(i) + 1}}, <-told)
 		}
 		time.Sleep(time.Minute)
 		require.Len(t, told, 6, "at rest it is repeated now and then")

@@ -2,6 +2,13 @@ package status
 
 import "github.com/laudspeaker/laudspeaker/internal/notify"
 
+// Open is a notification that has not ended, and where its furthest record is that the store knows: the zero place where it
+// knows none.
+type Open struct {
+	notify.Life
+	Record RecordPlace
+}
+
 // Standing is how a store says that a notification stands.
 type Standing struct {
 	State notify.State

@@ -82,8 +82,10 @@ func TestTopicsAndStoreAgreeInTheEnd(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Wait(t.Context()) == nil }, time.Minute, 10*time.Millisecond)
 	at, err := s.Positions(t.Context())
 	require.NoError(t, err)
+	ids, err := r.TopicIDs([]string{jobs, events})
+	require.NoError(t, err)
 	for _, e := range ends {
-		require.Contains(t, at, status.Position{Topic: e.Topic, Partition: e.Partition, Next: e.Offset})
+		require.Contains(t, at, status.Position{Topic: e.Topic, Partition: e.Partition, Next: e.Offset, TopicID: ids[e.Topic]})
 	}
 	seen, err := s.Events(t.Context(), 0, notify.LifeFilter{}, 3*n)
 	require.NoError(t, err)

@@ -41,6 +41,11 @@ var (
 		{"simulated", truth},
 		{"next_at", moment},
 	}
+	placeColumns = []column{
+		{"record_stage", number},
+		{"record_log", number},
+		{"record_at", number},
+	}
 	payloadColumns = []column{
 		{"id", word},
 		{"accepted_at", number},
@@ -59,13 +64,15 @@ var (
 )
 
 func (l *line) row() []any {
-	row := make([]any, 0, len(idColumns)+len(originColumns)+len(standingColumns))
+	row := make([]any, 0, len(idColumns)+len(originColumns)+len(standingColumns)+len(placeColumns))
 	row = append(row, l.id, l.expunged)
 	row = l.origin.append(row)
-	return l.standing.append(row)
+	return l.place.append(l.standing.append(row))
 }
 
 func (p *content) append(row []any) []any { return append(row, p.acceptedAt, p.source, p.payload) }
+
+func (p place) append(row []any) []any { return append(row, p.stage, p.log, p.at) }
 
 func (r *record) row() []any {
 	return []any{r.line.id, r.event, r.at, r.sum, r.state, r.gateway, r.body}

@@ -33,8 +33,8 @@ type content struct {
 }
 
 // fold folds changes, whose notifications are ids. Of those in gone, what a person could be known by is left out. Those in unread
-// are in the store, which has read their jobs unless it says so.
-func fold(key secret, changes []status.Change, ids []string, gone, unread map[string]bool) (*folded, error) {
+// are in the store, which has read their jobs unless it says so. logs has the numbers of the logs that changes name.
+func fold(key secret, changes []status.Change, ids []string, gone, unread map[string]bool, logs map[status.Log]int64) (*folded, error) {
 	f := &folded{
 		secret: key,
 		events: make([]*record, 0, len(changes)),
@@ -53,12 +53,15 @@ func fold(key secret, changes []status.Change, ids []string, gone, unread map[st
 		l := f.byID[id]
 		if l == nil {
 			noJob, known := unread[id]
-			l = &line{id: id, expunged: gone[id], known: known, jobRead: known && !noJob, standing: s}
+			l = &line{id: id, expunged: gone[id], known: known, jobRead: known && !noJob, standing: s, place: noPlace}
 			f.byID[id], f.lines = l, append(f.lines, l)
 		} else if s.after(&l.standing) {
 			l.standing = s
 		}
 		f.accept(l, &c)
+		if p := placeOf(&c.Place, logs); l.place.before(p) {
+			l.place = p
+		}
 		f.event(&record{line: l, standing: s, body: body})
 	}
 	return f, nil

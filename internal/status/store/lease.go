@@ -48,7 +48,7 @@ func (s *Store) Cluster(ctx context.Context, id string) error {
 // idempotency, claims of ids and what was expunged stay, and so do the numbers of events: those of the new ones are higher.
 func (s *Store) Reset(ctx context.Context) error {
 	return s.change(ctx, "emptying", func(t turn) error {
-		for _, table := range []string{"notifications", "payloads", "differences", "events", "positions", "meta"} {
+		for _, table := range []string{"notifications", "payloads", "differences", "events", "positions", "meta", "logs", "gaps"} {
 			if _, err := t.ExecContext(ctx, fmt.Sprintf(s.empty, table)); err != nil {
 				return err
 			}

@@ -18,7 +18,45 @@ type line struct {
 	jobRead  bool // and that of a job
 	*origin       // nil for none that could win
 	standing
+	place   place
 	content *content // nil for none
+}
+
+// place is where the furthest record is that is known: the record of the highest stage, of several the one in the newest log,
+// and there the last one.
+type place struct{ stage, log, at int64 }
+
+// noPlace is the place of a notification none of whose records is known.
+var noPlace = place{stage: -1} //nolint:gochecknoglobals // nobody changes it
+
+func (p place) before(q place) bool {
+	return cmp.Or(cmp.Compare(p.stage, q.stage), cmp.Compare(p.log, q.log), cmp.Compare(p.at, q.at)) < 0
+}
+
+const (
+	stepBits   = 31
+	offsetBits = 47 // the partition is above; an offset beyond it would take a partition millions of years
+)
+
+// placeOf gives a place as the columns have it. logs has the numbers of the logs.
+func placeOf(p *status.RecordPlace, logs map[status.Log]int64) place {
+	if p.Topic == "" {
+		return noPlace
+	}
+	const runs, steps, offsets = 1<<24 - 1, 1<<stepBits - 1, 1<<offsetBits - 1
+	return place{
+		stage: int64(min(max(p.Run, 0), runs))<<stepBits | int64(min(max(p.Step, 0), steps)),
+		log:   logs[p.Log],
+		at:    int64(p.Partition)<<offsetBits | min(max(p.Offset, 0), offsets),
+	}
+}
+
+// spread is the inverse of placeOf, apart from the log.
+func (p place) spread() status.RecordPlace {
+	return status.RecordPlace{
+		Run: int(p.stage >> stepBits), Step: int(p.stage & (1<<stepBits - 1)),
+		Partition: int32(p.at >> offsetBits), Offset: p.at & (1<<offsetBits - 1),
+	}
 }
 
 // origin is what was accepted. The order of these is the order of the columns, and the key comes first.

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// The conditions of the partial indexes of migration 2, in the very words by which the databases know them again. NOT IN: else
+// The conditions of the partial indexes of migrations 2 and 3, in the very words by which the databases know them again. NOT IN: else
 // SQLite goes along the states, and sorts; of two words at most, else it makes a table of them for each row that is written.
 const (
-	unended  = "NOT n.final AND n.state NOT IN ('held', 'sent') AND n.expires_at IS NOT NULL"
-	awaited  = "NOT n.final AND n.state NOT IN ('queued', 'scheduled') AND n.state NOT IN ('retrying', 'held')"
+	unended  = "NOT n.final AND n.state NOT IN ('held', 'sent') AND n.state <> 'lost' AND n.expires_at IS NOT NULL"
+	awaited  = "NOT n.final AND n.state NOT IN ('queued', 'scheduled') AND n.state NOT IN ('retrying', 'held') AND n.state <> 'lost'"
 	reported = "n.provider_id <> '' AND (n.state IN ('delivered', 'bounced') OR n.state = 'sent' AND NOT n.final)"
 )
 
@@ -25,13 +26,48 @@ type passed struct {
 }
 
 // Unended gives at most limit notifications that expired before a time and have not ended all the same, those first that expired
-// first. after is the last of the page before; nil begins. They come without payload and timeline.
-func (s *Store) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
+// first; of each, where its furthest record is that the store knows. after is the last of the page before; nil begins. They come
+// without payload and timeline.
+func (s *Store) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]status.Open, error) {
 	from := passed{at: -1 << 62}
 	if after != nil {
 		from = passed{micros(*after.ExpiresAt), after.ID}
 	}
-	return s.overdue(ctx, unended, "n.expires_at", before, from, limit)
+	all, err := s.open(ctx, unendedPage(before, from, limit))
+	return all, unavailable("looking for what has not ended", err)
+}
+
+func unendedPage(before time.Time, after passed, limit int) *query {
+	q := &query{}
+	fmt.Fprintf(q, "SELECT %s, n.record_stage, n.record_at, COALESCE(l.topic, ''), COALESCE(l.topic_id, '')"+
+		" FROM notifications AS n LEFT JOIN logs AS l ON l.nr = n.record_log"+
+		" WHERE %s AND n.expires_at < %s AND (n.expires_at, n.id) > (%s, %s) ORDER BY n.expires_at, n.id LIMIT %s",
+		lifeColumns, unended, q.arg(micros(before)), q.arg(after.at), q.arg(after.id), q.arg(limit))
+	return q
+}
+
+func (s *Store) open(ctx context.Context, q *query) ([]status.Open, error) {
+	rows, err := s.read.QueryContext(ctx, q.String(), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []status.Open
+	for rows.Next() {
+		var p place
+		var topic, id string
+		l, err := scanLife(func(to ...any) error { return rows.Scan(append(to, &p.stage, &p.at, &topic, &id)...) })
+		if err != nil {
+			return nil, err
+		}
+		one := status.Open{Life: l}
+		if p.stage >= 0 && topic != "" {
+			one.Record = p.spread()
+			one.Record.Log = status.Log{Topic: topic, ID: topicID(id)}
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
 }
 
 // CountUnended says how many [Store.Unended] would give in all.

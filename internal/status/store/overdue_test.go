@@ -21,10 +21,15 @@ func sentBy(id, gateway, name string, will bool, at time.Time) status.Change {
 	return status.Change{Event: e}
 }
 
-func idsIn(lives []notify.Life) []string {
+func idsIn[T any](page []T) []string {
 	ids := []string{}
-	for _, l := range lives {
-		ids = append(ids, l.ID)
+	for _, l := range page {
+		switch l := any(l).(type) {
+		case notify.Life:
+			ids = append(ids, l.ID)
+		case status.Open:
+			ids = append(ids, l.ID)
+		}
 	}
 	return ids
 }
@@ -36,11 +41,11 @@ func TestWhatHasNotEnded(t *testing.T) {
 		s := recording(t, c)
 		id := func(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
 		for i, state := range []notify.State{
-			notify.StateQueued, notify.StateScheduled, notify.StateRetrying, notify.StateHeld, notify.StateSent, notify.StateDead,
+			notify.StateQueued, notify.StateScheduled, notify.StateRetrying, notify.StateHeld, notify.StateSent, notify.StateDead, notify.StateLost,
 		} {
 			take(t, s, accepted(id(i), noon.Add(time.Duration(i)*time.Second)), became(id(i), 1, state, noon.Add(time.Minute)))
 		}
-		take(t, s, accepted(id(7), noon.Add(time.Hour)), accepted(id(8), noon))     // expires later; and at the time of the first
+		take(t, s, accepted(id(17), noon.Add(time.Hour)), accepted(id(8), noon))    // expires later; and at the time of the first
 		take(t, s, became(id(9), 1, notify.StateRetrying, noon.Add(-48*time.Hour))) // its job is not read
 		before := noon.Add(24*time.Hour + time.Minute)
 		n, err := s.CountUnended(ctx, before)
@@ -54,7 +59,7 @@ func TestWhatHasNotEnded(t *testing.T) {
 			if len(page) < 2 {
 				break
 			}
-			after = &page[1]
+			after = &page[1].Life
 		}
 		require.Equal(t, []string{id(0), id(8), id(1), id(2)}, found)
 		page, err := s.Unended(ctx, noon.Add(24*time.Hour), nil, 10)
@@ -125,7 +130,7 @@ func TestAProvidersNameLeadsToItsNotification(t *testing.T) {
 func TestWhatIsOverdueHasItsIndex(t *testing.T) {
 	s := recording(t, Config{Dir: t.TempDir()})
 	for index, q := range map[string]*query{
-		"unended":     overdue(unended, "n.expires_at", noon, passed{}, 10),
+		"unended":     unendedPage(noon, passed{}, 10),
 		"awaited":     overdue(awaited, "n.state_at", noon, passed{}, 10),
 		"by_provider": ofProvider("own", "m-1"),
 	} {

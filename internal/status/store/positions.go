@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
@@ -18,7 +19,7 @@ func (s *Store) Positions(ctx context.Context) ([]status.Position, error) {
 }
 
 func positions(ctx context.Context, db asker) ([]status.Position, error) {
-	rows, err := db.QueryContext(ctx, "SELECT topic, partition, next FROM positions")
+	rows, err := db.QueryContext(ctx, "SELECT topic, partition, next, topic_id FROM positions")
 	if err != nil {
 		return nil, err
 	}
@@ -26,12 +27,20 @@ func positions(ctx context.Context, db asker) ([]status.Position, error) {
 	var at []status.Position
 	for rows.Next() {
 		var p status.Position
-		if err := rows.Scan(&p.Topic, &p.Partition, &p.Next); err != nil {
+		var id string
+		if err := rows.Scan(&p.Topic, &p.Partition, &p.Next, &id); err != nil {
 			return nil, err
 		}
+		p.TopicID = topicID(id)
 		at = append(at, p)
 	}
 	return at, rows.Err()
+}
+
+// topicID reads what a row says. Text that is no id counts as an id that is not known.
+func topicID(text string) kafka.TopicID {
+	id, _ := kafka.ParseTopicID(text)
+	return id
 }
 
 type partition struct {
@@ -64,8 +73,8 @@ func mustBeAt(ctx context.Context, db asker, from []status.Position) error {
 func (s *Store) moveTo(ctx context.Context, tx *sql.Tx, to []status.Position) error {
 	rows := make([][]any, len(to))
 	for i, p := range to {
-		rows[i] = []any{p.Topic, int64(p.Partition), p.Next}
+		rows[i] = []any{p.Topic, int64(p.Partition), p.Next, p.TopicID.String()}
 	}
-	columns := []column{{"topic", word}, {"partition", number}, {"next", number}}
-	return s.each(ctx, tx, s.insert("positions", columns, "(topic, partition) DO UPDATE SET next = excluded.next"), rows)
+	columns := []column{{"topic", word}, {"partition", number}, {"next", number}, {"topic_id", word}}
+	return s.each(ctx, tx, s.insert("positions", columns, "(topic, partition) DO UPDATE SET next = excluded.next, topic_id = excluded.topic_id"), rows)
 }

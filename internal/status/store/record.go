@@ -21,6 +21,9 @@ func (s *Store) Record(ctx context.Context, holder string, b status.Batch) error
 		if err := s.take(ctx, t, b.Changes); err != nil {
 			return err
 		}
+		if err := s.addGaps(ctx, t, b.Gaps); err != nil {
+			return err
+		}
 		return s.moveTo(ctx, t.Tx, b.To)
 	})
 }
@@ -41,7 +44,11 @@ func (s *Store) take(ctx context.Context, t turn, changes []status.Change) error
 	if err != nil {
 		return err
 	}
-	f, err := fold(s.secret, changes, ids, gone, unread)
+	logs, err := s.logsOf(ctx, t, changes)
+	if err != nil {
+		return err
+	}
+	f, err := fold(s.secret, changes, ids, gone, unread, logs)
 	if err != nil {
 		return err
 	}
@@ -97,7 +104,7 @@ func (s *Store) addNew(ctx context.Context, t turn, f *folded) error {
 			events = append(events, r.row())
 		}
 	}
-	if err := s.add(ctx, t, "notifications", slices.Concat(idColumns, originColumns, standingColumns), lines); err != nil {
+	if err := s.add(ctx, t, "notifications", slices.Concat(idColumns, originColumns, standingColumns, placeColumns), lines); err != nil {
 		return err
 	}
 	if err := s.add(ctx, t, "payloads", payloadColumns, payloads); err != nil {
@@ -106,11 +113,11 @@ func (s *Store) addNew(ctx context.Context, t turn, f *folded) error {
 	return s.add(ctx, t, "events", eventColumns, events)
 }
 
-// changeKnown lets what is said of the others win or lose against what there is. The two groups of columns go by statements of
+// changeKnown lets what is said of the others win or lose against what there is. The groups of columns go by statements of
 // their own, because SQLite writes every index anew that a statement might change.
 func (s *Store) changeKnown(ctx context.Context, tx *sql.Tx, f *folded) error {
 	key := idColumns[:1]
-	var standings, origins, payloads, events [][]any
+	var standings, origins, places, payloads, events [][]any
 	for _, l := range f.lines {
 		if !l.known {
 			continue
@@ -118,6 +125,9 @@ func (s *Store) changeKnown(ctx context.Context, tx *sql.Tx, f *folded) error {
 		standings = append(standings, l.standing.append([]any{l.id}))
 		if l.origin != nil {
 			origins = append(origins, l.origin.append([]any{l.id}))
+		}
+		if l.place != noPlace {
+			places = append(places, l.place.append([]any{l.id}))
 		}
 		if l.content != nil {
 			payloads = append(payloads, l.content.append([]any{l.id}))
@@ -134,6 +144,7 @@ func (s *Store) changeKnown(ctx context.Context, tx *sql.Tx, f *folded) error {
 	}{
 		{s.update("notifications", slices.Concat(key, standingColumns), " AND "+standingWins), standings},
 		{s.update("notifications", slices.Concat(key, originColumns), " AND "+originWins), origins},
+		{s.update("notifications", slices.Concat(key, placeColumns), " AND "+placeWins), places},
 		{s.insert("payloads", payloadColumns, payloadWins), payloads},
 		{s.insert("events", eventColumns, eventWins), events},
 	} {
@@ -144,11 +155,12 @@ func (s *Store) changeKnown(ctx context.Context, tx *sql.Tx, f *folded) error {
 	return nil
 }
 
-// [origin.before], [standing.after] and the like in SQL: e is the batch, n is the row.
+// [origin.before], [standing.after], [place.before] and the like in SQL: e is the batch, n is the row.
 const (
 	originWins   = "(e.unread, e.accepted_at, e.source) < (n.unread, n.accepted_at, n.source)"
 	standingWins = "(e.place > n.place OR (e.place = n.place" +
 		" AND (e.state_at, e.state_event, e.state_sum) < (n.state_at, n.state_event, n.state_sum)))"
+	placeWins   = "(e.record_stage, e.record_log, e.record_at) > (n.record_stage, n.record_log, n.record_at)"
 	payloadWins = "(id) DO UPDATE SET accepted_at = excluded.accepted_at, source = excluded.source," +
 		" payload = excluded.payload WHERE (excluded.accepted_at, excluded.source) < (payloads.accepted_at, payloads.source)"
 	eventWins = "(notification_id, event_id) DO UPDATE SET at = excluded.at, sum = excluded.sum," +

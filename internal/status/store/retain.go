@@ -11,13 +11,16 @@ import (
 const chunk = 500
 
 // Retain removes the notifications that were accepted before a time, whatever their state, with their events and payloads,
-// and gives how many. It also removes the keys of idempotency that are free again, and claims of ids that no longer count. On an error, n of them are gone already.
+// and gives how many. It also removes the gaps that were published before then, the keys of idempotency that are free again, and claims of ids that no longer count. On an error, n of them are gone already.
 func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error) {
 	for more := true; more && err == nil; {
 		var removed int
 		removed, err = s.remove(ctx, before)
 		n += removed
 		more = removed == chunk
+	}
+	if err == nil {
+		err = s.forgetGaps(ctx, before)
 	}
 	for more := true; more && err == nil; {
 		more, err = s.freeKeys(ctx)
