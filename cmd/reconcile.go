@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
@@ -14,8 +15,17 @@ import (
 // reconciler says what is overdue, in the process that records, once its store has read all that there is.
 func (k *keeper) reconciler(t teller) *status.Reconciler {
 	caught := &status.Barrier{Ends: k.endsOfAll, Positions: k.store.Positions}
+	k.tell = t
+	groups, lanes := map[string]string{}, map[string]bool{}
+	for _, s := range shelvesOf(k.topics) {
+		if s.Group != "" {
+			groups[s.Topic], lanes[s.Topic] = s.Group, s.Lane != ""
+		}
+	}
 	return status.NewReconciler(status.ReconcilerConfig{
 		Store: k.store, Tell: t.Tell, Recording: k.recorder.Recording, Caught: caught.Wait,
+		Topics: func() (status.Topics, error) { return kafka.NewReader(k.kafka) }, Groups: groups, Lanes: lanes,
+		Same:       func(r *kafka.Record, id string) bool { return k.recorder.Identify(r) == id },
 		StuckAfter: k.cfg.Status.StuckAfter, ReceiptWindow: k.cfg.Status.ReceiptWindow, Log: k.log, Metrics: k.metrics,
 	})
 }
@@ -28,6 +38,15 @@ func (k *keeper) endsOfAll() ([]kafka.Place, error) {
 	}
 	defer r.Close()
 	return r.Ends(k.topics.Recorded())
+}
+
+// publishGap puts a gap that the recorder has found on the status topic.
+func (t teller) publishGap(ctx context.Context, g status.Gap) error {
+	m := kafka.Message{Topic: t.desk.Topics.Status(), Partition: g.Partition, Headers: g.Headers("")}
+	if _, _, err := t.publisher.Publish(ctx, m); err != nil {
+		return fmt.Errorf("publish to %s: %w", m.Topic, err)
+	}
+	return nil
 }
 
 // told is the store for receipts: a notification that has just been accepted is there, and is found by its provider's name.
@@ -52,6 +71,14 @@ func (s *statusStore) CountUnended(ctx context.Context, before time.Time) (int, 
 
 func (s *statusStore) Awaited(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]notify.Life, error) {
 	return ask(s, func(o *store.Store) ([]notify.Life, error) { return o.Awaited(ctx, before, after, limit) })
+}
+
+func (s *statusStore) Gaps(ctx context.Context) ([]status.Gap, error) {
+	return ask(s, func(o *store.Store) ([]status.Gap, error) { return o.Gaps(ctx) })
+}
+
+func (s *statusStore) Logs(ctx context.Context) ([]status.Log, error) {
+	return ask(s, func(o *store.Store) ([]status.Log, error) { return o.Logs(ctx) })
 }
 
 func (s *statusStore) EventsOf(ctx context.Context, ids []string) (map[string]bool, error) {

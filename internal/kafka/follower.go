@@ -28,8 +28,8 @@ type Chunk struct {
 	Next      int64     // the offset to go on from
 	End       int64     // where the partition ended then
 
-	TopicID   TopicID // of the log that was read; zero where the broker knows none
-	Restart   Restart // why the partition is not read on where it was to be; then Next may lie before what was read already
+	TopicID TopicID // of the log that was read; zero where the broker knows none
+	Restart Restart // why the partition is not read on where it was to be; then Next may lie before what was read already
 }
 
 // Restart says why a partition is not read on at the offset where it was to be.
@@ -118,8 +118,8 @@ type following struct {
 	parts   map[topicPartition]*followed
 	ids     map[string]TopicID // of the topics that are there; nil before the first answer
 	idsAt   time.Time          // when they were asked for last
-	looked  time.Time      // when the topics' partitions were asked for last
-	busy    map[int32]bool // brokers that have a fetch of ours
+	looked  time.Time          // when the topics' partitions were asked for last
+	busy    map[int32]bool     // brokers that have a fetch of ours
 	answers chan answer
 	fetches sync.WaitGroup
 }

@@ -74,9 +74,20 @@ func (g Reading) job(r *kafka.Record, topic JobTopic) Change {
 	return Change{Event: e, Job: job, Place: place}
 }
 
+// Identify gives the id of the notification that a record of a job topic or a tier is about.
+func (g Reading) Identify(r *kafka.Record) string {
+	n, _, _ := validate.Decode(r.Value, false)
+	return validate.Identity(n, validate.Source{
+		Header: r.Header, Cluster: g.Cluster, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Written: r.Timestamp,
+	})
+}
+
 // gap reads a gap in one of our job topics or tiers.
 func (g Reading) gap(r *kafka.Record) (Gap, bool) {
 	gap, ok := ReadGap(r)
+	if now := time.Now(); gap.At.After(now) { // a clock that is ahead does not put off what follows from the gap
+		gap.At = now
+	}
 	_, job := g.Jobs[gap.Topic]
 	return gap, ok && (job || g.Waits[gap.Topic])
 }

@@ -20,6 +20,7 @@ import (
 type late struct {
 	lives   []notify.Life // by id, which is the order of both lists
 	records map[string]RecordPlace
+	gaps    []Gap
 	events  map[string]bool
 	told    []notify.Event
 	deaf    int // so many tellings fail first
@@ -35,7 +36,9 @@ func (s *late) list(in func(l *notify.Life) bool, after *notify.Life, limit int)
 }
 
 func unended(before time.Time) func(l *notify.Life) bool {
-	return func(l *notify.Life) bool { return l.State != notify.StateSent && l.ExpiresAt.Before(before) }
+	return func(l *notify.Life) bool {
+		return !l.Final && l.State.Rank() < notify.StateHeld.Rank() && l.ExpiresAt.Before(before)
+	}
 }
 
 func (s *late) Unended(_ context.Context, before time.Time, after *notify.Life, limit int) (all []Open, err error) {
@@ -55,6 +58,15 @@ func (s *late) Awaited(_ context.Context, before time.Time, after *notify.Life, 
 	return s.list(func(l *notify.Life) bool {
 		return l.State == notify.StateSent && !l.Final && l.UpdatedAt.Before(before)
 	}, after, limit)
+}
+
+func (s *late) Gaps(context.Context) ([]Gap, error) { return s.gaps, nil }
+
+func (s *late) Logs(context.Context) (logs []Log, err error) {
+	for _, p := range s.records {
+		logs = append(logs, p.Log)
+	}
+	return logs, nil
 }
 
 func (s *late) EventsOf(context.Context, []string) (map[string]bool, error) { return s.events, nil }

@@ -71,6 +71,9 @@ func (r *Recorder) Woken() <-chan struct{} { return r.wake }
 // Recording reports whether this process is the one that records.
 func (r *Recorder) Recording() bool { return r.gauge.active.Load() }
 
+// Identify is that of [Reading], once Run has begun.
+func (r *Recorder) Identify(rec *kafka.Record) string { return r.cfg.Reading.Identify(rec) }
+
 // Run records what the Kafka cluster of that id holds, until ctx ends. A store that is away is waited for, and so is the
 // lease.
 func (r *Recorder) Run(ctx context.Context, cluster string) error {

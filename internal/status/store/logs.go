@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/base64"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/status"
@@ -55,6 +57,12 @@ func logNumbers(ctx context.Context, db asker) (map[status.Log]int64, error) {
 		numbers[status.Log{Topic: topic, ID: topicID(id)}] = nr
 	}
 	return numbers, rows.Err()
+}
+
+// Logs gives every log in which the store knows, or has known, a record.
+func (s *Store) Logs(ctx context.Context) ([]status.Log, error) {
+	numbers, err := logNumbers(ctx, s.read)
+	return slices.Collect(maps.Keys(numbers)), unavailable("reading the logs", err)
 }
 
 // addGaps keeps gaps. Two processes may publish one gap with different done bits: an offset that either of them knows to be done
