@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,10 +22,15 @@ func newAudit() *cobra.Command {
 		Use:   "audit",
 		Short: "Account for every notification that was accepted",
 		Long: `Reads the topics, not the status store, and accounts for every notification on them: it has ended, is in flight on its lane,
-waits on the delay ladder, is held for a person, or is a dead letter. What is none of these is unaccounted for: its job is
-behind what its workers have committed, and no outcome tells what became of it. The usual cause is an offset that was moved
-by hand. Each is printed with its id and the record that leads nowhere, and the exit code is 1; it is 0 when nothing is
-unaccounted for, and 1 with any other error too.
+waits on the delay ladder, is held for a person, is a dead letter, or is lost. What is none of these is unaccounted for: its job
+is behind what its workers have committed, and no outcome tells what became of it. The usual cause is an offset that was moved
+by hand. Each is printed with its id and the record that leads nowhere.
+
+Lost are notifications whose record Kafka deleted before it was processed, and whose result is not known. Unknown are those that
+are missing without proof of a loss. Missing ranges are records that were deleted before they were processed, by topic, partition
+and offset: nobody can tell their ids, unless the status store had read them; then they are lost, or with --against-store
+unaccounted for, by id. The exit code is 1 when anything is lost, unknown, missing or unaccounted for, and with any other error;
+it is 0 otherwise.
 
 Everything may go on meanwhile: what the topics held when the command began is accounted for. It takes nothing, writes
 nothing to Kafka, and needs little memory: what it notes of each record goes to a file in TMPDIR, 57 bytes each.
@@ -34,11 +40,13 @@ nothing to Kafka, and needs little memory: what it notes of each record goes to 
 With --since only what was accepted since then is read and counted, give or take what clocks differ; an hour is allowed for.
 
 With --against-store the status store is compared, once it has read what the topics held: what it says of state and run
-has to be what the topics say, or later. Every difference is printed, and the exit code is 1. It needs status.dsn or
-data_dir as the API has them, and looks only at the channels that are configured.
+has to be what the topics say, or later, and of what it says has not ended the topics have to hold a record. Every difference is
+printed, and the exit code is 1. It needs status.dsn or data_dir as the API has them, and looks only at the channels that are
+configured.
 
-With --json every finding is one JSON object a line, with "what": unaccounted, duplicate or difference, with --open also
-in_flight, waiting and held; the last line, "what": "summary", is the report.`,
+With --json every finding is one JSON object a line, with "what": unaccounted, lost, unknown, missing_range, void_position,
+undecodable, duplicate or difference, with --open also in_flight, waiting and held; the last line, "what": "summary", is the
+report.`,
 		Example: `  laudspeaker audit
   laudspeaker audit --since 24h --open
   laudspeaker audit --against-store --config configs/production.yaml
@@ -127,9 +135,21 @@ func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config) (*st
 
 // auditFault is what makes the exit code 1.
 func auditFault(r *audit.Report) error {
+	var said []string
+	for _, f := range []struct {
+		n    int64
+		what string
+	}{
+		{r.Unaccounted, "unaccounted for"}, {r.Lost, "lost"}, {r.Unknown, "unknown"},
+		{r.MissingRecords, "records deleted before they were processed"}, {r.VoidPositions, "positions of topics or records that are no more"},
+	} {
+		if f.n > 0 {
+			said = append(said, f.what+": "+thousands(f.n))
+		}
+	}
 	switch {
-	case r.Unaccounted > 0:
-		return fmt.Errorf("unaccounted for: %s", thousands(r.Unaccounted))
+	case len(said) > 0:
+		return errors.New(strings.Join(said, ", "))
 	case r.Differences != nil && *r.Differences > 0:
 		return fmt.Errorf("the status store differs from the topics in %s", thousands(*r.Differences))
 	default:

@@ -18,10 +18,16 @@ var missing = map[audit.Why]string{
 	audit.LeftTier:   "it has left its tier of the delay ladder, and is nowhere since",
 	audit.NoNextStep: "it was put off, and its next step is nowhere",
 	audit.NoNextRun:  "it was redriven, and the next run is nowhere",
+	audit.NoRecord:   "the status store knows it, and the topics have no record of it",
+	audit.InGap:      "its record was deleted before it was processed",
 }
 
 // printFinding writes one line of the audit.
 func printFinding(w io.Writer, f audit.Finding) error {
+	if f.Range != nil {
+		_, err := fmt.Fprintf(w, "%-11s  %s\n", strings.ReplaceAll(string(f.What), "_", " "), rangeOf(&f))
+		return err
+	}
 	text := fmt.Sprintf("%-11s  %s  ", strings.ReplaceAll(string(f.What), "_", " "), f.ID)
 	switch f.What {
 	case audit.FoundDuplicate:
@@ -41,7 +47,26 @@ func printFinding(w io.Writer, f audit.Finding) error {
 	return err
 }
 
+// rangeOf says in words what is to be said of a range of records.
+func rangeOf(f *audit.Finding) string {
+	r := f.Range
+	at := fmt.Sprintf("%s/%d", speakable(r.Topic), r.Partition)
+	switch {
+	case f.What == audit.FoundVoid && r.Cause == "recreated":
+		return fmt.Sprintf("%s: the topic was deleted and created again after its group had come to %d; nobody knows how many records the old topic held beyond it", at, r.From)
+	case f.What == audit.FoundVoid:
+		return fmt.Sprintf("%s: its group had come to %d, and the partition ends below that: it lost its last records", at, r.From)
+	case f.What == audit.FoundUndecodable:
+		return fmt.Sprintf("%s from %d to %d: a batch of %s records that nobody can decode; it is a dead letter", at, r.From, r.To-1, thousands(r.Count))
+	default:
+		return fmt.Sprintf("%s from %d to %d: %s records were deleted before they were processed (%s)", at, r.From, r.To-1, thousands(r.Count), r.Cause)
+	}
+}
+
 func placeOf(o *notify.Origin) string {
+	if o == nil {
+		return "its record was never seen"
+	}
 	return fmt.Sprintf("%s/%d at %d", speakable(o.Topic), o.Partition, o.Offset)
 }
 
@@ -73,10 +98,21 @@ func printReport(w io.Writer, r *audit.Report) error {
 	line("waiting", r.Waiting, "")
 	line("dead letter", r.DeadLetters, "no event is left that tells more")
 	line("faded", r.Faded, "done, and older than what the status topic still holds")
+	line("lost", r.Lost, "as listed above: Kafka no longer has the record, and no result is known")
+	line("unknown", r.Unknown, "as listed above: missing, without proof of a loss")
 	line("unaccounted", r.Unaccounted, "as listed above")
 	printOpen(t, r)
 	if r.Earlier > 0 {
 		fmt.Fprintf(t, "%s more were accepted before that, and are left out\n", thousands(r.Earlier))
+	}
+	if r.MissingRecords > 0 {
+		fmt.Fprintf(t, "%s records were deleted before they were processed, in the ranges above; what is known by id of them is lost or unaccounted for\n", thousands(r.MissingRecords))
+	}
+	if r.VoidPositions > 0 {
+		fmt.Fprintf(t, "%s positions of groups mean nothing any more, as listed above\n", thousands(r.VoidPositions))
+	}
+	if r.Undecodable > 0 {
+		fmt.Fprintf(t, "%s records are in batches that nobody can decode; they are dead letters\n", thousands(r.Undecodable))
 	}
 	if r.Unreadable > 0 {
 		fmt.Fprintf(t, "%s records of the status topic could not be read\n", thousands(r.Unreadable))

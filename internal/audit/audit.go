@@ -40,6 +40,7 @@ type audit struct {
 	late    bool    // what is read was written after what is accounted for
 	report  *Report
 	tally   tally
+	missing missing
 	read    int64
 	batch   []compared
 	checked int64 // notifications
@@ -68,11 +69,20 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := a.readAll(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.observe(); err != nil {
+		return nil, err
+	}
 	if a.Store != nil {
 		a.report.Differences = new(int64)
 		if err := a.await(ctx); err != nil {
 			return nil, err
 		}
+		if err := a.readStore(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.countMissing(); err != nil {
+		return nil, fmt.Errorf("say what was found: %w", err)
 	}
 	return a.report, a.judgeAll(ctx)
 }

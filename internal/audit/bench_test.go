@@ -63,6 +63,8 @@ func newEndless(n int64) *endless {
 
 func (e *endless) Topics() ([]string, error) { return []string{lane, ledger}, nil }
 
+func (e *endless) TopicIDs([]string) (map[string]kafka.TopicID, error) { return nil, nil }
+
 func (e *endless) Bounds(string) ([]kafka.Bounds, error) { return []kafka.Bounds{{Newest: e.n}}, nil }
 
 func (e *endless) Since(_ string, _ time.Time, b []kafka.Bounds) ([]kafka.Bounds, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
@@ -15,6 +16,8 @@ type Store interface {
 	Positions(ctx context.Context) ([]status.Position, error)
 	// Standings leaves out what the store does not know.
 	Standings(ctx context.Context, ids []string) (map[string]status.Standing, error)
+	// Unended gives notifications that expire before a time and have not ended, page by page.
+	Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]status.Open, error)
 }
 
 // compareAtOnce is how many notifications the store is asked for at once.
@@ -67,7 +70,9 @@ func (a *audit) behind(positions []status.Position) (n int64) {
 	}
 	next := map[place]int64{}
 	for _, p := range positions {
-		next[place{p.Topic, p.Partition}] = p.Next
+		if !p.TopicID.Differs(a.view.ids[p.Topic]) { // else it has read a topic that is no more
+			next[place{p.Topic, p.Partition}] = p.Next
+		}
 	}
 	count := func(topic string, bounds []kafka.Bounds) {
 		for _, b := range bounds {
@@ -103,7 +108,7 @@ func (a *audit) compare(ctx context.Context, es []entry, v *verdict) error {
 func firstOf(es []entry) (first time.Time) {
 	for i := range es {
 		at := time.UnixMilli(es[i].at)
-		if es[i].kind == anEvent || es[i].kind == aRedrive {
+		if es[i].kind == anEvent || es[i].kind == aRedrive || es[i].kind == anUnknown {
 			at = time.Unix(0, es[i].at)
 		}
 		if i == 0 || at.Before(first) {

@@ -17,10 +17,21 @@ import (
 type shop struct {
 	standings map[string]status.Standing
 	positions func() []status.Position
+	unended   []status.Open
 	err       error
 }
 
 func (s *shop) Positions(context.Context) ([]status.Position, error) { return s.positions(), s.err }
+
+func (s *shop) Unended(_ context.Context, _ time.Time, after *notify.Life, limit int) ([]status.Open, error) {
+	from := 0
+	for i := range s.unended {
+		if after != nil && s.unended[i].ID == after.ID {
+			from = i + 1
+		}
+	}
+	return s.unended[from:min(len(s.unended), from+limit)], s.err
+}
 
 func (s *shop) Standings(_ context.Context, ids []string) (map[string]status.Standing, error) {
 	some := map[string]status.Standing{}

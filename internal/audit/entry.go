@@ -16,6 +16,8 @@ const (
 	aLetter               // a dead letter
 	anEvent               // an event that gives a state
 	aRedrive              // the event that its run was redriven
+	anUnknown             // the note that it is missing
+	aStored               // not a record: what the status store knows of a notification that has not ended; its stage is what it asks for
 	idBytes   = 16
 	entrySize = idBytes + 4 + 4 + 8 + 8 + 8 + 4 + 2 + 1 + 1 + 1
 )
@@ -30,6 +32,7 @@ const (
 	isOutcome                   // a worker's, on the ledger
 	isFinal                     // as the event says
 	isLate                      // written after what is accounted for
+	isInGap                     // aStored: its furthest record is in a missing range
 )
 
 // entry is what is kept of a record.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
 // readEvents reads the status topic, and finds out from when on it is complete: what it no longer holds was written before
@@ -42,6 +43,10 @@ func (a *audit) readEvents(ctx context.Context) error {
 // event takes one record of the status topic.
 func (a *audit) event(r *kafka.Record) error {
 	kind, ledger := r.Header(kafka.HeaderKind)
+	if g, ok := status.ReadGap(r); ok {
+		a.missing.published(g)
+		return nil
+	}
 	if len(r.Value) == 0 || ledger && kind != kafka.KindOutcome {
 		return nil
 	}
@@ -71,6 +76,8 @@ func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 		if a.view.fadedAnywhere(earliest(r.Timestamp, mintedAt(id, r.Timestamp))) {
 			e.marks |= isFaded
 		}
+	case g.Note == notify.NoteUnknown:
+		e.kind = anUnknown
 	case g.Note != "":
 		return nil
 	}

@@ -17,6 +17,11 @@ func (a *audit) readShelf(ctx context.Context, o *opened, bounds []kafka.Bounds)
 		clock := clock{latest: a.view.began.Add(clocksApart)}
 		err := a.view.log.Scan(ctx, o.Topic, []kafka.Bounds{b}, func(r *kafka.Record) error {
 			a.progress(o.Topic)
+			if o.Group == "" {
+				if done, err := a.undecodable(r); done || err != nil {
+					return err
+				}
+			}
 			return a.keep(a.record(o, r, clock.read(r.Timestamp)))
 		})
 		if err != nil {

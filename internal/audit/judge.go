@@ -17,6 +17,8 @@ const (
 	waiting               // on the delay ladder
 	buried                // a dead letter is all that tells
 	faded                 // done, and too old for anybody to know more
+	lost                  // an event says that its record is gone and no result is known
+	unknown               // unaccounted for, or faded, and an event has the note unknown
 	hole
 )
 
@@ -32,7 +34,8 @@ type verdict struct {
 	again int   // how often a gateway accepted it besides the first time of each run
 	first bool  // it was accepted in what was read
 
-	nothing bool // no record of it is accounted for: all are later
+	nothing bool   // no record of it is accounted for: all are later
+	noted   *entry // the note that it is missing
 }
 
 // judge reads all records of one notification. What is later than what is accounted for only shows that it is not lost.
@@ -53,6 +56,9 @@ func judge(es []entry) (v verdict) {
 		v.nothing = false
 		v.first = v.first || e.is(isFirst)
 		v.fold(e)
+		if e.kind == anUnknown {
+			v.noted = e
+		}
 		switch {
 		case e.kind == anEvent && states[e.state] != notify.StateQueued:
 			s, ends := e.stage(), states[e.state].Final()
@@ -70,11 +76,18 @@ func judge(es []entry) (v verdict) {
 	covered := known && (v.stage.run < reached.run || v.stage.run == reached.run && (over || !reached.before(v.stage)))
 	switch {
 	case covered && asked, known && !asked:
-		v.class = ended
-	case !asked:
+		if v.class = ended; v.state == notify.StateLost {
+			v.class = lost
+		}
+	case !asked && letter != nil:
 		v.class, v.at = buried, letter
+	case !asked:
+		v.class, v.at = unknown, v.noted
 	default:
 		v.missing(es, letter)
+	}
+	if v.noted != nil && (v.class == hole || v.class == faded) {
+		v.class, v.at = unknown, cmp.Or(v.at, v.noted)
 	}
 	return v
 }
@@ -86,7 +99,7 @@ func (e *entry) asks() (stage, bool) {
 		return stage{e.run + 1, 0}, true
 	case e.kind == anEvent && states[e.state].Rank() == notify.StateRetrying.Rank():
 		return stage{e.run, e.step + 1}, true
-	case e.kind == aJob, e.kind == aWait, e.kind == anEvent && states[e.state] == notify.StateQueued:
+	case e.kind == aJob, e.kind == aWait, e.kind == aStored, e.kind == anEvent && states[e.state] == notify.StateQueued:
 		return e.stage(), true
 	default:
 		return stage{}, false
@@ -96,7 +109,7 @@ func (e *entry) asks() (stage, bool) {
 // missing says what there is of a step that no event covers.
 func (v *verdict) missing(es []entry, letter *entry) {
 	v.class = faded
-	var lost *entry
+	var gone *entry
 	alive := false
 	for i := range es {
 		e := &es[i]
@@ -113,18 +126,19 @@ func (v *verdict) missing(es []entry, letter *entry) {
 				v.class = waiting
 			}
 		case v.class == inFlight || v.class == waiting:
-		case !e.is(isFaded) && (lost == nil || e.kind < lost.kind):
-			lost = e
+		case !e.is(isFaded) && (gone == nil || e.kind < gone.kind):
+			gone = e
 		}
 	}
 	switch {
 	case v.class != faded:
-	case letter != nil && !letter.stage().before(v.stage) && (lost == nil || lost.kind != aJob):
+	case letter != nil && !letter.stage().before(v.stage) && (gone == nil || gone.kind != aJob):
 		v.class, v.at = buried, letter
-	case lost != nil && alive:
-		v.class, v.at = inFlight, lost
-	case lost != nil:
-		v.class, v.at = hole, lost
+	case gone != nil && alive:
+		v.class, v.at = inFlight, gone
+		v.nothing = gone.kind == aStored // it was accepted, or put off, later
+	case gone != nil:
+		v.class, v.at = hole, gone
 	}
 }
 

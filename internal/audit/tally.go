@@ -39,6 +39,12 @@ func (a *audit) count(es []entry, v *verdict) error {
 		a.report.DeadLetters++
 	case faded:
 		a.report.Faded++
+	case lost:
+		a.report.Lost++
+		return a.Found(a.finding(v, FoundLost))
+	case unknown:
+		a.report.Unknown++
+		return a.Found(a.finding(v, FoundUnknown))
 	case hole:
 		a.report.Unaccounted++
 		f := a.finding(v, FoundUnaccounted)
@@ -119,12 +125,16 @@ func (a *audit) open(v *verdict, what FindingKind) error {
 func (a *audit) finding(v *verdict, what FindingKind) Finding {
 	e := v.at
 	f := Finding{What: what, ID: spelt(e.id), Run: int(e.run), Step: int(e.step), Where: &notify.Origin{Partition: e.partition, Offset: e.offset}}
-	if e.kind == anEvent || e.kind == aRedrive {
+	if e.kind == anEvent || e.kind == aRedrive || e.kind == anUnknown {
 		f.Where.Topic = a.Status
 		return f
 	}
 	at := time.UnixMilli(e.at).UTC()
-	f.Where.Topic, f.AcceptedAt = a.view.shelves[e.shelf].Topic, &at
+	if f.AcceptedAt = &at; e.shelf == noShelf {
+		f.Where = nil
+		return f
+	}
+	f.Where.Topic = a.view.shelves[e.shelf].Topic
 	if what == FoundWaiting {
 		due := time.UnixMilli(e.due).UTC()
 		f.Due = &due
@@ -141,6 +151,11 @@ func (e *entry) why() Why {
 		return LeftTier
 	case aRedrive:
 		return NoNextRun
+	case aStored:
+		if e.is(isInGap) {
+			return InGap
+		}
+		return NoRecord
 	default:
 		return NoNextStep
 	}

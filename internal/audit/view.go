@@ -15,6 +15,7 @@ import (
 // Log is Kafka, as [kafka.Reader] shows it. One call at a time is made.
 type Log interface {
 	Topics() ([]string, error)
+	TopicIDs(topics []string) (map[string]kafka.TopicID, error)
 	Bounds(topic string) ([]kafka.Bounds, error)
 	Since(topic string, at time.Time, bounds []kafka.Bounds) ([]kafka.Bounds, error)
 	Positions(group, topic string) (map[int32]*kafka.Position, error)
@@ -38,12 +39,14 @@ type opened struct {
 	whole     []kafka.Bounds // what there is
 	positions map[int32]*kafka.Position
 	newest    map[int32]int64
+	id        kafka.TopicID
 }
 
-// done reports whether the group is done with a record. A commit beyond the log's end is of a log that is no more.
+// done reports whether the group is done with a record. A commit beyond the log's end, or with the id of another topic, is of a
+// log that is no more.
 func (o *opened) done(partition int32, offset int64) bool {
 	p := o.positions[partition]
-	return p != nil && p.Offset <= o.newest[partition] && p.Done(offset)
+	return p != nil && p.Offset <= o.newest[partition] && !p.Topic.Differs(o.id) && p.Done(offset)
 }
 
 // view is what is read, and how far.
@@ -54,6 +57,7 @@ type view struct {
 	status  string
 	bounds  []kafka.Bounds // of the status topic, as far as it is read
 	whole   []kafka.Bounds // all of it
+	ids     map[string]kafka.TopicID
 	shelves []*opened
 	from    map[int32]int64 // by partition of the status topic: it is complete for what was written since, Unix ms
 	total   int64
@@ -85,6 +89,9 @@ func look(log Log, status string, shelves []Shelf, since time.Time) (*view, erro
 	if len(v.shelves) == 0 {
 		return nil, fmt.Errorf("there is no topic such as %s: a role makes them when it starts; check kafka.prefix", shelves[0].Topic)
 	}
+	if v.ids, err = log.TopicIDs(there); err != nil {
+		return nil, err
+	}
 	if v.bounds, v.whole, err = v.measure(status, clocksApart); err != nil {
 		return nil, err
 	}
@@ -106,7 +113,7 @@ func (v *view) close(o *opened) error {
 	if err != nil {
 		return err
 	}
-	o.bounds, o.whole = bounds, whole
+	o.bounds, o.whole, o.id = bounds, whole, v.ids[o.Topic]
 	for _, b := range whole {
 		o.newest[b.Partition] = b.Newest
 	}

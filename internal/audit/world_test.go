@@ -40,6 +40,7 @@ type world struct {
 	now     time.Time
 	logs    map[string][]*partition
 	commits map[string]*kafka.Position // by topic and partition
+	ids     map[string]kafka.TopicID   // of some topics
 	before  func(call, topic string)   // called before each look at the log; may be nil
 }
 
@@ -49,7 +50,7 @@ type partition struct {
 }
 
 func newWorld(count int) *world {
-	w := &world{now: time.Now().Add(-100 * time.Hour), logs: map[string][]*partition{}, commits: map[string]*kafka.Position{}}
+	w := &world{now: time.Now().Add(-100 * time.Hour), logs: map[string][]*partition{}, commits: map[string]*kafka.Position{}, ids: map[string]kafka.TopicID{}}
 	for _, topic := range []string{lane, urgent, short, long, letters, ledger} {
 		for range count {
 			w.logs[topic] = append(w.logs[topic], &partition{})
@@ -138,6 +139,8 @@ func (w *world) Since(topic string, since time.Time, bounds []kafka.Bounds) ([]k
 	return later, nil
 }
 
+func (w *world) TopicIDs([]string) (map[string]kafka.TopicID, error) { return w.ids, nil }
+
 func (w *world) Topics() (names []string, _ error) { return slices.Collect(maps.Keys(w.logs)), nil }
 
 func (w *world) Positions(_, topic string) (map[int32]*kafka.Position, error) {
@@ -186,7 +189,7 @@ func (w *world) audit(t testing.TB, change ...func(*Config)) audited {
 	var err error
 	a.Report, err = Run(t.Context(), cfg)
 	require.NoError(t, err)
-	sum := a.Held + a.InFlight + a.Waiting + a.DeadLetters + a.Faded + a.Unaccounted
+	sum := a.Held + a.Lost + a.Unknown + a.InFlight + a.Waiting + a.DeadLetters + a.Faded + a.Unaccounted
 	for _, n := range a.Ended {
 		sum += n
 	}

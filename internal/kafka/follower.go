@@ -146,7 +146,6 @@ type answer struct {
 
 const (
 	lookEvery  = 30 * time.Second
-	idsEvery   = 10 * time.Second
 	askedAgain = 500 * time.Millisecond
 )
 

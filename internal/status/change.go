@@ -33,6 +33,19 @@ type Log struct {
 // Is reports whether l and other may be the same log: they are not where both ids are known and differ.
 func (l Log) Is(other Log) bool { return l.Topic == other.Topic && !l.ID.Differs(other.ID) }
 
+// AddDone takes bits of another record of the same gap: an offset that either of them knows to be done is done.
+func (g *Gap) AddDone(done []byte) {
+	a, b := g.Done, done
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	all := append([]byte(nil), a...)
+	for i := range b {
+		all[i] |= b[i]
+	}
+	g.Done = all
+}
+
 // Gap is a range of a job partition whose records were deleted before a worker or mover had processed them. The process that
 // finds the gap publishes it on the status topic.
 type Gap struct {

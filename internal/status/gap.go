@@ -10,11 +10,10 @@ import (
 
 // The headers of a gap on the status topic: a record without a value, so that readers of events skip it.
 const (
-	kindOfGap        = "gap"
-	headerJobTopicID = "ls-job-topic-id"
-	headerGapFrom    = "ls-gap-from"
-	headerGapTo      = "ls-gap-to"
-	headerGapDone    = "ls-gap-done"
+	kindOfGap     = "gap"
+	headerGapFrom = "ls-gap-from"
+	headerGapTo   = "ls-gap-to"
+	headerGapDone = "ls-gap-done"
 )
 
 // mostDone bounds the done bits of a gap; a process that publishes a wider gap splits it.
@@ -26,7 +25,7 @@ func ReadGap(r *kafka.Record) (g Gap, ok bool) {
 		return Gap{}, false
 	}
 	text := func(name string) string { v, _ := r.Header(name); return v }
-	id, err1 := kafka.ParseTopicID(text(headerJobTopicID))
+	id, err1 := kafka.ParseTopicID(text(kafka.HeaderJobTopicID))
 	partition, err2 := strconv.ParseInt(text(kafka.HeaderJobPartition), 10, 32)
 	from, err3 := strconv.ParseInt(text(headerGapFrom), 10, 64)
 	to, err4 := strconv.ParseInt(text(headerGapTo), 10, 64)
@@ -50,7 +49,7 @@ func (g *Gap) Headers(group string) []kafka.Header {
 		{Key: kafka.HeaderKind, Value: []byte(kindOfGap)},
 		{Key: kafka.HeaderGroup, Value: []byte(group)},
 		{Key: kafka.HeaderJobTopic, Value: []byte(g.Topic)},
-		{Key: headerJobTopicID, Value: []byte(g.ID.String())},
+		{Key: kafka.HeaderJobTopicID, Value: []byte(g.ID.String())},
 		{Key: kafka.HeaderJobPartition, Value: number(int64(g.Partition))},
 		{Key: headerGapFrom, Value: number(g.From)},
 		{Key: headerGapTo, Value: number(g.To)},

@@ -76,7 +76,7 @@ func (w *whereabouts) of(p RecordPlace) (fate, error) {
 		return fateUnknown, nil
 	}
 	at := w.positions[p.Topic][p.Partition]
-	if at != nil && at.Offset <= b.Newest && at.Done(p.Offset) {
+	if at != nil && at.Offset <= b.Newest && !at.Topic.Differs(w.ids[p.Topic]) && at.Done(p.Offset) {
 		return fateDone, nil
 	}
 	if p.Offset < b.Oldest || p.Offset >= b.Newest {

@@ -83,7 +83,7 @@ func (s *Store) addGaps(ctx context.Context, t turn, gaps []status.Gap) error {
 	for i := range gaps {
 		g := gaps[i]
 		if was := byKey[keyOf(&g)]; was != nil {
-			g.Done = union(was.Done, g.Done)
+			g.AddDone(was.Done)
 			if was.At.Before(g.At) {
 				g.At = was.At
 			}
@@ -111,18 +111,6 @@ type gapKey struct {
 }
 
 func keyOf(g *status.Gap) gapKey { return gapKey{g.Log, g.Partition, g.From, g.To} }
-
-// union gives the bits of either.
-func union(a, b []byte) []byte {
-	if len(a) < len(b) {
-		a, b = b, a
-	}
-	all := append([]byte(nil), a...)
-	for i := range b {
-		all[i] |= b[i]
-	}
-	return all
-}
 
 // Gaps gives the gaps that the store knows, in no order.
 func (s *Store) Gaps(ctx context.Context) ([]status.Gap, error) {

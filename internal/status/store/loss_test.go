@@ -135,13 +135,13 @@ func TestStore_RowsOfTheVersionBefore(t *testing.T) {
 		require.NoError(t, err)
 		id := notify.NewID()
 		old := func(db *sql.DB, id string) {
-			l := &line{id: id, standing: standing{state: "queued", place: 0}, origin: originOf(&status.Change{Event: event(id, 0, notify.StateQueued, noon)})}
-			at := micros(noon)
-			l.origin.expiresAt = &at
-			columns := append(append(append([]column{}, idColumns...), originColumns...), standingColumns...)
 			tx, err := db.BeginTx(ctx, nil)
 			require.NoError(t, err)
-			require.NoError(t, s.each(ctx, tx, s.insert("notifications", columns, ""), [][]any{l.row()[:len(columns)]}))
+			_, err = tx.ExecContext(ctx, "INSERT INTO notifications (id, expunged, unread, accepted_at, source, tenant, channel, lane, recipient, address, written,"+
+				" recipient_type, reference, metadata, expires_at, sensitive, place, state_at, state_event, state_sum, state, final, run, step, attempt,"+
+				" gateway, code, reason, provider_id, simulated) VALUES ($1, FALSE, 0, $2, 1, 'default', 'email', 'normal', 'a', 'a', '', '', '', '', $2, FALSE,"+
+				" 0, $2, 'e', 1, 'queued', FALSE, 0, 0, 0, '', '', '', '', FALSE)", id, micros(noon))
+			require.NoError(t, err)
 			_, err = tx.ExecContext(ctx, "INSERT INTO positions (topic, partition, next) VALUES ('email_topic', 3, 7) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next")
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())

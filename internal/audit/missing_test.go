@@ -1,0 +1,276 @@
+package audit
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/status"
+)
+
+// gap publishes a gap of a partition 0.
+func (w *world) gap(topic string, from, to int64, done ...byte) {
+	g := status.Gap{Log: status.Log{Topic: topic, ID: w.ids[topic]}, From: from, To: to, Done: done}
+	w.write(ledger, 0, "")
+	r := w.logs[ledger][0].records[len(w.logs[ledger][0].records)-1]
+	r.Value, r.Headers = nil, g.Headers(workers)
+}
+
+// knows lets the store know a notification that has not ended, whose record was at that place.
+func (s *shop) knows(w *world, id string, state notify.State, step int, topic string, offset int64) {
+	o := status.Open{Life: notify.Life{
+		ID: id, State: state, Step: step, Channel: notify.ChannelEmail, Lane: notify.LaneNormal, AcceptedAt: w.now,
+	}}
+	if topic != "" {
+		o.Record = status.RecordPlace{Log: status.Log{Topic: topic, ID: w.ids[topic]}, Offset: offset, Step: step}
+	}
+	s.unended = append(s.unended, o)
+	s.put(id, stage{0, uint32(step)}, state, false)
+}
+
+func (a audited) ranges(what FindingKind) (all []Range) {
+	for _, f := range a.found {
+		if f.What == what {
+			all = append(all, *f.Range)
+		}
+	}
+	return all
+}
+
+func (a audited) ids(what FindingKind) (all []string) {
+	for _, f := range a.found {
+		if f.What == what {
+			all = append(all, f.ID)
+		}
+	}
+	return all
+}
+
+// Records that were deleted before their group had processed them are a range of known size, whoever says so; and the status store
+// knows their ids.
+func TestAudit_MissingRanges(t *testing.T) {
+	ids := []string{notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID()}
+	fill := func() (*world, *shop) {
+		w := newWorld(1)
+		s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+		for i, id := range ids {
+			w.job(lane, 0, id, start)
+			if i != 1 {
+				s.knows(w, id, notify.StateQueued, 0, lane, int64(i))
+			}
+		}
+		w.outcome(0, ids[1], start, notify.StateSent)
+		s.put(ids[1], start, notify.StateSent, true)
+		return w, s
+	}
+	t.Run("observed", func(t *testing.T) {
+		w, s := fill()
+		w.done(lane, 0, 0, 1)
+		w.forget(lane, 0, 4)
+		a := w.audit(t)
+		require.Equal(t, []Range{{Topic: lane, From: 0, To: 4, Count: 3, Cause: "observed"}}, a.ranges(FoundMissing))
+		require.EqualValues(t, 3, a.MissingRecords)
+		require.Zero(t, a.Unaccounted)
+		require.EqualValues(t, 1, a.InFlight)
+		a = w.audit(t, func(c *Config) { c.Store = s })
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		require.EqualValues(t, 5, a.Notifications)
+		require.Zero(t, *a.Differences)
+	})
+	t.Run("published", func(t *testing.T) {
+		w, s := fill()
+		w.gap(lane, 0, 4, 0b10)
+		w.gap(lane, 0, 4)
+		w.done(lane, 0, 4)
+		w.forget(lane, 0, 4)
+		a := w.audit(t, func(c *Config) { c.Store = s })
+		require.Equal(t, []Range{{Topic: lane, From: 0, To: 4, Count: 3, Cause: "published"}}, a.ranges(FoundMissing))
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		require.Equal(t, notify.Origin{Topic: lane, Offset: 0}, *a.found[len(a.found)-1].Where)
+
+		for _, i := range []int{0, 2, 3} { // the reconciler ends them, and the store says the same
+			w.write(ledger, 0, w.event(ids[i], start, notify.StateLost, ""))
+			s.put(ids[i], start, notify.StateLost, false)
+		}
+		s.unended = s.unended[3:]
+		a = w.audit(t, func(c *Config) { c.Store = s })
+		require.EqualValues(t, 3, a.Lost)
+		require.ElementsMatch(t, []string{ids[0], ids[2], ids[3]}, a.ids(FoundLost))
+		require.Zero(t, a.Unaccounted)
+		require.Zero(t, *a.Differences)
+
+		w.outcome(0, ids[2], start, notify.StateSent) // a result that comes late
+		s.put(ids[2], start, notify.StateSent, true)
+		a = w.audit(t, func(c *Config) { c.Store = s })
+		require.EqualValues(t, 2, a.Lost)
+		require.EqualValues(t, 2, a.Ended[notify.StateSent])
+	})
+	t.Run("published and observed", func(t *testing.T) {
+		w, _ := fill()
+		w.gap(lane, 0, 2, 0b10)
+		w.done(lane, 0, 0, 1)
+		w.forget(lane, 0, 4)
+		a := w.audit(t)
+		require.EqualValues(t, 3, a.MissingRecords, "each counts once")
+	})
+	t.Run("the group has gone on meanwhile", func(t *testing.T) {
+		w, _ := fill()
+		w.done(lane, 0, 0)
+		w.before = func(call, topic string) {
+			if call == "bounds" && topic == lane && w.logs[lane][0].oldest == 0 {
+				for _, id := range ids {
+					w.outcome(0, id, start, notify.StateSent)
+				}
+				w.done(lane, 0, 5)
+				w.forget(lane, 0, 4)
+			}
+		}
+		a := w.audit(t)
+		require.Zero(t, a.MissingRecords)
+	})
+	t.Run("a mover has deleted what it was done with", func(t *testing.T) {
+		w := newWorld(1)
+		w.job(short, 0, id, second)
+		w.job(lane, 0, id, second)
+		w.done(short, 0, 1)
+		w.forget(short, 0, 1)
+		a := w.audit(t)
+		require.Zero(t, a.MissingRecords)
+		require.EqualValues(t, 1, a.InFlight)
+	})
+	t.Run("a mover's records are gone", func(t *testing.T) {
+		w := newWorld(1)
+		w.job(lane, 0, id, start)
+		w.putOff()
+		w.done(lane, 0, 1)
+		w.done(short, 0, 0)
+		w.forget(short, 0, 1)
+		a := w.audit(t)
+		require.EqualValues(t, 1, a.MissingRecords)
+		require.Equal(t, map[string]Why{id: NoNextStep}, a.holes())
+	})
+	t.Run("a group that has never committed says nothing", func(t *testing.T) {
+		w, _ := fill()
+		w.forget(lane, 0, 4)
+		require.Zero(t, w.audit(t).MissingRecords)
+	})
+}
+
+// A topic that was created again, and a partition that was truncated: what the commits say is void, and what the store knows of the
+// old records tells their ids.
+func TestAudit_VoidPositions(t *testing.T) {
+	old, now := kafka.TopicID{1}, kafka.TopicID{2}
+	w := newWorld(1)
+	w.ids[lane] = old
+	s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+	gone := notify.NewID()
+	s.knows(w, gone, notify.StateQueued, 0, lane, 1)
+	w.ids[lane] = now
+	ids := []string{notify.NewID(), notify.NewID(), notify.NewID()}
+	for _, id := range ids {
+		w.job(lane, 0, id, start)
+	}
+	w.commits[at(lane, 0)] = kafka.ReadPosition(2, "ls2.0.0.1.t:"+old.String()+".")
+	require.Equal(t, old, w.commits[at(lane, 0)].Topic)
+	a := w.audit(t, func(c *Config) { c.Store = s })
+	require.EqualValues(t, 3, a.InFlight, "nothing of the new topic is done")
+	require.Equal(t, map[string]Why{gone: NoRecord}, a.holes())
+	require.Equal(t, []Range{{Topic: lane, TopicID: now.String(), From: 2, To: 2, Cause: "recreated"}}, a.ranges(FoundVoid))
+
+	w.commits[at(lane, 0)] = kafka.ReadPosition(7, "ls2.0.0.1.t:"+now.String()+".")
+	a = w.audit(t)
+	require.EqualValues(t, 1, a.VoidPositions)
+	require.Equal(t, "truncated", a.ranges(FoundVoid)[0].Cause)
+
+	w.commits[at(lane, 0)] = kafka.ReadPosition(2, "ls1.0.0.1.") // of a version that knew no ids
+	a = w.audit(t)
+	require.Zero(t, a.VoidPositions)
+	require.Equal(t, map[string]Why{ids[0]: NoOutcome, ids[1]: NoOutcome}, a.holes())
+}
+
+// A notification with the note unknown counts for itself, whatever else is known, until it is found or ends.
+func TestAudit_Unknown(t *testing.T) {
+	note := func(w *world) { w.write(ledger, 0, w.event(id, start, notify.StateQueued, notify.NoteUnknown)) }
+	for name, c := range map[string]struct {
+		log  func(w *world)
+		want string
+	}{
+		"done without an outcome":  {func(w *world) { w.job(lane, 0, id, start); w.done(lane, 0, 1); note(w) }, "unknown"},
+		"nothing else is left":     {func(w *world) { note(w) }, "unknown"},
+		"on its lane all the same": {func(w *world) { w.job(lane, 0, id, start); note(w) }, "in flight"},
+		"a result came late": {func(w *world) {
+			w.job(lane, 0, id, start)
+			w.done(lane, 0, 1)
+			note(w)
+			w.outcome(0, id, start, notify.StateSent)
+		}, "sent"},
+		"faded": {func(w *world) {
+			w.job(lane, 0, id, start)
+			w.done(lane, 0, 1)
+			w.outcome(0, notify.NewID(), start, notify.StateSent)
+			w.now = w.now.Add(10 * time.Hour)
+			note(w)
+			w.forget(ledger, 0, 1)
+		}, "unknown"},
+	} {
+		w := newWorld(1)
+		c.log(w)
+		a := w.audit(t)
+		got := map[string]bool{"unknown": a.Unknown == 1, "in flight": a.InFlight == 1, "sent": a.Ended[notify.StateSent] == 1}
+		require.True(t, got[c.want], "%s: %s", name, a.brief())
+		require.Equal(t, c.want == "unknown", len(a.ids(FoundUnknown)) == 1, name)
+		require.Zero(t, a.Unaccounted, name)
+	}
+}
+
+// What only the store knows is looked for in the topics, and what has come since the audit began is no loss.
+func TestAudit_WhatOnlyTheStoreKnows(t *testing.T) {
+	w := newWorld(1)
+	s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+	never, putOff, here, later, old, away := notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID()
+	w.outcome(0, notify.NewID(), start, notify.StateSent)
+	s.knows(w, old, notify.StateQueued, 0, "", 0)
+	w.now = w.now.Add(10 * time.Hour)
+	w.outcome(0, notify.NewID(), start, notify.StateSent)
+	w.forget(ledger, 0, 1) // so that the outcome of what is old may be deleted
+	w.now = w.now.Add(10 * time.Hour)
+	s.knows(w, never, notify.StateQueued, 0, "", 0)
+	s.knows(w, putOff, notify.StateRetrying, 0, "", 0)
+	s.knows(w, here, notify.StateQueued, 0, lane, 0)
+	s.knows(w, later, notify.StateQueued, 0, lane, 1)
+	s.knows(w, away, notify.StateQueued, 0, "", 0)
+	s.unended[len(s.unended)-1].Channel = notify.ChannelPush // which is not configured
+	w.job(lane, 0, here, start)
+	read := false
+	w.before = func(call, topic string) {
+		if call == "scan" && topic == lane && !read {
+			read = true
+			w.job(lane, 0, later, start)
+		}
+	}
+	a := w.audit(t, func(c *Config) { c.Store = s })
+	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.holes())
+	require.Equal(t, []int64{1, 1}, []int64{a.Faded, a.InFlight})
+	require.EqualValues(t, 5, a.Notifications, "one was sent")
+
+	a = w.audit(t, func(c *Config) { c.Store, c.Since = s, w.now.Add(time.Hour) })
+	require.Empty(t, a.holes(), "all were accepted before that")
+	a = w.audit(t, func(c *Config) { c.Store, c.Since = s, w.now.Add(-time.Minute) })
+	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.holes())
+}
+
+func TestAudit_UndecodableBatches(t *testing.T) {
+	w := newWorld(1)
+	w.job(lane, 0, id, start)
+	w.write(letters, 0, "\x00\x01", "ls-dead-reason", "undecodable_batch", "ls-origin-topic", lane, "ls-origin-partition", "1",
+		"ls-origin-offset", "7", "ls-origin-last-offset", "11", "ls-origin-count", strconv.Itoa(5))
+	a := w.audit(t)
+	require.Equal(t, []Range{{Topic: lane, Partition: 1, From: 7, To: 12, Count: 5}}, a.ranges(FoundUndecodable))
+	require.EqualValues(t, 5, a.Undecodable)
+	require.EqualValues(t, 1, a.Notifications, "the batch is no notification")
+	require.Zero(t, a.DeadLetters)
+}
