@@ -50,10 +50,6 @@ const (
 	followMost  = 4 << 20 // of an answer; a larger record comes whole all the same
 )
 
-// truncatedAfter is how long a partition has to end below our position before that is a truncation: a new leader may give an end
-// that is too low for a moment.
-const truncatedAfter = 5 * time.Second
-
 // NewFollower makes a reader of topics; it connects when it runs.
 func NewFollower(cfg Config, topics []string, log *zap.Logger) (*Follower, error) {
 	if _, err := cfg.commits(); err != nil {
@@ -133,8 +129,7 @@ type followed struct {
 	asked bool      // in a fetch that is under way
 	later time.Time // not to be asked for before: it was in trouble
 
-	short    time.Time // since when the partition ends below at; zero while it does not
-	shortest int64     // the lowest end since then
+	short shortfall
 }
 
 type answer struct {

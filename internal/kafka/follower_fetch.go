@@ -101,8 +101,8 @@ func (r *following) chunk(tp topicPartition, block *sarama.FetchResponseBlock) (
 	c := Chunk{Topic: tp.topic, Partition: tp.partition, End: block.LastStableOffset, TopicID: p.id}
 	switch at := p.at; block.Err {
 	case sarama.ErrNoError:
-		if !p.short.IsZero() { // it ended below at a moment ago: what is there now may be other records
-			c.Next, p.short = p.shortest, time.Time{}
+		if !p.short.since.IsZero() { // it ended below at a moment ago: what is there now may be other records
+			c.Next, p.short = p.short.end, shortfall{}
 			return c, nil
 		}
 		c.Records, c.Next = decodeBlock(tp.topic, tp.partition, at, block)
@@ -123,19 +123,15 @@ func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
 	c.End = newest
 	switch {
 	case p.at < oldest:
-		c.Next, c.Restart, p.short = oldest, RecordsGone, time.Time{}
+		c.Next, c.Restart, p.short = oldest, RecordsGone, shortfall{}
 		return c, nil
 	case p.at <= newest:
 		return c, sarama.ErrOffsetOutOfRange // of a replica that lags behind
 	}
-	if p.short.IsZero() {
-		p.short, p.shortest = time.Now(), newest
-	}
-	p.shortest = max(oldest, min(p.shortest, newest))
-	if time.Since(p.short) < truncatedAfter {
+	if !p.short.observe(time.Now(), newest, p.at) {
 		return c, fmt.Errorf("it ends at %d, below the offset %d that was read last", newest, p.at)
 	}
-	c.Next, c.Restart, p.short = p.shortest, Truncated, time.Time{}
+	c.Next, c.Restart, p.short = max(oldest, p.short.end), Truncated, shortfall{}
 	if !p.sure || p.id.IsZero() { // then the topic may as well have been created again
 		c.Next, c.Restart = oldest, Recreated
 	}

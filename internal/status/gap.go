@@ -8,28 +8,20 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
 
-// The headers of a gap on the status topic: a record without a value, so that readers of events skip it.
-const (
-	kindOfGap     = "gap"
-	headerGapFrom = "ls-gap-from"
-	headerGapTo   = "ls-gap-to"
-	headerGapDone = "ls-gap-done"
-)
-
 // mostDone bounds the done bits of a gap; a process that publishes a wider gap splits it.
 const mostDone = 64 << 10
 
 // ReadGap reads the record of a gap; ok is false for every other record, and for one that does not say what it should.
 func ReadGap(r *kafka.Record) (g Gap, ok bool) {
-	if kind, _ := r.Header(kafka.HeaderKind); kind != kindOfGap || len(r.Value) > 0 {
+	if kind, _ := r.Header(kafka.HeaderKind); kind != kafka.KindGap || len(r.Value) > 0 {
 		return Gap{}, false
 	}
 	text := func(name string) string { v, _ := r.Header(name); return v }
 	id, err1 := kafka.ParseTopicID(text(kafka.HeaderJobTopicID))
 	partition, err2 := strconv.ParseInt(text(kafka.HeaderJobPartition), 10, 32)
-	from, err3 := strconv.ParseInt(text(headerGapFrom), 10, 64)
-	to, err4 := strconv.ParseInt(text(headerGapTo), 10, 64)
-	done, err5 := base64.RawStdEncoding.DecodeString(text(headerGapDone))
+	from, err3 := strconv.ParseInt(text(kafka.HeaderGapFrom), 10, 64)
+	to, err4 := strconv.ParseInt(text(kafka.HeaderGapTo), 10, 64)
+	done, err5 := base64.RawStdEncoding.DecodeString(text(kafka.HeaderGapDone))
 	for _, err := range []error{err1, err2, err3, err4, err5} {
 		if err != nil {
 			return Gap{}, false
@@ -46,14 +38,14 @@ func ReadGap(r *kafka.Record) (g Gap, ok bool) {
 func (g *Gap) Headers(group string) []kafka.Header {
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	return []kafka.Header{
-		{Key: kafka.HeaderKind, Value: []byte(kindOfGap)},
+		{Key: kafka.HeaderKind, Value: []byte(kafka.KindGap)},
 		{Key: kafka.HeaderGroup, Value: []byte(group)},
 		{Key: kafka.HeaderJobTopic, Value: []byte(g.Topic)},
 		{Key: kafka.HeaderJobTopicID, Value: []byte(g.ID.String())},
 		{Key: kafka.HeaderJobPartition, Value: number(int64(g.Partition))},
-		{Key: headerGapFrom, Value: number(g.From)},
-		{Key: headerGapTo, Value: number(g.To)},
-		{Key: headerGapDone, Value: []byte(base64.RawStdEncoding.EncodeToString(g.Done))},
+		{Key: kafka.HeaderGapFrom, Value: number(g.From)},
+		{Key: kafka.HeaderGapTo, Value: number(g.To)},
+		{Key: kafka.HeaderGapDone, Value: []byte(base64.RawStdEncoding.EncodeToString(g.Done))},
 	}
 }
 
