@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,15 +25,22 @@ type TopicSpec struct {
 
 // configs gives the topic's settings by their names in Kafka.
 func (s TopicSpec) configs() map[string]string {
-	c := map[string]string{}
-	for k, v := range s.Config {
-		c[k] = v
+	c := s.required()
+	maps.Copy(c, safety(s.Replication))
+	return c
+}
+
+// required gives those without which the topic is of no use.
+func (s TopicSpec) required() map[string]string {
+	c := maps.Clone(s.Config)
+	if c == nil {
+		c = map[string]string{}
 	}
 	if s.MaxMessageBytes > 0 {
-		c["max.message.bytes"] = strconv.Itoa(s.MaxMessageBytes)
+		c[maxMessageBytes] = strconv.Itoa(s.MaxMessageBytes)
 	}
 	if s.Retention > 0 {
-		c["retention.ms"] = strconv.FormatInt(s.Retention.Milliseconds(), 10)
+		c[retentionMs] = strconv.FormatInt(s.Retention.Milliseconds(), 10)
 	}
 	return c
 }
@@ -74,7 +82,7 @@ func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Re
 	if err := a.awaitKnown(ctx, specs); err != nil {
 		return r, err
 	}
-	return r, a.check(&r, existing)
+	return r, a.check(&r, specs, existing)
 }
 
 type admin struct {
@@ -211,16 +219,19 @@ func (a *admin) unknown(id int32, names []string) (string, error) {
 	return "", nil
 }
 
-// create makes a topic; that another process has made it meanwhile is no error.
+// create makes a topic; that another process has made it meanwhile is no error. Where the brokers do not take the settings
+// that keep acknowledged records, it is made without them.
 func (a *admin) create(s TopicSpec) error {
-	d := &sarama.TopicDetail{NumPartitions: int32(s.Partitions), ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
-	if s.Replication > 0 {
-		d.ReplicationFactor = int16(s.Replication)
+	replicas := s.Replication
+	if replicas == 0 {
+		replicas = a.replicasByDefault()
 	}
-	for k, v := range s.configs() {
-		d.ConfigEntries[k] = &v
+	settings := s.required()
+	maps.Copy(settings, safety(replicas))
+	err := a.createWith(s, settings)
+	if refusedSettings(err) {
+		err = a.createWith(s, s.required())
 	}
-	err := a.admin.CreateTopic(s.Name, d, false)
 	switch {
 	case err == nil, errors.Is(err, sarama.ErrTopicAlreadyExists):
 		return nil
@@ -231,61 +242,15 @@ func (a *admin) create(s TopicSpec) error {
 	}
 }
 
-// check names what existing topics have too little of.
-func (a *admin) check(r *Report, existing []TopicSpec) error {
-	resources := make([]*sarama.ConfigResource, len(existing))
-	for i, s := range existing {
-		resources[i] = &sarama.ConfigResource{Type: sarama.TopicResource, Name: s.Name}
+func (a *admin) createWith(s TopicSpec, settings map[string]string) error {
+	d := &sarama.TopicDetail{NumPartitions: int32(s.Partitions), ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
+	if s.Replication > 0 {
+		d.ReplicationFactor = int16(s.Replication)
 	}
-	results, err := a.admin.DescribeConfigs(resources, sarama.DescribeConfigsOptions{})
-	if err != nil {
-		return fmt.Errorf("%w: ask for the topics' settings: %w", ErrUnavailable, err)
+	for k, v := range settings {
+		d.ConfigEntries[k] = &v
 	}
-	for _, s := range existing {
-		i := slices.IndexFunc(results, func(r *sarama.ConfigResourceResult) bool { return r.Name == s.Name })
-		if i < 0 || results[i].ErrorCode != sarama.ErrNoError {
-			r.fault("topic %s: its settings cannot be read: check max.message.bytes and retention.ms by hand, or allow DescribeConfigs", s.Name)
-			continue
-		}
-		has := map[string]string{}
-		for _, e := range results[i].Configs {
-			has[e.Name] = e.Value
-		}
-		r.compare(s, has)
-	}
-	return nil
-}
-
-func (r *Report) compare(s TopicSpec, has map[string]string) {
-	if n, err := strconv.Atoi(has["max.message.bytes"]); err == nil {
-		r.lower(n)
-		if n < s.MaxMessageBytes {
-			r.fault("topic %s: max.message.bytes is %d, less than the %d that api.max_body needs: raise it; until then larger notifications are refused",
-				s.Name, n, s.MaxMessageBytes)
-		}
-	}
-	if ms, err := strconv.ParseInt(has["retention.ms"], 10, 64); err == nil && ms >= 0 && ms < s.Retention.Milliseconds() {
-		r.fault("topic %s: retention.ms is %d (%s), less than the %d (%s) that it should be: what waits longer is lost; raise it",
-			s.Name, ms, time.Duration(ms)*time.Millisecond, s.Retention.Milliseconds(), s.Retention)
-	}
-	if want, has := wantedPolicy(s), has["cleanup.policy"]; has != "" && has != want {
-		r.fault("topic %s: cleanup.policy is %s and must be %s", s.Name, has, want)
-	}
-	const stamps = "message.timestamp.type"
-	if want, has := s.Config[stamps], has[stamps]; want != "" && has != "" && has != want {
-		r.fault("topic %s: %s is %s and must be %s", s.Name, stamps, has, want)
-	}
-}
-
-func wantedPolicy(s TopicSpec) string {
-	if p := s.Config["cleanup.policy"]; p != "" {
-		return p
-	}
-	return "delete"
-}
-
-func (r *Report) fault(format string, args ...any) {
-	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+	return a.admin.CreateTopic(s.Name, d, false)
 }
 
 func (r *Report) lower(maxMessageBytes int) {

@@ -75,6 +75,9 @@ func topicsTerraform(specs []TopicSpec) string {
 		for _, k := range slices.Sorted(maps.Keys(s.configs())) {
 			fmt.Fprintf(&b, "    %q = %q\n", k, s.configs()[k])
 		}
+		if s.Replication <= 0 {
+			fmt.Fprintf(&b, "    %q = var.kafka_replication >= %d ? \"%d\" : \"1\"\n", minInsync, safeReplication, safeMinInsync)
+		}
 		b.WriteString("  }\n}\n")
 	}
 	return b.String()
