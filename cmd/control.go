@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -18,10 +19,47 @@ import (
 
 // control makes the state that the control topic adds up to, and the reader that feeds it. Nothing that asks the state may
 // start before the reader has caught up.
-func (p *process) control(log *zap.Logger) (*control.State, *kafka.Tail, error) {
-	state := control.New()
-	tail, err := kafka.NewTail(p.kafka, p.topics.Control(), func(r *kafka.Record) { state.Apply(r.Key, r.Value, r.Timestamp) }, log)
-	return state, tail, err
+func (p *process) control(role string, publisher allPublisher, log *zap.Logger) (*control.State, *kafka.Tail, error) {
+	state, topic := control.New(), p.topics.Control()
+	tail, err := kafka.NewTail(p.kafka, topic, func(r *kafka.Record) { state.Apply(r.Key, r.Value, r.Timestamp) }, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	tail.BeforeRestart(keepSuppressions(state, topic, publisher))
+	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name:        "laudspeaker_control_restarts_total",
+		Help:        "How often the control topic was deleted and created again, or lost its end, under this process.",
+		ConstLabels: prometheus.Labels{"role": role},
+	}, func() float64 { return float64(tail.Restarts()) }))
+	return state, tail, nil
+}
+
+// allPublisher is [kafka.Publisher], for those who publish many records at a time.
+type allPublisher interface {
+	PublishAll(ctx context.Context, ms []kafka.Message) []error
+}
+
+// keepSuppressions writes the suppressions to a control topic that was created again which it does not speak of. Every process
+// does so: once is enough, and more is harmless.
+func keepSuppressions(state *control.State, topic string, publisher allPublisher) func(context.Context, func(func(*kafka.Record)) error) error {
+	return func(ctx context.Context, read func(func(*kafka.Record)) error) error {
+		there := control.NewSuppressions()
+		if err := read(func(r *kafka.Record) { there.Note(r.Key) }); err != nil {
+			return err
+		}
+		err := state.Missing(there, time.Now(), func(rs []control.Record) error {
+			ms := make([]kafka.Message, len(rs))
+			for i, r := range rs {
+				ms[i] = onControl(topic, r)
+			}
+			return errors.Join(publisher.PublishAll(ctx, ms)...)
+		})
+		if err != nil {
+			return fmt.Errorf("publish the suppressions to %s: %w", topic, err)
+		}
+		state.Restart()
+		return nil
+	}
 }
 
 // canceller writes the API's cancellations. It asks no admission: a broker that is full takes so little all the same.

@@ -76,7 +76,7 @@ func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
 	}
 	d.publisher = kafka.NewPublisher(p.kafka, kafka.PublisherConfig{Persistent: true, MaxMessageBytes: recordBytes(p.cfg), Log: d.log})
 	p.health.add("publisher of outcomes", d.publisher.Ready)
-	if d.control, d.told, err = p.control(d.log); err != nil {
+	if d.control, d.told, err = p.control("work", d.publisher, d.log); err != nil {
 		return nil, err
 	}
 	p.health.add("control", d.told.Ready)

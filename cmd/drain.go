@@ -15,12 +15,12 @@ import (
 
 // newDrain makes the gauge of all lanes, and the parts that keep it: it measures once the topics are there, and hears what is
 // paused on the control topic.
-func (p *process) newDrain(log *zap.Logger) (*drain.Gauge, []part, error) {
+func (p *process) newDrain(publisher allPublisher, log *zap.Logger) (*drain.Gauge, []part, error) {
 	meter, err := kafka.NewMeter(p.kafka)
 	if err != nil {
 		return nil, nil, err
 	}
-	state, told, err := p.control(log)
+	state, told, err := p.control("api", publisher, log)
 	if err != nil {
 		return nil, nil, err
 	}

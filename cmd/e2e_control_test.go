@@ -16,6 +16,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -26,7 +27,7 @@ func (b *bus) hear(file string) *control.State {
 	require.NoError(b.t, err)
 	p, err := newProcess(cfg, io.Discard, "work", false)
 	require.NoError(b.t, err)
-	state, tail, err := p.control(zap.NewNop())
+	state, tail, err := p.control("work", busWriter{b}, zap.NewNop())
 	require.NoError(b.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -38,6 +39,16 @@ func (b *bus) hear(file string) *control.State {
 		require.Fail(b.t, "the control topic was not read")
 	}
 	return state
+}
+
+// busWriter publishes as a process does.
+type busWriter struct{ b *bus }
+
+func (w busWriter) PublishAll(_ context.Context, ms []kafka.Message) []error {
+	for _, m := range ms {
+		w.b.publish(m)
+	}
+	return make([]error, len(ms))
 }
 
 func becomes(t *testing.T, is func() bool, what string) {
@@ -114,6 +125,50 @@ func TestControlReachesEveryProcess(t *testing.T) {
 		require.Equal(t, []string{"gateway/sim", "sms/bulk"}, []string{late.List().Pauses[0].Name(), late.List().Pauses[1].Name()})
 		require.True(t, late.Cancelled(id))
 		require.True(t, late.Suppressed("default", notify.ChannelEmail, "ada@xn--bcher-kva.example"))
+	})
+}
+
+// The control topic is deleted and created again under a live process. Nobody who was suppressed receives anything, from that
+// process and from those that start later; pauses and cancellations end.
+func TestControl_SuppressionsOutlastTheTopic(t *testing.T) {
+	t.Parallel()
+	onEachBus(t, func(t *testing.T, b *bus) {
+		yaml := simulated(b)
+		p := boot(t, "all", yaml)
+		file := write(t, yaml)
+		say := func(args ...string) {
+			t.Helper()
+			code, _, stderr := run(t, append(args, "--config", file)...)
+			require.Zero(t, code, stderr)
+		}
+		say("suppress", "--channel", "sms", "+14155550100", "+14155550101", "+14155550102")
+		say("unsuppress", "--channel", "sms", "+14155550102")
+		say("pause", "--channel", "email")
+		id := notify.NewID()
+		code, _, errs := run(t, "cancel", id, "--server", p.API)
+		require.Zero(t, code, errs)
+		early := b.hear(file)
+		require.True(t, early.Cancelled(id))
+		paused := early.Changed()
+
+		kafkatest.Recreate(t, b.brokers, b.prefix+"control_topic", 1, "cleanup.policy", "compact")
+		<-paused
+		require.False(t, early.Paused(notify.ChannelEmail, notify.LaneNormal))
+		require.False(t, early.Cancelled(id))
+		for _, state := range []*control.State{early, b.hear(file)} {
+			for _, number := range []string{"+14155550100", "+14155550101"} {
+				require.True(t, state.Suppressed("default", notify.ChannelSMS, number))
+			}
+			require.False(t, state.Suppressed("default", notify.ChannelSMS, "+14155550102"))
+			require.False(t, state.Paused(notify.ChannelEmail, notify.LaneNormal))
+		}
+		require.Equal(t, notify.StateSuppressed, b.outcome(p.post(smsTo("+14155550100", "no"))).State)
+		require.Equal(t, notify.StateSuppressed, b.outcome(p.post(smsTo("+14155550101", "no"))).State)
+		require.Equal(t, notify.StateSent, b.outcome(p.post(smsTo("+14155550102", "yes"))).State)
+		require.Equal(t, notify.StateSent, b.outcome(p.post(samples["email"])).State, "the pause has ended")
+
+		say("unsuppress", "--channel", "sms", "+14155550101")
+		becomes(t, func() bool { return !early.Suppressed("default", notify.ChannelSMS, "+14155550101") }, "the new topic is followed")
 	})
 }
 

@@ -80,7 +80,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	gauge, gauging, err := p.newDrain(log)
+	gauge, gauging, err := p.newDrain(publisher, log)
 	if err != nil {
 		return err
 	}

@@ -542,3 +542,45 @@ func TestLoss_TheWholeLedgerIsReadInParts(t *testing.T) {
 	require.EqualValues(t, 95, g.r.Stats().Skipped)
 	require.Greater(t, g.r.Stats().TakeOvers, uint64(5))
 }
+
+// The new topic is read, what it must hold is written to it, and only then it is followed: also when it is longer than the
+// old one was read, and when the first try fails.
+func TestTail_ATopicCreatedAgainIsReadAgain(t *testing.T) {
+	g := newRig(t, 1)
+	g.write(numbered("old", 0, 3)...)
+	var mu sync.Mutex
+	var visited, before []string
+	tries := 0
+	tail, err := NewTail(g.cfg, "jobs", func(r *Record) {
+		mu.Lock()
+		defer mu.Unlock()
+		visited = append(visited, string(r.Value))
+	}, zap.NewNop())
+	require.NoError(t, err)
+	tail.BeforeRestart(func(_ context.Context, read func(func(*Record)) error) error {
+		if tries++; tries == 1 {
+			return ErrUnavailable
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return read(func(r *Record) { before = append(before, string(r.Value)) })
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var runs sync.WaitGroup
+	runs.Go(func() { _ = tail.Run(ctx) })
+	defer runs.Wait()
+	defer cancel()
+	seen := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]string(nil), visited...)
+	}
+	g.eventually(func() bool { return len(seen()) == 3 }, "the old topic")
+	g.recreate("jobs")
+	g.write(numbered("new", 0, 5)...)
+	g.eventually(func() bool { return tail.Restarts() == 1 && len(seen()) >= 8 }, "the new topic")
+	got := seen()
+	require.Equal(t, numbered("new", 0, 5), got[len(got)-5:])
+	require.Equal(t, numbered("new", 0, 5), before[:5])
+	require.Equal(t, 2, tries)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -20,6 +21,11 @@ type Tail struct {
 	log    *zap.Logger
 	caught chan struct{}
 
+	id       TopicID   // of the topic that is being read; zero while it is unknown
+	askedID  time.Time // when it was asked for last
+	restart  func(ctx context.Context, read func(visit func(*Record)) error) error
+	restarts atomic.Uint64
+
 	mu   sync.Mutex
 	seen time.Time // when the end was reached last
 	err  error
@@ -28,8 +34,8 @@ type Tail struct {
 // tailWait is how long a fetch waits at the end of the topic.
 const tailWait = 200 * time.Millisecond
 
-// NewTail makes the reader of a topic; visit is called from [Tail.Run] alone, record by record. After the topic has been
-// made anew it is read from its start again.
+// NewTail makes the reader of a topic; visit is called from [Tail.Run] alone, record by record. A topic that was
+// deleted and created again is read from its start again, see [Tail.BeforeRestart].
 func NewTail(cfg Config, topic string, visit func(*Record), log *zap.Logger) (*Tail, error) {
 	sc, err := cfg.commits()
 	if err != nil {
@@ -62,12 +68,17 @@ func (t *Tail) Run(ctx context.Context) error {
 	log.last = time.Now() // at the first start the topic is still to be made
 	at, end := int64(0), int64(-1)
 	for ctx.Err() == nil {
-		next, err := t.turn(at, &end)
+		next, err := at, t.checkID()
+		if err == nil {
+			next, err = t.turn(at, &end, t.visit)
+		}
 		t.note(err, next >= end)
 		switch {
-		case errors.Is(err, sarama.ErrOffsetOutOfRange): // the topic was made anew
+		case mustStartAgain(err):
+			t.startAgain(ctx)
 			at, end = 0, -1
 		case err != nil && ctx.Err() == nil:
+			t.askedID = time.Time{} // the topic may be another one when it is there again
 			log.warn("reading "+t.topic, err)
 			pause(ctx, 500*time.Millisecond)
 		case err == nil:
@@ -78,7 +89,7 @@ func (t *Tail) Run(ctx context.Context) error {
 }
 
 // turn reads what one fetch brings. end is asked for once, at the start.
-func (t *Tail) turn(at int64, end *int64) (int64, error) {
+func (t *Tail) turn(at int64, end *int64, visit func(*Record)) (int64, error) {
 	if *end < 0 {
 		client, err := t.conn.get()
 		if err != nil {
@@ -99,7 +110,7 @@ func (t *Tail) turn(at int64, end *int64) (int64, error) {
 		return at, err
 	}
 	for _, r := range records {
-		t.visit(r)
+		visit(r)
 	}
 	return next, nil
 }

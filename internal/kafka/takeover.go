@@ -57,7 +57,7 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	}
 	if s.origin == recreated || s.origin == ledgerAnew {
 		ids := map[string]TopicID{c.topic: now.job, ledger.topic: now.ledger}
-		if err := ledger.agreeOnIDs([]string{c.topic, ledger.topic}, ids); err != nil {
+		if err := ledger.conn.agreeOnIDs([]string{c.topic, ledger.topic}, ids); err != nil {
 			return err
 		}
 	}

@@ -124,7 +124,7 @@ func (l *Ledger) refreshIDs() error {
 		}
 	}
 	if len(changed) > 0 {
-		if err := l.agreeOnIDs(changed, ids); err != nil {
+		if err := l.conn.agreeOnIDs(changed, ids); err != nil {
 			return err
 		}
 	}
@@ -136,8 +136,8 @@ func (l *Ledger) refreshIDs() error {
 
 // agreeOnIDs fails while a broker that answers knows another id of one of the topics: a broker learns of a topic that was
 // deleted and created again a moment after the controller has made it, and gives the old id until then.
-func (l *Ledger) agreeOnIDs(topics []string, ids map[string]TopicID) error {
-	client, err := l.conn.get()
+func (c *lazyClient) agreeOnIDs(topics []string, ids map[string]TopicID) error {
+	client, err := c.get()
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (l *Ledger) agreeOnIDs(topics []string, ids map[string]TopicID) error {
 		if err != nil {
 			continue // an unreachable broker has no say
 		}
-		said, err := topicIDsAt(broker, l.conn.config, topics)
+		said, err := topicIDsAt(broker, c.config, topics)
 		if err != nil {
 			_ = broker.Close() // the next one who needs it dials again
 			continue

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
@@ -74,4 +75,21 @@ func Forget(t testing.TB, brokers []string, prefix string) {
 			_ = admin.DeleteConsumerGroup(name)
 		}
 	}
+}
+
+// Recreate deletes a topic and creates it again under the same name, empty and with another id.
+func Recreate(t testing.TB, brokers []string, topic string, partitions int, configs ...string) {
+	t.Helper()
+	detail := &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: -1, ConfigEntries: map[string]*string{}}
+	for i := 0; i+1 < len(configs); i += 2 {
+		detail.ConfigEntries[configs[i]] = &configs[i+1]
+	}
+	admin := clusterAdmin(t, brokers)
+	defer admin.Close()
+	require.NoError(t, admin.DeleteTopic(topic))
+	require.Eventually(t, func() bool { // a real broker deletes it in the background
+		err := admin.CreateTopic(topic, detail, false)
+		return err == nil
+	}, 30*time.Second, 50*time.Millisecond, "topic %s cannot be created again", topic)
+	awaitLeaders(t, brokers, topic, partitions)
 }
