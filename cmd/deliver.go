@@ -106,7 +106,7 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
 		OnLedger: w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
-		OnClaims: func(held int) { d.share(channel, lane, held) },
+		OnClaims: func(held, total int) { d.share(channel, lane, held, total) },
 	})
 	if err != nil {
 		return part{}, err

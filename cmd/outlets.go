@@ -85,8 +85,7 @@ func (d *delivery) route(channel notify.Channel) *worker.Route {
 
 // share tells the gateways of a channel what part of their rates is this process's: by how many of a lane's partitions it
 // holds. All processes together make 1, without asking each other.
-func (d *delivery) share(channel notify.Channel, lane notify.Lane, held int) {
-	total := d.report.Partitions[d.topics.Job(channel, lane)]
+func (d *delivery) share(channel notify.Channel, lane notify.Lane, held, total int) {
 	if total == 0 {
 		return
 	}

@@ -35,7 +35,7 @@ func (t TLS) apply(sc *sarama.Config) error {
 		}
 		tc.Certificates = []tls.Certificate{cert}
 	}
-	sc.Net.TLS.Enable, sc.Net.TLS.Config = true, tc
+	sc.Net.TLS.Config = tc // Enable stays false: dialBroker does TLS, below Sarama
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +31,10 @@ func (c Config) Validate() error {
 	return sc.Validate()
 }
 
+// refreshEvery is how often each client asks for the partitions and leaders of its topics. A member of a group looks at what
+// its client knows as often: new partitions are found within two such times.
+const refreshEvery = 10 * time.Second
+
 // base is what all clients have in common.
 func (c Config) base() (*sarama.Config, error) {
 	boundDecompression()
@@ -50,7 +55,8 @@ func (c Config) base() (*sarama.Config, error) {
 	sc.Net.WriteTimeout = 10 * time.Second
 	sc.Metadata.Full = false
 	sc.Metadata.AllowAutoTopicCreation = false
-	sc.Metadata.RefreshFrequency = 5 * time.Minute
+	sc.Metadata.RefreshFrequency = refreshEvery
+	bound(context.Background(), sc)
 	if err := c.TLS.apply(sc); err != nil {
 		return nil, err
 	}
@@ -126,7 +132,7 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 	p.RequiredAcks = sarama.WaitForAll
 	p.Idempotent = true
 	sc.Net.MaxOpenRequests = 1 // idempotence asks for it
-	p.Timeout = 10 * time.Second
+	p.Timeout = 5 * time.Second
 	p.Retry.Max = 10
 	p.Retry.BackoffFunc = producerBackoff
 	p.Transaction.Retry.Max = 2 // of the request for a producer id, which idempotence begins with
@@ -139,7 +145,7 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 		sc.Metadata.Retry.Max = 600
 		sc.Metadata.Retry.Backoff = 100 * time.Millisecond
 		sc.Metadata.Timeout = time.Minute     // a frozen broker would cost a read timeout for each of the 600
-		sc.Net.ReadTimeout = 15 * time.Second // above p.Timeout: the broker must be the first to give up
+		sc.Net.ReadTimeout = 15 * time.Second // above p.Timeout: the broker must be the first to give up. See brokerConn
 		return sc, nil
 	}
 	p.Timeout = 3 * time.Second

@@ -128,6 +128,7 @@ func (s *session) commit(choose func() []*claim) error {
 	if errors.Is(err, errFenced) && !s.fenced {
 		s.fenced = true
 		r.log.Info("session fenced: nothing more is started", zap.Error(err))
+		r.leaveFenced(err)
 	}
 	if err != nil {
 		s.lastErr = err

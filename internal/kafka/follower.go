@@ -140,7 +140,7 @@ type answer struct {
 }
 
 const (
-	lookEvery  = 30 * time.Second
+	lookEvery  = 10 * time.Second
 	askedAgain = 500 * time.Millisecond
 )
 

@@ -53,10 +53,28 @@ func (c *groupClient) knows(topics []string) bool {
 	return true
 }
 
-// Coordinator returns the group's coordinator, from memory if it is known.
+// Coordinator returns the group's coordinator, from memory if it is known and can be reached. Sarama's heartbeats would
+// dial a coordinator that is gone until the retries are used up.
 func (c *groupClient) Coordinator(group string) (b *sarama.Broker, err error) {
-	err = c.retry(func() error { b, err = c.Client.Coordinator(group); return err })
+	err = c.retry(func() error {
+		b, err = c.reachCoordinator(group)
+		return err
+	})
 	return b, err
+}
+
+func (c *groupClient) reachCoordinator(group string) (*sarama.Broker, error) {
+	b, err := c.Client.Coordinator(group)
+	if err != nil {
+		return nil, err
+	}
+	if reached, _ := b.Connected(); reached {
+		return b, nil
+	}
+	if err := c.Client.RefreshCoordinator(group); err != nil {
+		return nil, err
+	}
+	return c.Client.Coordinator(group)
 }
 
 // RefreshCoordinator asks for the group's coordinator.

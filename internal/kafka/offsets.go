@@ -170,6 +170,7 @@ func (o *offsets) judge(coordinator *sarama.Broker, answers []sarama.KError) err
 	for _, a := range answers {
 		switch a {
 		case sarama.ErrUnknownMemberId, sarama.ErrIllegalGeneration, sarama.ErrFencedInstancedId:
+			o.lost(coordinator) // it may be a former coordinator, which knows nothing of the present members
 			return fmt.Errorf("%w: %w", errFenced, a)
 		case sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
 			o.lost(coordinator)

@@ -29,6 +29,7 @@ type Runner struct {
 	cluster   string      // Kafka's cluster id, once known
 	lastErr   error       // why there is no session
 	rebuild   func(error) // ends the present group client; nil without one
+	cut       func()      // closes the connections of the present group client; nil without one
 	rebuilt   map[topicPartition]int64
 	created   map[string]TopicID // topics that were found deleted and created again, with their new ids
 	attempts  sync.WaitGroup
@@ -125,7 +126,9 @@ func (r *Runner) join(ctx context.Context) error {
 		return err
 	}
 	sc.Consumer.Fetch.Default = r.cfg.FetchBytes
-	bound(r.life, sc) // leaving the group must not wait for a frozen broker's answer
+	life, cut := context.WithCancel(r.life)
+	defer cut()
+	bound(life, sc) // leaving the group must not wait for a frozen broker's answer
 	client, err := newGroupClient(r.cfg.Kafka.Brokers, sc)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", r.cfg.Group, err)
@@ -147,9 +150,20 @@ func (r *Runner) join(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.mu.Lock()
-	r.rebuild = cancel
+	r.rebuild, r.cut = cancel, cut
 	r.mu.Unlock()
-	return r.consume(ctx, group)
+	return r.consume(ctx, client, group)
+}
+
+// leaveFenced joins the group anew at once. Sarama would find out by its next heartbeat, which a frozen or former
+// coordinator answers late, or as if nothing had happened. Its connections are cut, since there is nothing to leave. Another
+// process with the same instance id keeps its place: to join again would only take it back. The lock is held.
+func (r *Runner) leaveFenced(reason error) {
+	if r.rebuild == nil || errors.Is(reason, sarama.ErrFencedInstancedId) {
+		return
+	}
+	r.rebuild(reason)
+	r.cut()
 }
 
 // loseHopeAfter is how long consuming may fail before the client is made anew.
@@ -157,11 +171,11 @@ const loseHopeAfter = time.Minute
 
 // consume goes on with the same client while Kafka is away: it keeps its member id. A new member would have to wait until
 // the old one, which could not leave, has been given up.
-func (r *Runner) consume(ctx context.Context, group sarama.ConsumerGroup) error {
+func (r *Runner) consume(ctx context.Context, client sarama.Client, group sarama.ConsumerGroup) error {
 	log := newSeldom(r.log)
 	worked := time.Now()
 	for ctx.Err() == nil {
-		err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, group: group})
+		err := group.Consume(ctx, r.cfg.Topics, &sessions{r: r, client: client, group: group})
 		if err == nil {
 			worked = time.Now()
 			continue

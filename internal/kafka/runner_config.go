@@ -52,8 +52,9 @@ type RunnerConfig struct {
 	// OnAssigned is called for each topic whenever a session begins, with the partitions of it that this process has from now
 	// on; it does not block.
 	OnAssigned func(topic string, partitions []int32)
-	// OnClaims is called with the number of partitions whenever a session begins, and with 0 when it ends.
-	OnClaims func(partitions int)
+	// OnClaims is called whenever a session begins, with the number of partitions that this member holds and of all that the
+	// topics have, and with none held when the session ends.
+	OnClaims func(held, total int)
 }
 
 func (c RunnerConfig) withDefaults() RunnerConfig {
@@ -82,7 +83,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 		c.OnAssigned = func(string, []int32) {}
 	}
 	if c.OnClaims == nil {
-		c.OnClaims = func(int) {}
+		c.OnClaims = func(int, int) {}
 	}
 	return c
 }

@@ -34,8 +34,10 @@ type session struct {
 // sessions makes a session of each that Sarama opens.
 type sessions struct {
 	r       *Runner
+	client  sarama.Client
 	group   sarama.ConsumerGroup
 	present *session
+	total   int // partitions of all topics when the session began
 }
 
 // Setup opens the session before its claims start.
@@ -57,8 +59,19 @@ func (h *sessions) Setup(s sarama.ConsumerGroupSession) error {
 	for _, topic := range h.r.cfg.Topics {
 		h.r.cfg.OnAssigned(topic, s.Claims()[topic])
 	}
-	h.r.cfg.OnClaims(held)
+	h.total = max(held, h.partitions())
+	h.r.cfg.OnClaims(held, h.total)
 	return nil
+}
+
+// partitions counts those of all topics, as they were when the group was joined.
+func (h *sessions) partitions() (n int) {
+	for _, topic := range h.r.cfg.Topics {
+		if ps, err := h.client.Partitions(topic); err == nil {
+			n += len(ps)
+		}
+	}
+	return n
 }
 
 // Cleanup ends the session when all claims have drained.
@@ -71,7 +84,7 @@ func (h *sessions) Cleanup(sarama.ConsumerGroupSession) error {
 	}
 	h.r.lastErr = errRebalance
 	h.r.mu.Unlock()
-	h.r.cfg.OnClaims(0)
+	h.r.cfg.OnClaims(0, h.total)
 	return nil
 }
 
