@@ -8,14 +8,14 @@ type Kafka struct {
 	Prefix           string        `yaml:"prefix" doc:"Goes before every topic and group, to share a cluster." example:"staging."`
 	TLS              KafkaTLS      `yaml:"tls" doc:"Encryption to the brokers."`
 	SASL             SASL          `yaml:"sasl" doc:"User and password at the brokers."`
-	Partitions       int           `yaml:"partitions" default:"12" doc:"Partitions of new topics. More later breaks the order of keys while old jobs are left."`
+	Partitions       int           `yaml:"partitions" default:"12" doc:"Partitions of new topics. Partitions added later are used within 30 s; the order of a key may break once."`
 	Replication      int           `yaml:"replication" default:"0" doc:"Replicas of new topics; 0 leaves it to the brokers."`
 	CreateTopics     bool          `yaml:"create_topics" default:"true" doc:"Makes missing topics at the start. false: they are listed, see: laudspeaker topics."`
 	InstanceID       string        `yaml:"instance_id" doc:"Static membership: a name for this process that stays over restarts and that no other uses. Leave it empty unless your platform names its processes (a StatefulSet)."`
 	SessionTimeout   time.Duration `yaml:"session_timeout" default:"10s" doc:"A worker that is silent for longer loses its partitions. Raise it on slow networks."`
 	Drain            time.Duration `yaml:"drain" default:"10s" doc:"How long attempts that have begun may go on at a shutdown or rebalance."`
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout" default:"20s" doc:"How long a rebalance waits for a worker. Longer than drain."`
-	ReadTimeout      time.Duration `yaml:"read_timeout" default:"45s" doc:"A connection without an answer for so long is dead. Longer than rebalance_timeout, because a broker answers a join only when the rebalance is over."`
+	ReadTimeout      time.Duration `yaml:"read_timeout" default:"45s" doc:"How long the answer to a join may take. Longer than rebalance_timeout, because a broker answers a join only when the rebalance is over. Other requests are given up after 2 to 5 s without an answer."`
 	DelayTiers       []string      `yaml:"delay_tiers" default:"5s,30s,3m,20m,2h,12h" doc:"Steps of the delay ladder, on which messages wait that are to be sent or tried again later: a topic each, for each channel. Leave it alone: jobs on the topics of a step that is gone wait for ever."`
 	Embedded         Embedded      `yaml:"embedded" doc:"The broker that the role all brings when brokers is empty. It is durable and for one host only."`
 }

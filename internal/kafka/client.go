@@ -31,10 +31,6 @@ func (c Config) Validate() error {
 	return sc.Validate()
 }
 
-// refreshEvery is how often each client asks for the partitions and leaders of its topics. A member of a group looks at what
-// its client knows as often: new partitions are found within two such times.
-const refreshEvery = 10 * time.Second
-
 // base is what all clients have in common.
 func (c Config) base() (*sarama.Config, error) {
 	boundDecompression()
@@ -55,7 +51,7 @@ func (c Config) base() (*sarama.Config, error) {
 	sc.Net.WriteTimeout = 10 * time.Second
 	sc.Metadata.Full = false
 	sc.Metadata.AllowAutoTopicCreation = false
-	sc.Metadata.RefreshFrequency = refreshEvery
+	sc.Metadata.RefreshFrequency = c.RefreshInterval
 	bound(context.Background(), sc)
 	if err := c.TLS.apply(sc); err != nil {
 		return nil, err

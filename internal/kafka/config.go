@@ -13,7 +13,11 @@ type Config struct {
 	SASL     SASL
 	Group    Group
 
-	ReadTimeout time.Duration // how long an answer may take; above Group.RebalanceTimeout; 45s
+	ReadTimeout time.Duration // how long an answer to a join may take, see brokerConn for others; above Group.RebalanceTimeout; 45s
+
+	// RefreshInterval is how often each client asks for the partitions and leaders of its topics. A group compares what its
+	// client knows as often, so that it finds new partitions within two such times; 10s.
+	RefreshInterval time.Duration
 }
 
 // TLS is how the brokers prove who they are, and we to them. A certificate is always checked.
@@ -68,6 +72,7 @@ func (c Config) withDefaults() Config {
 	orString(&c.ClientID, "laudspeaker")
 	orString(&c.Version, "2.8.0")
 	orDuration(&c.ReadTimeout, 45*time.Second)
+	orDuration(&c.RefreshInterval, 10*time.Second)
 	orDuration(&c.Group.SessionTimeout, 10*time.Second)
 	orDuration(&c.Group.HeartbeatInterval, c.Group.SessionTimeout/6)
 	orDuration(&c.Group.RebalanceTimeout, 20*time.Second)

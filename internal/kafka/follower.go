@@ -83,7 +83,7 @@ func (f *Follower) Run(ctx context.Context, from From, out chan<- []Chunk) error
 	tick := time.NewTicker(50 * time.Millisecond) // for what has to be asked again
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		r.discover(f.topics)
+		r.discover(f.topics, f.cfg.withDefaults().RefreshInterval)
 		if chunks := r.renew(); len(chunks) > 0 {
 			select {
 			case out <- chunks:
@@ -139,10 +139,7 @@ type answer struct {
 	err    error
 }
 
-const (
-	lookEvery  = 10 * time.Second
-	askedAgain = 500 * time.Millisecond
-)
+const askedAgain = 500 * time.Millisecond
 
 // identify asks for the ids of the topics, and finds the partitions whose topic was created again. It reports whether the ids
 // have ever been told.
@@ -178,8 +175,8 @@ func (p *followed) belongs(id TopicID) {
 }
 
 // discover finds partitions: those that are there at the start, and later ones.
-func (r *following) discover(topics []string) {
-	if !r.identify(topics) || time.Since(r.looked) < lookEvery {
+func (r *following) discover(topics []string, every time.Duration) {
+	if !r.identify(topics) || time.Since(r.looked) < every {
 		return
 	}
 	r.looked = time.Now()
@@ -191,7 +188,7 @@ func (r *following) discover(topics []string) {
 		}
 		if err != nil {
 			r.log.warn("looking for the partitions of "+topic, err)
-			r.looked = time.Now().Add(askedAgain - lookEvery)
+			r.looked = time.Now().Add(askedAgain - every)
 			return
 		}
 		for _, p := range ps {

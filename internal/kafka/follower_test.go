@@ -28,7 +28,12 @@ type followed struct {
 // follow reads topics until the test ends, or stop is called.
 func follow(t *testing.T, brokers, topics []string, from kafka.From) (f *followed, stop func()) {
 	t.Helper()
-	follower, err := kafka.NewFollower(kafka.Config{Brokers: brokers}, topics, quiet())
+	return followWith(t, kafka.Config{Brokers: brokers}, topics, from)
+}
+
+func followWith(t *testing.T, cfg kafka.Config, topics []string, from kafka.From) (f *followed, stop func()) {
+	t.Helper()
+	follower, err := kafka.NewFollower(cfg, topics, quiet())
 	require.NoError(t, err)
 	f = &followed{t: t, at: map[string]int64{}}
 	ctx, cancel := context.WithCancel(context.Background())
