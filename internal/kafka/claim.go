@@ -21,11 +21,11 @@ type claim struct {
 
 	items   map[int64]*item // all that was fetched and is not done, by offset
 	lines   lines
-	called  fifo      // to be called again: their handlers have seen them, so a held claim starts them too
-	queued  fifo      // first of their line, not started
-	parked  fifo      // beyond the span that a commit can describe
-	backlog []*Record // fetched during the take-over
-	early   []entry   // done before progress was restored, by attempts of earlier claims
+	called  fifo[*item] // to be called again: their handlers have seen them, so a held claim starts them too
+	queued  fifo[*item] // first of their line, not started
+	parked  fifo[*item] // beyond the span that a commit can describe
+	backlog []*Record   // fetched during the take-over
+	early   []entry     // done before progress was restored, by attempts of earlier claims
 
 	taken    bool // the take-over is complete
 	over     bool // revoked

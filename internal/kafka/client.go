@@ -135,15 +135,18 @@ func (c Config) producer(persistent bool) (*sarama.Config, error) {
 	p.Compression = sarama.CompressionZSTD
 	p.Return.Successes, p.Return.Errors = true, true
 	p.Partitioner = newPartitioner
+	sc.ChannelBufferSize = producerBuffer
 	if persistent {
 		p.Compression = sarama.CompressionSnappy // outcomes are small and many: 7 µs of CPU less for each than with zstd
 		// Waiting here, in the metadata, keeps Sarama's circuit breaker closed, which would refuse for another 10 s.
+		p.Retry.Max = 20 // the time in which a lost leader is replaced
 		sc.Metadata.Retry.Max = 600
 		sc.Metadata.Retry.Backoff = 100 * time.Millisecond
 		sc.Metadata.Timeout = time.Minute     // a frozen broker would cost a read timeout for each of the 600
 		sc.Net.ReadTimeout = 15 * time.Second // above p.Timeout: the broker must be the first to give up. See brokerConn
 		return sc, nil
 	}
+	p.Retry.Max = 6 // within the time of a request
 	p.Timeout = 3 * time.Second
 	sc.Net.DialTimeout = 2 * time.Second
 	sc.Net.ReadTimeout = 4 * time.Second

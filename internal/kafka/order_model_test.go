@@ -21,8 +21,8 @@ type queues struct {
 
 // TestOrderings: what the runner promises of jobs with one key, by the ordering of the channel. With key and strict one is
 // begun only once the one before has left its place, and they differ in how often a job that fails stays in it; with none
-// nobody waits for anybody. In each, whatever may start does, as long as there is a slot, room for one more outcome, and no
-// outcome has waited for too long.
+// nobody waits for anybody. In each, whatever may start does, as long as there is a slot, the outcomes that wait leave room,
+// and none has waited for too long.
 func TestOrderings(t *testing.T) {
 	for name, o := range map[string]struct {
 		unordered bool
@@ -34,7 +34,7 @@ func TestOrderings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(150) {
-				play(t, func(c *RunnerConfig) { c.Concurrency, c.MaxWaiting, c.Unordered = 3, 2, o.unordered }, func(st *stage) {
+				play(t, func(c *RunnerConfig) { c.Concurrency, c.MaxWaiting, c.Unordered = 3, 4, o.unordered }, func(st *stage) {
 					q := &queues{st, rand.New(rand.NewPCG(seed, 1)), o.stays, map[int64]time.Time{}, map[int64]time.Time{}, nil}
 					st.join()
 					st.takeOver()
@@ -123,11 +123,11 @@ func (q *queues) judge() {
 	for _, since := range q.leaves {
 		late = late || time.Since(since) > outcomePatience
 	}
-	busy := len(runs) + max(0, len(q.leaves)-2) // those that find no room keep their slots
+	inRoom := min(len(q.leaves), 4)
+	busy := len(runs) + len(q.leaves) - inRoom // those that find no room keep their slots
 	require.LessOrEqual(q.t, busy, 3)
-	require.LessOrEqual(q.t, len(runs)+len(q.leaves), 3+2)
 	require.Equal(q.t, len(runs)+len(q.leaves), q.r.InFlight())
-	if busy < 3 && len(q.leaves) < 2 && !late {
+	if busy < 3 && len(q.leaves) < 4-inRoom-min(busy, 2) && !late {
 		require.Zero(q.t, startable, "jobs wait although a slot is free")
 	}
 }

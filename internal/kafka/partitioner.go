@@ -13,33 +13,19 @@ func Home(key []byte) int32 {
 	return n // bytes have no error
 }
 
-// partitioner puts a message where its Message.Partition says, and [Hashed] ones where Kafka's Java client would.
-type partitioner struct {
-	hashed, spread sarama.Partitioner
+// partitioner puts a message where [uplink.queueOf] has decided: where its Message.Partition says, and [Hashed] ones where
+// Kafka's Java client would.
+type partitioner struct{}
+
+func newPartitioner(string) sarama.Partitioner { return partitioner{} }
+
+// Partition returns the partition that was chosen. Should the topic have fewer by now, it is another one.
+func (partitioner) Partition(m *sarama.ProducerMessage, n int32) (int32, error) {
+	return m.Metadata.(*sending).partition % n, nil
 }
 
-func newPartitioner(topic string) sarama.Partitioner {
-	return &partitioner{sarama.NewMurmur2Partitioner(topic), sarama.NewRandomPartitioner(topic)}
-}
-
-func (p *partitioner) Partition(m *sarama.ProducerMessage, n int32) (int32, error) {
-	switch home := m.Metadata.(*sending).home; {
-	case home >= 0:
-		return home % n, nil
-	case keyed(m):
-		return p.hashed.Partition(m, n)
-	default:
-		return p.spread.Partition(m, n)
-	}
-}
-
-// RequiresConsistency is asked of no message: [partitioner.MessageRequiresConsistency] is.
-func (p *partitioner) RequiresConsistency() bool { return true }
-
-// MessageRequiresConsistency lets only messages without an order avoid a partition that has no leader.
-func (p *partitioner) MessageRequiresConsistency(m *sarama.ProducerMessage) bool {
-	return m.Metadata.(*sending).home >= 0 || keyed(m)
-}
+// RequiresConsistency returns true: a partition without a leader counts, too.
+func (partitioner) RequiresConsistency() bool { return true }
 
 // keyed: an empty key has no order, as a null one; Java's client would hash it and make one queue of them all.
 func keyed(m *sarama.ProducerMessage) bool { return m.Key != nil && m.Key.Length() > 0 }

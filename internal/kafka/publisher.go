@@ -38,7 +38,9 @@ type PublisherConfig struct {
 // keeps the order of a partition; a record whose publishing failed may be on the log and, published again, twice.
 //
 // Until [Publisher.Run] has connected, and whenever it has lost Kafka, everything is refused at once. What is in hand is
-// bounded in records and bytes. All methods may be called at once from many goroutines.
+// bounded in records and bytes, of all partitions and of each. A partition that cannot be written does not delay the others;
+// unless the publisher is persistent, what is for that partition is refused at once. All methods may be called at once from
+// many goroutines.
 type Publisher struct {
 	cfg   Config
 	pc    PublisherConfig
@@ -47,7 +49,7 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	up      *uplink // nil while there is none
-	down    error   // why there is none, or what failed last; nil when all is well
+	down    error   // why there is none
 	records int
 	bytes   int64
 	waiting int // calls of PublishForever that have failed at least once
@@ -115,16 +117,20 @@ func (p *Publisher) Send(m Message, done func(partition int32, offset int64, err
 	return p.send(newSending(m, done))
 }
 
-// Ready is nil while publishing works; otherwise it says what is wrong.
+// Ready is nil while publishing works; otherwise it says what is wrong. It is also nil while some partitions cannot be written
+// and others acknowledge: those are logged.
 func (p *Publisher) Ready() error {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.down != nil:
+	case p.up == nil:
 		return fmt.Errorf("%w: %w (%d records wait to be published again)", ErrUnavailable, p.down, p.waiting)
-	case p.waiting > 0:
+	case p.up.failsNow(now):
+		return fmt.Errorf("%w: %w (%d records wait to be published again)", ErrUnavailable, p.up.cause, p.waiting)
+	case p.waiting > 0 && now.Sub(p.up.acked) > silence:
 		return fmt.Errorf("%w: %d records wait to be published again", ErrUnavailable, p.waiting)
-	case p.up.still(time.Now()) > silence:
+	case p.up.still(now) > silence:
 		return fmt.Errorf("%w: %d records have had no answer for %s", ErrUnavailable, p.records, silence)
 	default:
 		return nil
@@ -184,10 +190,7 @@ func (p *Publisher) send(s *sending) error {
 	if p.records >= p.pc.MaxRecords || p.bytes+s.size > p.pc.MaxBytes {
 		return fmt.Errorf("%w: %d records, %d bytes", ErrFull, p.records, p.bytes)
 	}
-	p.records++
-	p.bytes += s.size
-	p.up.take(s)
-	return nil
+	return p.up.take(s)
 }
 
 // recordLimit leaves room in max.message.bytes for what a batch adds, and for what compression adds to the incompressible.
@@ -198,11 +201,14 @@ func (p *Publisher) recordLimit() int {
 
 // sending is a message on its way.
 type sending struct {
-	message  sarama.ProducerMessage
-	home     int32 // Message.Partition
-	size     int64
-	done     func(partition int32, offset int64, err error)
-	answered atomic.Bool // done has been called, or its caller has given up
+	message   sarama.ProducerMessage
+	home      int32 // Message.Partition
+	partition int32 // once it is chosen
+	queue     *partitionQueue
+	handed    bool // to Sarama
+	size      int64
+	done      func(partition int32, offset int64, err error)
+	answered  atomic.Bool // done has been called, or its caller has given up
 }
 
 func newSending(m Message, done func(int32, int64, error)) *sending {

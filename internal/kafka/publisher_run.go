@@ -99,7 +99,11 @@ func (p *Publisher) dial(ctx context.Context) (*uplink, error) {
 	if err := p.cfg.reach(ctx); err != nil {
 		return nil, err
 	}
-	client, err := sarama.NewClient(p.cfg.Brokers, conf)
+	patience := 100 * time.Millisecond
+	if p.pc.Persistent {
+		patience = conf.Metadata.Timeout
+	}
+	client, err := newProducerClient(p.cfg.Brokers, conf, patience)
 	if err != nil {
 		return nil, err
 	}

@@ -12,58 +12,92 @@ import (
 
 // uplink is one Sarama producer, from its making to its end.
 //
-//	Send ─▶ queue ─▶ feed ─▶ Sarama ─▶ readSuccesses, readErrors ─▶ done
+//	Send ─▶ the partition's queue ─▶ ready ─▶ feed ─▶ Sarama ─▶ readSuccesses, readErrors ─▶ done
 //
 // Its fields below p are guarded by the publisher's lock.
 type uplink struct {
 	p        *Publisher
 	client   sarama.Client
 	producer sarama.AsyncProducer
-	queue    chan *sending // as large as what may be in hand: putting into it never blocks
-	closing  chan struct{} // ends feed
+	ready    chan *sending // as large as what may be in hand: putting into it never blocks
+	unknown  chan struct{} // wakes resolve; holds one
+	closing  chan struct{} // ends feed, resolve and survey
 	retired  chan error    // why another connection has to be made; holds one
 	feeding  sync.WaitGroup
 	reading  sync.WaitGroup
 	repeats  sync.WaitGroup
 
-	held     map[*sending]struct{} // taken and neither acknowledged nor refused
-	moved    time.Time             // when one of held went, or the first came
-	failing  time.Time             // since when all that ended failed; zero when the last was acknowledged
-	draining bool
-	idle     chan struct{} // closed once draining and nothing is held
+	held       map[*sending]struct{} // taken and neither acknowledged nor refused
+	moved      time.Time             // when one of held went, or the first came
+	acked      time.Time             // when one was acknowledged last
+	failing    time.Time             // since when all that ended failed; zero when the last was acknowledged
+	failed     time.Time             // when one failed last
+	cause      error                 // of that
+	queues     map[topicPartition]*partitionQueue
+	counts     map[string]int32   // of partitions, by topic
+	hashed     sarama.Partitioner // chooses as Kafka's Java client
+	unresolved []*sending         // whose topic is not in counts
+	draining   bool
+	idle       chan struct{} // closed once draining and nothing is held
 }
 
 func (p *Publisher) newUplink(client sarama.Client, producer sarama.AsyncProducer) *uplink {
 	c := &uplink{
 		p: p, client: client, producer: producer,
-		queue:   make(chan *sending, p.pc.MaxRecords),
+		ready:   make(chan *sending, p.pc.MaxRecords),
+		unknown: make(chan struct{}, 1),
+		queues:  map[topicPartition]*partitionQueue{},
+		counts:  map[string]int32{},
+		hashed:  sarama.NewMurmur2Partitioner(""),
 		closing: make(chan struct{}),
 		retired: make(chan error, 1),
 		held:    map[*sending]struct{}{},
 		idle:    make(chan struct{}),
 	}
 	c.feeding.Go(c.feed)
+	c.feeding.Go(c.resolve)
+	c.feeding.Go(c.survey)
 	c.reading.Go(c.readSuccesses)
 	c.reading.Go(c.readErrors)
 	return c
 }
 
-// take puts s on its way. The lock is held.
-func (c *uplink) take(s *sending) {
+// take puts s on its way, or says why not. The lock is held.
+func (c *uplink) take(s *sending) error {
+	q, err := c.queueOf(s)
+	if err != nil && !errors.Is(err, errUnresolved) {
+		return err
+	}
+	if err == nil && q.records > 0 {
+		if err := c.admits(q, s.size, time.Now()); err != nil {
+			return err
+		}
+	}
 	if len(c.held) == 0 {
 		c.moved = time.Now()
 	}
+	c.p.records++
+	c.p.bytes += s.size
 	c.held[s] = struct{}{}
-	c.queue <- s
+	if q != nil {
+		c.enqueue(q, s)
+		return nil
+	}
+	c.unresolved = append(c.unresolved, s)
+	select {
+	case c.unknown <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
-// feed hands over to Sarama, which blocks while it looks for a leader.
+// feed hands over to Sarama. It does not wait for single partitions: of each no more is handed over than fits its queue there.
 func (c *uplink) feed() {
 	for {
 		select {
 		case <-c.closing:
 			return
-		case s := <-c.queue:
+		case s := <-c.ready:
 			if s.answered.Load() { // its caller has given up
 				c.release(s, false, nil)
 				continue
@@ -93,7 +127,7 @@ func (c *uplink) readErrors() {
 			continue
 		}
 		c.release(s, false, e.Err)
-		s.answer(0, -1, fmt.Errorf("%w: %w", ErrUnavailable, e.Err))
+		s.answer(0, -1, fmt.Errorf("%w: %s/%d: %w", ErrUnavailable, e.Msg.Topic, s.partition, e.Err))
 	}
 }
 
@@ -120,7 +154,7 @@ func (c *uplink) release(s *sending, acked bool, failure error) {
 	delete(c.held, s)
 	p.records--
 	p.bytes -= s.size
-	c.moved = time.Now()
+	c.left(s, acked, failure)
 	c.signal()
 }
 
@@ -128,15 +162,17 @@ func (c *uplink) release(s *sending, acked bool, failure error) {
 func (c *uplink) note(acked bool, failure error) {
 	switch {
 	case acked:
-		c.failing, failure = time.Time{}, nil
-	case failure == nil:
-		return
-	case c.failing.IsZero():
-		c.failing = time.Now()
+		c.failing = time.Time{}
+	case failure != nil:
+		if c.failed, c.cause = time.Now(), failure; c.failing.IsZero() {
+			c.failing = c.failed
+		}
 	}
-	if c.p.up == c {
-		c.p.down = failure
-	}
+}
+
+// failsNow reports whether records have failed lately and none has been acknowledged since. The lock is held.
+func (c *uplink) failsNow(now time.Time) bool {
+	return !c.failing.IsZero() && now.Sub(c.failed) < 2*silence
 }
 
 // signal tells drain that nothing is held. The lock is held.
@@ -151,6 +187,7 @@ func (c *uplink) signal() {
 func (c *uplink) watch(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var checked time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,29 +195,39 @@ func (c *uplink) watch(ctx context.Context) error {
 		case reason := <-c.retired:
 			return reason
 		case <-tick.C:
-			if reason := c.trouble(time.Now()); reason != nil {
-				return reason
-			}
 		}
+		c.tend(time.Now())
+		reason, sure := c.trouble(time.Now())
+		if reason == nil || !sure && time.Since(checked) < reachEvery {
+			continue
+		}
+		if sure || c.p.cfg.reach(ctx) != nil {
+			return reason
+		}
+		checked = time.Now() // some partitions are in trouble, not Kafka
 	}
 }
 
-// trouble: nothing moves although records are in hand, or they fail and nothing has succeeded since. Sarama would find
-// out of both by itself, the first after minutes, the second once its circuit breaker closes.
-func (c *uplink) trouble(now time.Time) error {
-	limit := c.p.pc.Timeout
+// reachEvery is how often the brokers are asked at most whether they are there.
+const reachEvery = 2 * time.Second
+
+// trouble says why another connection may have to be made: nothing moves although records are in hand, or they fail and
+// nothing has succeeded since. Unless it is sure, that may be due to single partitions: it counts when no broker can be reached.
+func (c *uplink) trouble(now time.Time) (reason error, sure bool) {
+	soon, most := min(time.Second, c.p.pc.Timeout), 3*c.p.pc.Timeout
 	if c.p.pc.Persistent {
-		limit = 90 * time.Second // above what Sarama sits out by itself
+		soon, most = 90*time.Second, 90*time.Second // above what Sarama sits out by itself
 	}
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
+	still := c.still(now)
 	switch {
-	case c.still(now) >= limit:
-		return fmt.Errorf("no answer for %s", limit)
+	case still >= soon:
+		return fmt.Errorf("no answer for %s", still.Round(time.Millisecond)), still >= most
 	case !c.failing.IsZero() && now.Sub(c.failing) >= time.Second:
-		return c.p.down
+		return c.cause, false
 	default:
-		return nil
+		return nil, false
 	}
 }
 

@@ -27,20 +27,21 @@ func itemOf(rec *Record, unordered bool) *item {
 }
 
 // fifo is a queue; its zero value is empty.
-type fifo struct {
-	items []*item
+type fifo[T any] struct {
+	items []T
 	head  int
 }
 
-func (q *fifo) push(it *item) { q.items = append(q.items, it) }
+func (q *fifo[T]) push(it T) { q.items = append(q.items, it) }
 
-func (q *fifo) empty() bool { return q.head == len(q.items) }
+func (q *fifo[T]) empty() bool { return q.head == len(q.items) }
 
-func (q *fifo) peek() *item { return q.items[q.head] }
+func (q *fifo[T]) peek() T { return q.items[q.head] }
 
-func (q *fifo) pop() *item {
+func (q *fifo[T]) pop() T {
 	it := q.items[q.head]
-	q.items[q.head] = nil
+	var none T
+	q.items[q.head] = none
 	q.head++
 	if q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0

@@ -142,7 +142,7 @@ func (r *Runner) dispatch() {
 	if s == nil {
 		return
 	}
-	for r.busy < r.cfg.Concurrency && !r.roomFull() {
+	for r.busy < r.cfg.Concurrency && r.room.count < r.cfg.MaxWaiting {
 		c := s.next()
 		if c == nil || !s.mayStart() {
 			return

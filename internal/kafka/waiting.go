@@ -10,8 +10,10 @@ import (
 // the slots of the partitions that can:
 //
 //   - A claim whose oldest outcome has waited for longer than outcomePatience starts nothing. The others go on.
-//   - The room is bounded. An attempt that finds the room full keeps its slot, and the runner starts nothing meanwhile.
-//     Calls and waiting outcomes are therefore at most Concurrency + MaxWaiting.
+//   - The room is bounded. An attempt that finds no room keeps its slot, and the runner starts nothing while the room is
+//     full. Calls and waiting outcomes are therefore at most Concurrency + MaxWaiting.
+//   - Within its patience a claim must not fill the room either: it starts nothing while its own waiting outcomes are as many
+//     as there is room left. However many partitions cannot be written, the others find some.
 //
 // A waiting outcome is still a flight: it keeps its key, pins L and counts as in flight.
 
@@ -29,10 +31,14 @@ type room struct {
 // their handlers have answered. It outlives claims, as flights do. The runner's lock guards it.
 type waitlist struct {
 	first, last *flight
+	count       int
+	bytes       int64
 	acked       time.Time // when one of them was acknowledged last
 }
 
 func (w *waitlist) push(f *flight) {
+	w.count++
+	w.bytes += f.bytes
 	if f.before = w.last; w.last != nil {
 		w.last.after = f
 	} else {
@@ -42,6 +48,8 @@ func (w *waitlist) push(f *flight) {
 }
 
 func (w *waitlist) remove(f *flight) {
+	w.count--
+	w.bytes -= f.bytes
 	if f.before != nil {
 		f.before.after = f.after
 	} else {
@@ -82,6 +90,13 @@ func (c *claim) waits() *waitlist {
 	return c.waiting
 }
 
+// crowds reports whether the claim's outcomes take as much of the room as is left. Room for the calls that run is not left.
+// The lock is held.
+func (c *claim) crowds() bool {
+	r, w := c.r, c.waits()
+	return w.count >= r.cfg.MaxWaiting-r.room.count-min(r.busy, r.cfg.MaxWaiting/2) || w.bytes > r.cfg.MaxWaitingBytes-r.room.bytes
+}
+
 // stalled reports whether the claim's oldest outcome has waited for so long that nothing more is started. The lock is held.
 func (c *claim) stalled(now time.Time) bool {
 	first := c.waits().first
@@ -105,24 +120,23 @@ func (r *Runner) answered(f *flight, bytes int64) {
 	r.dispatch()
 }
 
-// admit takes into the room what waits for it and fits. The lock is held.
+// admit takes into the room what waits for it and fits: what is too large keeps nobody out. The lock is held.
 func (r *Runner) admit() {
 	m := &r.room
-	for len(m.queue) > 0 {
-		f := m.queue[0]
+	if len(m.queue) == 0 {
+		return
+	}
+	m.queue = slices.DeleteFunc(m.queue, func(f *flight) bool {
 		if m.count >= r.cfg.MaxWaiting || m.bytes+f.bytes > r.cfg.MaxWaitingBytes {
-			return
+			return false
 		}
-		m.queue = slices.Delete(m.queue, 0, 1)
 		m.count++
 		m.bytes += f.bytes
 		f.inRoom = true
 		r.busy--
-	}
+		return true
+	})
 }
-
-// full reports whether nothing may be started for want of room. The lock is held.
-func (r *Runner) roomFull() bool { return r.room.count >= r.cfg.MaxWaiting || len(r.room.queue) > 0 }
 
 // vacate gives back the slot of f, or its place in the room. The lock is held.
 func (r *Runner) vacate(f *flight) {

@@ -62,29 +62,28 @@ func TestSlot_IsFreeOnceTheHandlerHasAnswered(t *testing.T) {
 }
 
 func TestWaitingOutcomes_AreBounded(t *testing.T) {
-	const slots, most = 3, 4
+	const slots, most = 6, 4
 	play(t, func(c *RunnerConfig) { c.Concurrency, c.MaxWaiting = slots, most }, func(st *stage) {
 		st.start(20)
-		for o := range int64(most) {
+		for o := range int64(slots) {
 			st.answers(o)
 		}
-		require.Equal(t, slots-1+most, st.r.InFlight(), "two still run; nothing more starts")
-		st.answers(4)
-		st.answers(5)
 		calls, sends := st.waiting()
-		require.Empty(t, calls)
-		require.Len(t, sends, most+2, "those that found no room keep their slots")
+		require.Empty(t, calls, "nothing more starts")
+		require.Len(t, sends, slots)
 		require.Equal(t, most, st.r.room.count)
-		require.Equal(t, 2, st.r.busy)
+		require.Equal(t, slots-most, st.r.busy, "those that found no room keep their slots")
+		require.Equal(t, slots, st.r.InFlight())
 
 		st.acknowledge(0, true)
 		require.Equal(t, most, st.r.room.count, "one of the two moves up")
-		require.Nil(t, st.running(6), "the room is full again")
 		st.acknowledge(4, true) // the one that keeps its slot
-		require.Nil(t, st.running(6))
+		require.Zero(t, st.r.busy)
+		st.acknowledge(0, true)
+		require.Nil(t, st.running(6), "three wait, and there is room for one")
+		st.acknowledge(0, true)
 		st.acknowledge(0, true)
 		require.NotNil(t, st.running(6))
-		require.LessOrEqual(t, st.r.InFlight(), slots+most)
 	})
 }
 
@@ -92,24 +91,47 @@ func TestWaitingOutcomes_AreBoundedInBytes(t *testing.T) {
 	large := Result{Outcome: &Outcome{Value: make([]byte, 5000)}}
 	play(t, func(c *RunnerConfig) { c.Concurrency, c.MaxWaitingBytes = 3, 12_000 }, func(st *stage) {
 		st.start(10)
+		healthy := st.beside()
+		st.arrive(healthy, 100)
 		for o := range int64(3) {
 			st.answer(st.running(o), large)
 		}
 		require.Equal(t, 2, st.r.room.count)
 		require.LessOrEqual(t, st.r.room.bytes, int64(12_000))
-		require.NotNil(t, st.running(3))
-		require.NotNil(t, st.running(4))
-		require.Nil(t, st.running(5), "the third waits for room")
-		st.acknowledge(0, true)
-		require.NotNil(t, st.running(5))
-
-		huge := Result{Outcome: &Outcome{Value: make([]byte, 50_000)}} // never finds room
-		st.answer(st.running(3), huge)
+		require.Equal(t, 2, st.r.busy, "the third keeps its slot, and the other partition's job has one")
+		require.Nil(t, st.running(3), "the claim takes more of the room than is left")
+		st.answers(100)
+		require.Equal(t, 3, st.r.room.count, "what is too large keeps nobody out")
+		_, sends := st.waiting()
+		st.acknowledge(len(sends)-1, true)
 		for range 3 {
 			st.acknowledge(0, true)
 		}
 		require.Zero(t, st.r.room.bytes)
+		require.NotNil(t, st.running(5))
+		st.answer(st.running(3), Result{Outcome: &Outcome{Value: make([]byte, 50_000)}}) // never finds room
+		require.Zero(t, st.r.room.count)
+		require.Equal(t, 3, st.r.InFlight())
+		st.acknowledge(0, true)
 		require.NotNil(t, st.running(6))
+	})
+}
+
+// However fast its jobs are, a partition whose outcomes nobody acknowledges leaves the others room.
+func TestWaitingOutcomes_OfFastJobsLeaveTheOthersRoom(t *testing.T) {
+	play(t, func(c *RunnerConfig) { c.Concurrency, c.MaxWaiting = 2, 16 }, func(st *stage) {
+		st.start(100)
+		healthy := st.beside()
+		for o := int64(0); st.running(o) != nil; o++ {
+			st.answers(o)
+		}
+		require.Less(t, st.r.room.count, 12)
+		for o := int64(100); o < 200; o++ {
+			st.arrive(healthy, o)
+			st.answers(o)
+			_, sends := st.waiting()
+			st.acknowledge(len(sends)-1, true)
+		}
 	})
 }
 

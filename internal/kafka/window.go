@@ -81,7 +81,7 @@ func (c *claim) line(it *item) {
 }
 
 // enqueue makes it ready to start, unless an attempt from an earlier session is still at it: that one will report.
-func (c *claim) enqueue(it *item, q *fifo) {
+func (c *claim) enqueue(it *item, q *fifo[*item]) {
 	if c.r.flights[c.topicPartition][it.rec.Offset] == nil && !it.ready {
 		it.ready = true
 		q.push(it)
@@ -90,7 +90,7 @@ func (c *claim) enqueue(it *item, q *fifo) {
 
 func (c *claim) startable() bool {
 	ready := !c.called.empty() || !c.held && !c.r.held && !c.queued.empty()
-	return ready && !c.over && c.taken && !c.stalled(time.Now())
+	return ready && !c.over && c.taken && !c.crowds() && !c.stalled(time.Now())
 }
 
 // pop gives the next record to start; startable must hold.
