@@ -47,8 +47,11 @@ type fleet struct {
 	spawned int
 }
 
-// slots is the concurrency of a worker.
-const slots = 64
+// slots is the concurrency of a worker; so many of its outcomes may wait for acknowledgement beside them.
+const (
+	slots       = 64
+	mostWaiting = 256
+)
 
 // newFleet configures SMS and e-mail, on topics of that many partitions.
 func newFleet(t testing.TB, brokers string, partitions int, s *sink) *fleet {

@@ -82,7 +82,7 @@ func TestKilledWorkersUnderLoad(t *testing.T) {
 		f.workers[i%3].kill()
 		f.workers[i%3] = f.work("sms")
 	}
-	f.finish(kills * slots)
+	f.finish(kills * (slots + mostWaiting))
 }
 
 // A worker that is frozen for longer than its session is taken for dead; what it had in hand may arrive twice.
@@ -95,7 +95,7 @@ func TestFrozenWorkersUnderLoad(t *testing.T) {
 		f.workers[i%3].signal(syscall.SIGCONT)
 	}
 	f.awaitBusy(f.workers...)
-	f.finish(scale() * slots)
+	f.finish(scale() * (slots + mostWaiting))
 }
 
 // What the API has acknowledged outlives it, whether it is killed or asked to end.
@@ -138,7 +138,7 @@ func TestKafkaFailsUnderLoad(t *testing.T) {
 				recovery = max(recovery, time.Since(back))
 			}
 			f.awaitBusy(f.workers...)
-			f.finish(rounds * 3 * slots)
+			f.finish(rounds * 3 * (slots + mostWaiting))
 			t.Logf("the API took %s to recover; %s", recovery.Round(time.Millisecond), describe(f.load.refusals()))
 			for _, r := range f.load.refusals() {
 				require.Equal(t, 503, r.status)
