@@ -128,14 +128,17 @@ channels:
       bulk: {attempts: 20, first: 400ms, longest: 5s}`, p.addr, slots)
 }
 
-// newWorker starts a worker behind the link of that number.
+// newWorker starts a worker behind the link of that number, if there are links.
 func (c *chaos) newWorker(i int, args ...string) *child {
+	if len(c.links) == 0 {
+		return c.work("sms", args...)
+	}
 	return c.work("sms", append(args, "--set", "kafka.brokers=127.0.0.1:"+chaosProxies[i])...)
 }
 
 // begin starts the workers and the load, and returns when all are busy and most keys have had a letter.
 func (c *chaos) begin() {
-	for i := range c.links {
+	for i := range chaosProxies {
 		c.workers = append(c.workers, c.newWorker(i))
 	}
 	c.stop = c.load.background(c.t)

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -41,12 +43,34 @@ func (c *chaos) requireBounded() (most int) {
 	return most
 }
 
-// stopLedger lets every partition of the ledger refuse what is written, as with too few replicas, until the function that it
+// refusals is a run on a broker that can be told to refuse what is written to the ledger. On a single node of Apache Kafka
+// no topic can have too few replicas.
+type refusals struct {
+	*chaos
+	cluster *kfake.Cluster
+}
+
+func newRefusals(t *testing.T) *refusals {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	c := newRun(t, mix{})
+	c.broker = &victim{t: t, addr: cluster.ListenAddrs()[0]}
+	c.fleet = c.newFleet(t)
+	api, url := c.serveAnywhere()
+	c.api = api
+	c.follow(url)
+	c.load.most.Store(20_000) // as much as there may be in every lane
+	c.begin()
+	return &refusals{c, cluster}
+}
+
+// stopLedger lets every partition of the ledger refuse what is written for want of replicas, until the function that it
 // returns is called.
-func (c *chaos) stopLedger() (restore func()) {
-	topic, brokers := c.prefix+"status_topic", []string{c.broker.addr}
-	kafkatest.Configure(c.t, brokers, topic, "min.insync.replicas", "2")
-	return func() { kafkatest.Configure(c.t, brokers, topic, "min.insync.replicas", "1") }
+func (c *refusals) stopLedger() (restore func()) {
+	return c.cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: c.prefix + "status_topic", Err: kerr.NotEnoughReplicas, Count: -1,
+	}).Remove
 }
 
 // awaitStandstill returns once no worker has begun anything for two seconds.
@@ -58,9 +82,7 @@ func (c *chaos) awaitStandstill() {
 
 // While the ledger refuses what is written, the workers stop at the bound; then they go on, and nothing is lost or repeated.
 func TestChaosLedgerRefusesWrites(t *testing.T) {
-	c := newChaos(t, mix{})
-	c.load.most.Store(20_000) // as much as there may be in every lane
-	c.begin()
+	c := newRefusals(t)
 	restore := c.stopLedger()
 	c.awaitStandstill()
 	before, _ := c.provider.counts()
@@ -77,9 +99,7 @@ func TestChaosLedgerRefusesWrites(t *testing.T) {
 
 // A worker that is killed with as many waiting outcomes as it may have repeats at most those, once each.
 func TestChaosKillAtTheLimitOfWaitingOutcomes(t *testing.T) {
-	c := newChaos(t, mix{})
-	c.load.most.Store(20_000)
-	c.begin()
+	c := newRefusals(t)
 	restore := c.stopLedger()
 	c.awaitStandstill()
 	most := c.requireBounded()

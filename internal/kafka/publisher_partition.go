@@ -21,8 +21,12 @@ const (
 	producerBuffer = 2 * mostHanded // of each of Sarama's queues; its own messages about retries need room, too
 )
 
-// partitionSilence is how long a partition may acknowledge nothing, while others do, until its records are refused.
-const partitionSilence = time.Second
+// partitionSilence is how long a partition may acknowledge nothing, while others do, until its records are refused; shortSilence
+// holds for one that has much of the room.
+const (
+	partitionSilence = 3 * time.Second
+	shortSilence     = time.Second
+)
 
 // partitionQueue is what a connection has in hand of one partition. The publisher's lock guards it.
 type partitionQueue struct {
@@ -32,6 +36,7 @@ type partitionQueue struct {
 	handedBytes int64
 	records     int // handed or waiting
 	bytes       int64
+	much        int       // so many records are much of the room
 	moved       time.Time // when one ended, or the first came
 	failing     time.Time // since when all that ended failed; zero when the last was acknowledged
 	failed      time.Time // when one failed last
@@ -75,7 +80,7 @@ func (c *uplink) queue(topic string, partition int32) *partitionQueue {
 	tp := topicPartition{topic, partition}
 	q := c.queues[tp]
 	if q == nil {
-		q = &partitionQueue{topicPartition: tp}
+		q = &partitionQueue{topicPartition: tp, much: c.p.pc.MaxRecords / 16}
 		c.queues[tp] = q
 	}
 	return q
@@ -84,22 +89,31 @@ func (c *uplink) queue(topic string, partition int32) *partitionQueue {
 // dead reports whether the partition cannot be written, as far as is known: all that ended lately failed, or it acknowledges
 // nothing for a while in which others did. acked is when any partition acknowledged last.
 func (q *partitionQueue) dead(acked, now time.Time) bool {
-	return !q.failing.IsZero() || q.handed > 0 && now.Sub(q.moved) >= partitionSilence && acked.Sub(q.moved) >= partitionSilence/2
+	limit := partitionSilence
+	if q.records >= q.much {
+		limit = shortSilence
+	}
+	return !q.failing.IsZero() || q.handed > 0 && now.Sub(q.moved) >= limit && acked.Sub(q.moved) >= limit/2
 }
 
 // admits says why a record of size bytes is not taken. A dead partition is tried with one record at a time: its
 // acknowledgement lets the others in again. A persistent publisher takes as many as there is room for.
 func (c *uplink) admits(q *partitionQueue, size int64, now time.Time) error {
-	pc := &c.p.pc
-	most, mostBytes := max(pc.MaxRecords/2, min(pc.MaxRecords, 1000)), max(pc.MaxBytes/2, int64(pc.MaxMessageBytes))
+	most, mostBytes := c.share()
 	switch {
-	case q.records >= most || q.records > 0 && q.bytes+size > mostBytes: // the rest is for other partitions
+	case q.records >= most || q.records > 0 && q.bytes+size > mostBytes:
 		return fmt.Errorf("%w: %d records, %d bytes of %s", ErrFull, q.records, q.bytes, q.topicPartition)
-	case pc.Persistent || q.records == 0 || !q.dead(c.acked, now):
+	case c.p.pc.Persistent || q.records == 0 || !q.dead(c.acked, now):
 		return nil
 	default:
 		return q.refusal()
 	}
+}
+
+// share is how much of what may be in hand may be of one partition: the rest is for the others.
+func (c *uplink) share() (records int, bytes int64) {
+	pc := &c.p.pc
+	return max(pc.MaxRecords/2, min(pc.MaxRecords, 1000)), max(pc.MaxBytes/2, int64(pc.MaxMessageBytes))
 }
 
 func (q *partitionQueue) refusal() error {

@@ -122,6 +122,7 @@ func TestPublisher_DeadPartitionDelaysNoOtherByBytes(t *testing.T) {
 func TestPublisher_DeadPartitionIsRefusedAlone(t *testing.T) {
 	pc := PublisherConfig{MaxRecords: 4000}
 	forEachDeath(t, pc, func(t *testing.T, c *offlineCluster, p *Publisher, heal func()) {
+		others(t, p, 20)
 		taken, answers := flood(p, 10_000)
 		p.mu.Lock()
 		inHand := p.up.queue("t", 0).records

@@ -65,10 +65,14 @@ func (p *Publisher) newUplink(client sarama.Client, producer sarama.AsyncProduce
 // take puts s on its way, or says why not. The lock is held.
 func (c *uplink) take(s *sending) error {
 	q, err := c.queueOf(s)
-	if err != nil && !errors.Is(err, errUnresolved) {
+	switch {
+	case errors.Is(err, errUnresolved):
+		if most, _ := c.share(); len(c.unresolved) >= most {
+			return fmt.Errorf("%w: %d records of topics that are not known yet", ErrFull, len(c.unresolved))
+		}
+	case err != nil:
 		return err
-	}
-	if err == nil && q.records > 0 {
+	case q.records > 0:
 		if err := c.admits(q, s.size, time.Now()); err != nil {
 			return err
 		}

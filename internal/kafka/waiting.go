@@ -97,10 +97,11 @@ func (c *claim) crowds() bool {
 	return w.count >= r.cfg.MaxWaiting-r.room.count-min(r.busy, r.cfg.MaxWaiting/2) || w.bytes > r.cfg.MaxWaitingBytes-r.room.bytes
 }
 
-// stalled reports whether the claim's oldest outcome has waited for so long that nothing more is started. The lock is held.
+// stalled reports whether the claim's oldest outcome has waited for so long that nothing more is started. Who keeps no
+// ledger writes to many partitions, and goes on for the others. The lock is held.
 func (c *claim) stalled(now time.Time) bool {
 	first := c.waits().first
-	return first != nil && now.Sub(first.publishing) > outcomePatience
+	return first != nil && !c.r.cfg.NoLedger && now.Sub(first.publishing) > outcomePatience
 }
 
 // answered moves f, whose handler has answered and left bytes to publish, to the waiting room. A job that must not be sent

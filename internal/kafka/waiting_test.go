@@ -167,6 +167,19 @@ func TestWaitingOutcomes_OfOnePartitionDoNotStopTheOthers(t *testing.T) {
 	})
 }
 
+// A mover writes to many partitions: one that cannot be written does not stop what is for the others.
+func TestWaitingOutcomes_WithoutALedgerDoNotStall(t *testing.T) {
+	play(t, func(c *RunnerConfig) { c.Concurrency, c.NoLedger = 2, true }, func(st *stage) {
+		st.start(3)
+		follow := Result{Follow: []Message{{Topic: "lane", Value: []byte("job")}}}
+		st.answer(st.running(0), follow)
+		time.Sleep(time.Minute)
+		st.commit()
+		st.answer(st.running(1), follow)
+		require.NotNil(t, st.running(2))
+	})
+}
+
 // The oldest outcome counts, also one that an earlier session has left.
 func TestWaitingOutcomes_OfAnEarlierSessionHoldTheNextClaim(t *testing.T) {
 	play(t, nil, func(st *stage) {
