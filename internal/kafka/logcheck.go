@@ -59,10 +59,10 @@ func (r *Runner) check(ctx context.Context, at position, oldest, newest int64) {
 	switch {
 	case c.jobID.Differs(job):
 		c.voided(errRecreated)
-		r.recreated(c.topic, job)
+		r.learnID(c.topic, c.jobID, job)
 	case c.ledgerID.Differs(ledger) && !r.cfg.NoLedger:
 		c.voided(errRecreated)
-		r.recreated(r.cfg.Ledger.topic, ledger)
+		r.learnID(r.cfg.Ledger.topic, c.ledgerID, ledger)
 	case c.short.observe(time.Now(), newest, at.next):
 		c.truncate(c.short.end)
 		c.voided(errTruncated)
@@ -97,12 +97,35 @@ func (c *claim) voidError() error {
 	return c.void
 }
 
-// recreated logs and counts a topic that was deleted and created again, once for each new id of it. The lock is held.
-func (r *Runner) recreated(topic string, id TopicID) {
-	if known, ok := r.created[topic]; ok && known == id {
+// learnIDs takes in the ids that a take-over has found. The process remembers those that it has seen: Kafka forgets what is
+// committed for a topic that is deleted, so the last commit alone does not show that there was another topic.
+func (r *Runner) learnIDs(jobTopic string, was committed, now logs) {
+	m, _ := decodeMetadata(was.metadata) // zero ids if it is none of ours
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.learnID(jobTopic, m.job, now.job)
+	if !r.cfg.NoLedger {
+		r.learnID(r.cfg.Ledger.topic, m.journal, now.ledger)
+	}
+}
+
+// learnID logs and counts a topic that was deleted and created again, once for each new id of it; before is an id that it is
+// known to have had. The lock is held.
+func (r *Runner) learnID(topic string, before, now TopicID) {
+	if now.IsZero() {
 		return
 	}
-	r.created[topic] = id
+	if known, ok := r.known[topic]; ok {
+		before = known
+	}
+	r.known[topic] = now
+	if before.Differs(now) {
+		r.recreated(topic, now)
+	}
+}
+
+// recreated logs and counts. The lock is held.
+func (r *Runner) recreated(topic string, id TopicID) {
 	r.stats.Recreated++
 	r.log.Error("a topic was deleted and created again: every position in it is void, and it is read again from its start. What was in it "+
 		"and not processed is lost; laudspeaker audit --against-store lists these notifications", zap.String("topic", topic), zap.Stringer("topic_id", id))
@@ -134,12 +157,12 @@ func (c *claim) resume(ctx context.Context, was committed, s start, now logs) er
 	c.r.mu.Lock()
 	switch s.origin {
 	case recreated:
-		c.r.recreated(c.topic, now.job)
-	case ledgerAnew:
-		c.r.recreated(c.r.cfg.Ledger.topic, now.ledger)
+		if m, _ := decodeMetadata(was.metadata); !m.job.Differs(now.job) { // ids do not tell, the position does
+			c.r.recreated(c.topic, now.job)
+		}
 	case truncated:
 		c.r.truncated(c.topicPartition, s.low, was.offset, 0)
-	case resumed, reset:
+	case resumed, reset, ledgerAnew:
 	}
 	c.r.mu.Unlock()
 	if was.offset < 0 || s.origin == reset || s.origin == recreated || s.low >= now.oldest {

@@ -13,14 +13,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 )
 
 // rig is a runner of one job partition on a broker whose topics the test deletes, trims and creates again.
 type rig struct {
 	t        *testing.T
-	cluster  *kfake.Cluster
+	cluster  *kfake.Cluster // nil on a broker of the environment
 	cfg      Config
 	noLedger bool
+
+	topic, ledger, group string
 
 	mu    sync.Mutex
 	hold  bool     // attempts wait until release
@@ -35,7 +39,16 @@ func newRig(t *testing.T, brokers int) *rig {
 	c, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.SeedTopics(1, "jobs", "ledger"))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return &rig{t: t, cluster: c, cfg: Config{Brokers: c.ListenAddrs()}, free: make(chan struct{})}
+	return &rig{t: t, cluster: c, cfg: Config{Brokers: c.ListenAddrs()}, free: make(chan struct{}), topic: "jobs", ledger: "ledger", group: "g"}
+}
+
+// newBrokerRig works on the brokers of LAUDSPEAKER_TEST_BROKERS, or on an embedded one.
+func newBrokerRig(t *testing.T) *rig {
+	brokers := kafkatest.Brokers(t)
+	return &rig{
+		t: t, cfg: Config{Brokers: brokers}, free: make(chan struct{}),
+		topic: kafkatest.Topic(t, brokers, 1), ledger: kafkatest.Topic(t, brokers, 1), group: kafkatest.Name(t),
+	}
 }
 
 func (g *rig) Identify(r *Record) string { return string(r.Value) }
@@ -68,11 +81,11 @@ func (g *rig) called() []string {
 
 // start runs a new process.
 func (g *rig) start(more func(*RunnerConfig)) {
-	ledger, err := NewLedger(g.cfg, "ledger", zap.NewNop())
+	ledger, err := NewLedger(g.cfg, g.ledger, zap.NewNop())
 	require.NoError(g.t, err)
 	publisher := NewPublisher(g.cfg, PublisherConfig{Persistent: true, Log: zap.NewNop()})
 	cfg := RunnerConfig{
-		Kafka: g.cfg, Group: "g", Topics: []string{"jobs"}, Handler: g, Ledger: ledger, Publisher: publisher, Log: zap.NewNop(),
+		Kafka: g.cfg, Group: g.group, Topics: []string{g.topic}, Handler: g, Ledger: ledger, Publisher: publisher, Log: zap.NewNop(),
 		AttemptTimeout: 10 * time.Second, NoLedger: g.noLedger, Drain: time.Second,
 	}
 	if more != nil {
@@ -98,7 +111,7 @@ func (g *rig) write(values ...string) {
 	require.NoError(g.t, err)
 	defer p.Close()
 	for _, v := range values {
-		_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: "jobs", Key: sarama.StringEncoder(v), Value: sarama.StringEncoder(v)})
+		_, _, err = p.SendMessage(&sarama.ProducerMessage{Topic: g.topic, Key: sarama.StringEncoder(v), Value: sarama.StringEncoder(v)})
 		require.NoError(g.t, err)
 	}
 }
@@ -110,15 +123,7 @@ func numbered(prefix string, from, to int) (all []string) {
 	return all
 }
 
-func (g *rig) recreate(topic string) {
-	sc := sarama.NewConfig()
-	sc.Version = sarama.V2_8_0_0
-	admin, err := sarama.NewClusterAdmin(g.cfg.Brokers, sc)
-	require.NoError(g.t, err)
-	defer admin.Close()
-	require.NoError(g.t, admin.DeleteTopic(topic))
-	require.NoError(g.t, admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false))
-}
+func (g *rig) recreate(topic string) { kafkatest.Recreate(g.t, g.cfg.Brokers, topic, 1) }
 
 func (g *rig) eventually(what func() bool, why string) {
 	g.t.Helper()
@@ -145,12 +150,12 @@ func (g *rig) await(values ...string) {
 // committed waits until the group has committed that offset.
 func (g *rig) committed(offset int64) metadata {
 	g.t.Helper()
-	o, err := newOffsets(g.cfg, "g")
+	o, err := newOffsets(g.cfg, g.group)
 	require.NoError(g.t, err)
 	defer o.conn.close()
 	var m metadata
 	g.eventually(func() bool {
-		all, err := o.fetchAny([]topicPartition{{"jobs", 0}})
+		all, err := o.fetchAny([]topicPartition{{g.topic, 0}})
 		if err != nil || all[0].offset != offset {
 			return false
 		}
@@ -165,9 +170,9 @@ func (g *rig) gapRecords() (all []map[string]string) {
 	r, err := NewReader(g.cfg)
 	require.NoError(g.t, err)
 	defer r.Close()
-	bounds, err := r.Bounds("ledger")
+	bounds, err := r.Bounds(g.ledger)
 	require.NoError(g.t, err)
-	require.NoError(g.t, r.Scan(g.t.Context(), "ledger", bounds, func(rec *Record) error {
+	require.NoError(g.t, r.Scan(g.t.Context(), g.ledger, bounds, func(rec *Record) error {
 		if kind, _ := rec.Header(HeaderKind); kind == KindGap {
 			require.Empty(g.t, rec.Value)
 			_, ok := readEntry(rec)
@@ -188,7 +193,14 @@ func (g *rig) inspect() {
 	g.r.inspect(g.t.Context())
 }
 
-func (g *rig) id(topic string) TopicID { return g.cluster.TopicInfo(topic).TopicID }
+func (g *rig) id(topic string) TopicID {
+	r, err := NewReader(g.cfg)
+	require.NoError(g.t, err)
+	defer r.Close()
+	ids, err := r.TopicIDs([]string{topic})
+	require.NoError(g.t, err)
+	return ids[topic]
+}
 
 // The position 20 is void in the new topic, whose first 20 records would otherwise never be delivered. What was done in the new
 // topic before its id was asked for is not repeated: the ledger names it.
@@ -467,6 +479,53 @@ func (g *rig) setEnd(end *int64, to int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	*end = to
+}
+
+// What the broker of the environment does: topics are created again under a live process, and records are removed.
+func TestLoss_OnABroker(t *testing.T) {
+	g := newBrokerRig(t)
+	g.write(numbered("a", 0, 20)...)
+	g.start(nil)
+	g.await(numbered("a", 0, 20)...)
+	m := g.committed(20)
+	require.False(t, m.job.IsZero())
+	require.Equal(t, []TopicID{g.id(g.topic), g.id(g.ledger)}, []TopicID{m.job, m.journal})
+	g.recreate(g.topic)
+	g.write(numbered("b", 0, 40)...)
+	g.inspect()
+	g.await(numbered("b", 0, 40)...)
+	g.eventually(func() bool { return g.committed(40).job == g.id(g.topic) }, "the new topic's id")
+	require.Len(t, g.called(), 60, "nothing twice")
+	require.EqualValues(t, 1, g.r.Stats().Recreated)
+
+	g.recreate(g.ledger)
+	g.inspect()
+	g.write("c")
+	g.await("c")
+	g.eventually(func() bool { return g.committed(41).journal == g.id(g.ledger) }, "the new ledger's id")
+	require.EqualValues(t, 2, g.r.Stats().Recreated)
+	g.stop()
+
+	g.write(numbered("d", 0, 30)...)
+	g.deleteRecords(61)
+	g.start(nil)
+	g.await(numbered("d", 20, 30)...)
+	g.committed(71)
+	require.Len(t, g.called(), 71)
+	require.EqualValues(t, 20, g.r.Stats().Lost)
+	gaps := g.gapRecords()
+	require.Len(t, gaps, 1)
+	require.Equal(t, []string{"41", "61", ""}, []string{gaps[0][HeaderGapFrom], gaps[0][HeaderGapTo], gaps[0][HeaderGapDone]})
+}
+
+// deleteRecords removes the records below the offset.
+func (g *rig) deleteRecords(below int64) {
+	sc := sarama.NewConfig()
+	sc.Version = sarama.V2_8_0_0
+	admin, err := sarama.NewClusterAdmin(g.cfg.Brokers, sc)
+	require.NoError(g.t, err)
+	defer admin.Close()
+	require.NoError(g.t, admin.DeleteRecords(g.topic, map[int32]int64{0: below}))
 }
 
 func TestGaps(t *testing.T) {

@@ -31,7 +31,7 @@ type Runner struct {
 	rebuild   func(error) // ends the present group client; nil without one
 	cut       func()      // closes the connections of the present group client; nil without one
 	rebuilt   map[topicPartition]int64
-	created   map[string]TopicID // topics that were found deleted and created again, with their new ids
+	known     map[string]TopicID // ids of topics as this process has seen them last
 	attempts  sync.WaitGroup
 	waitlists map[topicPartition]*waitlist
 	hands     hands
@@ -56,7 +56,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	return &Runner{
 		cfg: cfg, log: cfg.Log.With(zap.String("group", cfg.Group)), offsets: o,
 		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
-		created: map[string]TopicID{},
+		known:   map[string]TopicID{},
 		lastErr: errors.New("not joined yet"),
 	}, nil
 }

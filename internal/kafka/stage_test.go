@@ -72,7 +72,7 @@ func (st *stage) boot() {
 	st.cfg.Ledger = &Ledger{topic: "ledger", ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{}}
 	st.r = &Runner{
 		cfg: st.cfg.withDefaults(), log: zap.NewNop(), life: context.Background(),
-		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{}, created: map[string]TopicID{},
+		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{}, known: map[string]TopicID{},
 	}
 	st.calls, st.sends, st.quit = nil, nil, make(chan struct{})
 }

@@ -51,6 +51,7 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	if now.job, now.ledger, err = ledger.takeOverIDs(c.topic); err != nil {
 		return err
 	}
+	c.r.learnIDs(c.topic, was, now)
 	s := begin(was, now)
 	if s.origin == truncated && !c.short.observe(time.Now(), newest, was.offset) {
 		return errTruncated // so far

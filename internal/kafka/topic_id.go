@@ -91,13 +91,27 @@ const idsEvery = 10 * time.Second
 
 // takeOverIDs asks for the ids of a job topic and of the ledger, and keeps them for [Ledger.topicID].
 func (l *Ledger) takeOverIDs(jobTopic string) (job, ledger TopicID, err error) {
-	ids, err := l.conn.topicIDs([]string{jobTopic, l.topic})
+	both := []string{jobTopic, l.topic}
+	ids, err := l.conn.topicIDs(both)
 	if err != nil {
+		return TopicID{}, TopicID{}, err
+	}
+	var changed []string
+	for _, topic := range both {
+		if l.topicID(topic).Differs(ids[topic]) {
+			changed = append(changed, topic)
+		}
+	}
+	if err := l.conn.agreeOnIDs(changed, ids); err != nil {
 		return TopicID{}, TopicID{}, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ids[jobTopic], l.ids[l.topic] = ids[jobTopic], ids[l.topic]
+	for _, topic := range both {
+		if id := ids[topic]; !id.IsZero() || l.ids[topic].IsZero() {
+			l.ids[topic] = id
+		}
+	}
 	return ids[jobTopic], ids[l.topic], nil
 }
 
@@ -123,10 +137,8 @@ func (l *Ledger) refreshIDs() error {
 			changed = append(changed, topic)
 		}
 	}
-	if len(changed) > 0 {
-		if err := l.conn.agreeOnIDs(changed, ids); err != nil {
-			return err
-		}
+	if err := l.conn.agreeOnIDs(changed, ids); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,6 +149,9 @@ func (l *Ledger) refreshIDs() error {
 // agreeOnIDs fails while a broker that answers knows another id of one of the topics: a broker learns of a topic that was
 // deleted and created again a moment after the controller has made it, and gives the old id until then.
 func (c *lazyClient) agreeOnIDs(topics []string, ids map[string]TopicID) error {
+	if len(topics) == 0 {
+		return nil
+	}
 	client, err := c.get()
 	if err != nil {
 		return err
