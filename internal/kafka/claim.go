@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -43,6 +44,7 @@ type claim struct {
 	newest   int64         // the log's end when it was asked for last
 	short    shortfall     // of the log, while it ends before what was read
 	void     error         // the claim must end: what its position means has ended
+	losing   sync.Mutex    // one gap is published at a time; guards gapTo
 	gapTo    int64         // gaps below are published
 	kick     chan struct{} // something changed that the owner acts on
 

@@ -91,6 +91,8 @@ func (c *claim) doneWithin(from, to int64) []int64 {
 // lost publishes the gap from offset from to start, where the log begins now, and then takes it for done. It does nothing
 // when all of it is done.
 func (c *claim) lost(ctx context.Context, from, start int64) error {
+	c.losing.Lock()
+	defer c.losing.Unlock()
 	c.r.mu.Lock()
 	from = max(from, c.low)
 	done := c.doneWithin(from, start)

@@ -48,7 +48,7 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 		return err
 	}
 	now := logs{oldest: oldest, newest: newest, ledgerCount: count, noLedger: c.r.cfg.NoLedger}
-	if now.job, now.ledger, err = ledger.takeOverIDs(c.topic); err != nil {
+	if now.job, now.ledger, err = ledger.takeOverIDs(c.topicPartition); err != nil {
 		return err
 	}
 	c.r.learnIDs(c.topic, was, now)

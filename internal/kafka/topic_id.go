@@ -52,9 +52,13 @@ func (c *lazyClient) topicIDs(topics []string) (map[string]TopicID, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := topicIDsAt(client.LeastLoadedBroker(), c.config, topics)
-	if err != nil {
-		c.reset()
+	return c.topicIDsFrom(client.LeastLoadedBroker(), topics)
+}
+
+func (c *lazyClient) topicIDsFrom(broker *sarama.Broker, topics []string) (map[string]TopicID, error) {
+	ids, err := topicIDsAt(broker, c.config, topics)
+	if err != nil && broker != nil {
+		_ = broker.Close() // the next one who needs it dials again
 	}
 	return ids, err
 }
@@ -89,10 +93,19 @@ func (r *Reader) TopicIDs(topics []string) (map[string]TopicID, error) {
 // idsEvery is how often a process asks for the ids of the topics that its claims are about.
 const idsEvery = 10 * time.Second
 
-// takeOverIDs asks for the ids of a job topic and of the ledger, and keeps them for [Ledger.topicID].
-func (l *Ledger) takeOverIDs(jobTopic string) (job, ledger TopicID, err error) {
-	both := []string{jobTopic, l.topic}
-	ids, err := l.conn.topicIDs(both)
+// takeOverIDs asks the leader of a job partition, which has just answered, for the ids of its topic and of the ledger, and
+// keeps them for [Ledger.topicID].
+func (l *Ledger) takeOverIDs(tp topicPartition) (job, ledger TopicID, err error) {
+	jobTopic, both := tp.topic, []string{tp.topic, l.topic}
+	client, err := l.conn.get()
+	if err != nil {
+		return TopicID{}, TopicID{}, err
+	}
+	leader, err := client.Leader(tp.topic, tp.partition)
+	if err != nil {
+		return TopicID{}, TopicID{}, fmt.Errorf("find the leader of %s: %w", tp, err)
+	}
+	ids, err := l.conn.topicIDsFrom(leader, both)
 	if err != nil {
 		return TopicID{}, TopicID{}, err
 	}
