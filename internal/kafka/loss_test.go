@@ -643,3 +643,30 @@ func TestTail_ATopicCreatedAgainIsReadAgain(t *testing.T) {
 	require.Equal(t, numbered("new", 0, 5), before[:5])
 	require.Equal(t, 2, tries)
 }
+
+// A take-over that is given up leaves its read of the ledger behind, which may go on for a moment.
+func TestLoss_AReadOfTheLedgerMayOutliveItsTakeOver(t *testing.T) {
+	g := newRig(t, 1)
+	g.write(numbered("a", 0, 20)...)
+	g.start(nil)
+	g.committed(20)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned, visited := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	cfg := g.r.cfg
+	cfg.OnLedger = func(string, int32, *Record) {
+		first.Do(func() {
+			cancel()
+			<-returned
+			defer close(visited)
+		})
+	}
+	c := &claim{r: &Runner{cfg: cfg}, topicPartition: topicPartition{"jobs", 0}}
+	_, _, err := c.readLedger(ctx, 0, &start{count: 1, limit: 20}, false)
+	require.ErrorIs(t, err, context.Canceled)
+	close(returned)
+	<-visited
+	all, _, err := c.readLedger(t.Context(), 0, &start{count: 1, limit: 20}, false) // after the first one has come to its end
+	require.NoError(t, err)
+	require.Len(t, all.unverified, 20)
+}

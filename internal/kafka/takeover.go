@@ -94,21 +94,22 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 
 // readLedger gives what the last commit and the ledger say of the claim's jobs, the ledger up to a barrier. A claim without
 // jobs needs only the ledger's end, and one that is too low costs nothing.
-func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (learnt *progress, end int64, err error) {
+func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (*progress, int64, error) {
 	ledger := c.r.cfg.Ledger
-	learnt = s.progress()
+	learnt := s.progress() // never assigned again: an abandoned read may go on for a moment
 	if c.r.cfg.NoLedger {
 		return learnt, 0, nil
 	}
 	if empty {
-		if end, err = ledger.ask(p); err == nil {
+		end, err := ledger.ask(p)
+		if err == nil {
 			s.from(end, 0, true)
 		}
 		return learnt, end, err
 	}
 	learnt.lookAhead(s.low + c.r.cfg.readAhead)
 	wants := func(end int64) []span { return []span{{s.from(end, c.r.cfg.DedupeWindow, false), unbounded}} }
-	end, err = ledger.read(ctx, c.r.cfg.Publisher, p, wants, func(r *Record) {
+	end, err := ledger.read(ctx, c.r.cfg.Publisher, p, wants, func(r *Record) {
 		if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
 			c.r.cfg.OnLedger(c.topic, c.partition, r)
 			if e.at >= s.ledger {
