@@ -73,7 +73,7 @@ func (r *Reconciler) findLost(ctx context.Context, w *whereabouts, now time.Time
 	if lost > 0 {
 		l.lost.Add(float64(lost))
 		r.cfg.Log.Error("notifications are lost: Kafka deleted their records before they were processed, or their topic was deleted; "+
-			"laudspeaker status list --state lost names them, laudspeaker audit the ranges", zap.Int("count", lost))
+			"laudspeaker status --state lost names them, laudspeaker audit the ranges", zap.Int("count", lost))
 	}
 	if err != nil || l.pass.after != nil {
 		return err
@@ -112,10 +112,32 @@ func (r *Reconciler) reasons(ctx context.Context, w *whereabouts, now time.Time)
 			p.logs[log] = true
 		}
 	}
+	if err := r.confirm(ctx, w, p.logs); err != nil {
+		return nil, err
+	}
 	if len(p.gaps) == 0 && len(p.logs) == 0 {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// confirm leaves out the logs whose topic was created again without the recorder having read the new topic: until it has noticed
+// that, it takes the new topic's records for those of the old one.
+func (r *Reconciler) confirm(ctx context.Context, w *whereabouts, logs map[Log]bool) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	positions, err := r.cfg.Store.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	for log := range logs {
+		now, there := w.ids[log.Topic]
+		if there && slices.ContainsFunc(positions, func(p Position) bool { return p.Topic == log.Topic && p.TopicID != now }) {
+			delete(logs, log)
+		}
+	}
+	return r.cfg.Caught(ctx)
 }
 
 // sweep goes on with a pass, and gives how many notifications it ended as lost. p.after is nil once the pass is over.
@@ -148,7 +170,7 @@ func (r *Reconciler) endLost(ctx context.Context, w *whereabouts, p *pass, page 
 		if !o.furthest() || !p.about(&o.Record) {
 			continue
 		}
-		is, err := r.isLost(ctx, w, o)
+		is, err := r.isLost(ctx, w, p, o)
 		if err != nil {
 			return lost, err
 		}
@@ -175,10 +197,10 @@ func (p *pass) about(at *RecordPlace) bool {
 
 // isLost makes sure that Kafka does not have the record: offsets are given again after a truncation, and what was read of the new
 // record may be taken for that of the old one.
-func (r *Reconciler) isLost(ctx context.Context, w *whereabouts, o *Open) (bool, error) {
+func (r *Reconciler) isLost(ctx context.Context, w *whereabouts, p *pass, o *Open) (bool, error) {
 	f, err := w.of(o.Record)
 	if err != nil || f == fateTopicGone {
-		return err == nil, err
+		return err == nil && p.logs[o.Record.Log], err
 	}
 	b := w.bounds[o.Record.Topic][o.Record.Partition]
 	if o.Record.Offset < b.Oldest || o.Record.Offset >= b.Newest {

@@ -119,6 +119,14 @@ func TestReconciler_WhatIsLostAndWhatIsUnknown(t *testing.T) {
 		"its topic was created again":                  {notify.StateQueued, false, at(150), recreated, "lost"},
 		"its topic was deleted":                        {notify.StateQueued, false, at(150), func(_ *late, k *shelf) { delete(k.ids, jobs) }, "lost"},
 		"in the topic that was created again":          {notify.StateQueued, true, RecordPlace{Log: anewLog, Offset: 150}, recreated, "stuck"},
+		"created again, and not read again yet": {notify.StateQueued, false, at(150), func(s *late, k *shelf) {
+			recreated(s, k)
+			s.positions = []Position{{Topic: jobs, Next: 160, TopicID: anewLog.ID}, {Topic: jobs, Partition: 1, Next: 160, TopicID: oldLog.ID}}
+		}, ""},
+		"created again, and read again": {notify.StateQueued, false, at(150), func(s *late, k *shelf) {
+			recreated(s, k)
+			s.positions = []Position{{Topic: jobs, Next: 160, TopicID: anewLog.ID}}
+		}, "lost"},
 		"a broker without topic ids":                   {notify.StateQueued, true, at(150), func(_ *late, k *shelf) { k.ids[jobs] = kafka.TopicID{} }, "stuck"},
 		"a topic that is not configured any more":      {notify.StateQueued, true, RecordPlace{Log: Log{Topic: "fax_topic"}}, nil, "stuck"},
 		"no record is known, as of older versions":     {notify.StateQueued, true, RecordPlace{}, gap(0, 100), "stuck"},

@@ -24,6 +24,8 @@ type Overdue interface {
 	EventsOf(ctx context.Context, ids []string) (map[string]bool, error)
 	// Gaps gives the gaps in the job topics that were published.
 	Gaps(ctx context.Context) ([]Gap, error)
+	// Positions is that of [Store].
+	Positions(ctx context.Context) ([]Position, error)
 	// Logs gives every log in which the store knows, or has known, a record.
 	Logs(ctx context.Context) ([]Log, error)
 }
@@ -80,14 +82,14 @@ func NewReconciler(cfg ReconcilerConfig) *Reconciler {
 }
 
 const (
-	reconcileEvery = time.Minute
+	reconcileEvery = time.Minute // or stuck_after, where that is shorter
 	pageSize       = 500
 	mostPages      = 20 // of one look: more waits for the next
 )
 
 // Run reconciles until ctx ends.
 func (r *Reconciler) Run(ctx context.Context) error {
-	for pause(ctx, reconcileEvery) {
+	for pause(ctx, min(reconcileEvery, max(time.Second, r.cfg.StuckAfter))) {
 		if !r.cfg.Recording() {
 			r.stuck.Set(0)
 			r.after, r.losses.pass = nil, nil

@@ -18,12 +18,13 @@ import (
 
 // late is a store of what is overdue, which takes what is told of it as the recorder would.
 type late struct {
-	lives   []notify.Life // by id, which is the order of both lists
-	records map[string]RecordPlace
-	gaps    []Gap
-	events  map[string]bool
-	told    []notify.Event
-	deaf    int // so many tellings fail first
+	lives     []notify.Life // by id, which is the order of both lists
+	records   map[string]RecordPlace
+	gaps      []Gap
+	positions []Position
+	events    map[string]bool
+	told      []notify.Event
+	deaf      int // so many tellings fail first
 }
 
 func (s *late) list(in func(l *notify.Life) bool, after *notify.Life, limit int) (page []notify.Life, err error) {
@@ -61,6 +62,8 @@ func (s *late) Awaited(_ context.Context, before time.Time, after *notify.Life, 
 }
 
 func (s *late) Gaps(context.Context) ([]Gap, error) { return s.gaps, nil }
+
+func (s *late) Positions(context.Context) ([]Position, error) { return s.positions, nil }
 
 func (s *late) Logs(context.Context) (logs []Log, err error) {
 	for _, p := range s.records {
