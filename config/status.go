@@ -11,7 +11,7 @@ type Status struct {
 	Retention     time.Duration `yaml:"retention" default:"720h" doc:"How long a notification is shown after it was accepted."`
 	StorePayload  bool          `yaml:"store_payload" default:"true" doc:"Also keeps what notifications say. false keeps only to whom they went and what became of them; sensitive ones are never kept."`
 	ReceiptWindow time.Duration `yaml:"receipt_window" default:"72h" doc:"How long a provider that sends receipts may take to say what became of a message. After that it stays sent, unconfirmed."`
-	StuckAfter    time.Duration `yaml:"stuck_after" default:"5m" doc:"How long after its expires_at a notification that has not ended is said to be stuck."`
+	StuckAfter    time.Duration `yaml:"stuck_after" default:"5m" doc:"How long after its expires_at a notification that has not ended is said to be stuck, and how long after its record was found gone one is said to be lost."`
 }
 
 func (s Status) check(fs *Faults) {
