@@ -132,7 +132,7 @@ func TestLosses_AJobTopicIsCreatedAgain(t *testing.T) {
 		l.worked(10)
 		gone := l.fill("email_topic", "eve", 20)
 		l.known(gone)
-		kafkatest.Recreate(t, b.brokers, b.prefix+"email_topic", 3, nil)
+		kafkatest.Recreate(t, b.brokers, b.prefix+"email_topic", 3)
 		fresh := l.fill("email_topic", "bob", 100) // more than were read of the old topic
 
 		a := auditOf(t, l.file)
@@ -161,7 +161,7 @@ func TestLosses_TheLedgerIsCreatedAgain(t *testing.T) {
 		sent := l.worked(20)
 		l.api.awaitState(sent[19], notify.StateSent)
 		require.Zero(t, auditOf(t, l.file, "--against-store").code)
-		kafkatest.Recreate(t, b.brokers, b.prefix+"status_topic", 3, nil)
+		kafkatest.Recreate(t, b.brokers, b.prefix+"status_topic", 3)
 		a := auditOf(t, l.file)
 		require.Equal(t, 1, a.code)
 		require.ElementsMatch(t, sent, a.ids(audit.FoundUnaccounted))
@@ -188,7 +188,7 @@ func TestLosses_ATierIsCreatedAgain(t *testing.T) {
 		require.Eventually(t, func() bool { return auditOf(t, l.file).Waiting == 12 }, 30*time.Second, 100*time.Millisecond)
 		tier := auditOf(t, l.file, "--open").Tiers[0].Topic
 		require.Zero(t, worker.stop())
-		kafkatest.Recreate(t, b.brokers, tier, 3, map[string]string{"message.timestamp.type": "LogAppendTime"})
+		kafkatest.Recreate(t, b.brokers, tier, 3, "message.timestamp.type", "LogAppendTime")
 		a := auditOf(t, l.file)
 		require.Equal(t, 1, a.code)
 		require.ElementsMatch(t, ids, a.ids(audit.FoundUnaccounted))
@@ -201,7 +201,7 @@ func TestLosses_TheControlTopicIsCreatedAgain(t *testing.T) {
 	onEachBus(t, func(t *testing.T, b *bus) {
 		l := newLosing(t, b)
 		l.worked(5)
-		kafkatest.Recreate(t, b.brokers, b.prefix+"control_topic", 1, map[string]string{"cleanup.policy": "compact"})
+		kafkatest.Recreate(t, b.brokers, b.prefix+"control_topic", 1, "cleanup.policy", "compact")
 		waiting := l.fill("email_topic", "bob", 5)
 		a := auditOf(t, l.file, "--against-store")
 		require.Zero(t, a.code, a.said)

@@ -2,7 +2,6 @@ package kafkatest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
@@ -31,20 +30,4 @@ func Delete(t testing.TB, brokers []string, topic string) (n int64) {
 	defer admin.Close()
 	require.NoError(t, admin.DeleteRecords(topic, before))
 	return n
-}
-
-// Recreate deletes a topic and creates it again under the same name, empty.
-func Recreate(t testing.TB, brokers []string, topic string, partitions int, configs map[string]string) {
-	t.Helper()
-	admin := clusterAdmin(t, brokers)
-	defer admin.Close()
-	require.NoError(t, admin.DeleteTopic(topic))
-	entries := map[string]*string{}
-	for k, v := range configs {
-		entries[k] = &v
-	}
-	require.Eventually(t, func() bool {
-		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: 1, ConfigEntries: entries}, false) == nil
-	}, 30*time.Second, 20*time.Millisecond, "%s is not created again", topic)
-	awaitLeaders(t, brokers, topic, partitions)
 }
