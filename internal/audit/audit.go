@@ -89,6 +89,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 
 // readAll makes all records entries, the events first: see readEvents.
 func (a *audit) readAll(ctx context.Context) error {
+	a.suspect()
 	if err := a.readEvents(ctx); err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ func (a *audit) event(r *kafka.Record) error {
 	if len(r.Value) == 0 || ledger && kind != kafka.KindOutcome {
 		return nil
 	}
+	a.missing.outcome(r)
 	g, ok := glance(r.Value)
 	if !ok || !ledger {
 		if err := json.Unmarshal(r.Value, &g); err != nil {

@@ -16,6 +16,18 @@ import (
 type missing struct {
 	gaps map[gapKey]*status.Gap // that were published
 	own  []observed
+	// Partitions whose group has never committed, although their first records are gone: the outcomes say which were processed.
+	uncommitted map[partitionOf]*uncommitted
+}
+
+type partitionOf struct {
+	topic     string
+	partition int32
+}
+
+type uncommitted struct {
+	status.Gap
+	processed map[int64]bool
 }
 
 type gapKey struct {
@@ -43,12 +55,47 @@ func (m *missing) published(g status.Gap) {
 	m.gaps[key] = &g
 }
 
+// suspect finds the partitions whose group has never committed. Their outcomes tell which records were processed only if every
+// outcome is still there.
+func (a *audit) suspect() {
+	complete := a.Since.IsZero() && !slices.ContainsFunc(a.view.whole, func(b kafka.Bounds) bool { return b.Oldest > 0 })
+	a.missing.uncommitted = map[partitionOf]*uncommitted{}
+	for _, o := range a.view.shelves {
+		for _, b := range o.whole {
+			p := o.positions[b.Partition]
+			if complete && o.Lane != "" && b.Oldest > 0 && (p == nil || p.Offset < 0) {
+				a.missing.uncommitted[partitionOf{o.Topic, b.Partition}] = &uncommitted{
+					status.Gap{Log: status.Log{Topic: o.Topic, ID: o.id}, Partition: b.Partition, To: b.Oldest}, map[int64]bool{},
+				}
+			}
+		}
+	}
+}
+
+// outcome takes note of a record that was processed, of a partition whose group says nothing.
+func (m *missing) outcome(r *kafka.Record) {
+	if len(m.uncommitted) == 0 {
+		return
+	}
+	text := func(name string) string { v, _ := r.Header(name); return v }
+	partition, err1 := strconv.ParseInt(text(kafka.HeaderJobPartition), 10, 32)
+	offset, err2 := strconv.ParseInt(text(kafka.HeaderJobOffset), 10, 64)
+	id, err3 := kafka.ParseTopicID(text(kafka.HeaderJobTopicID))
+	u := m.uncommitted[partitionOf{text(kafka.HeaderJobTopic), int32(partition)}]
+	if u != nil && err1 == nil && err2 == nil && err3 == nil && !u.ID.Differs(id) && offset >= 0 && offset < u.To {
+		u.processed[offset] = true
+	}
+}
+
 // has reports whether a record is in a missing range.
 func (m *missing) has(p *status.RecordPlace) bool {
 	for _, g := range m.gaps {
 		if g.Has(p) {
 			return true
 		}
+	}
+	if u := m.uncommitted[partitionOf{p.Topic, p.Partition}]; u != nil && u.Has(p) && !u.processed[p.Offset] {
+		return true
 	}
 	return slices.ContainsFunc(m.own, func(o observed) bool { return o.Has(p) && !o.done.Done(p.Offset) })
 }
@@ -137,6 +184,12 @@ func (a *audit) countMissing() error {
 	for i := range a.missing.own {
 		o := &a.missing.own[i]
 		add(&o.Gap, a.missing.count(o), "observed")
+	}
+	if len(a.view.from) > 0 { // outcomes were deleted while they were read
+		clear(a.missing.uncommitted)
+	}
+	for _, u := range a.missing.uncommitted {
+		add(&u.Gap, u.To-u.From-int64(len(u.processed)), "uncommitted")
 	}
 	slices.SortFunc(all, func(x, y Range) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.From, y.From), cmp.Compare(x.To, y.To))

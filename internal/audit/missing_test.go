@@ -153,9 +153,17 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.EqualValues(t, 1, a.MissingRecords)
 		require.Equal(t, map[string]Why{id: NoNextStep}, a.holes())
 	})
-	t.Run("a group that has never committed says nothing", func(t *testing.T) {
-		w, _ := fill()
+	t.Run("a group that has never committed: its outcomes tell, while all are there", func(t *testing.T) {
+		w, s := fill()
+		r := w.logs[ledger][0].records[0]
+		r.Headers = append(r.Headers, kafka.Header{Key: "ls-job-topic", Value: []byte(lane)}, kafka.Header{Key: "ls-job-partition", Value: []byte("0")},
+			kafka.Header{Key: "ls-job-offset", Value: []byte("1")})
 		w.forget(lane, 0, 4)
+		a := w.audit(t, func(c *Config) { c.Store = s })
+		require.Equal(t, []Range{{Topic: lane, From: 0, To: 4, Count: 3, Cause: "uncommitted"}}, a.ranges(FoundMissing))
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		w.outcome(0, notify.NewID(), start, notify.StateSent)
+		w.forget(ledger, 0, 1)
 		require.Zero(t, w.audit(t).MissingRecords)
 	})
 }

@@ -107,8 +107,8 @@ type Range struct {
 	From      int64  `json:"from"`
 	To        int64  `json:"to"`    // exclusive
 	Count     int64  `json:"count"` // records: of a missing range without those that had been processed; of a void position 0, not known
-	// How it is known: published by the process that found it, or observed (the log begins above what its group has committed); of a
-	// void position recreated or truncated.
+	// How it is known: published by the process that found it, observed (the log begins above what its group has committed), or
+	// uncommitted (the group has never committed, and the status topic has no outcomes of these records); of a void position recreated or truncated.
 	Cause string `json:"cause,omitempty"`
 }
 
