@@ -29,11 +29,8 @@ type keeper struct {
 
 func (p *process) newKeeper(log *zap.Logger) (*keeper, error) {
 	k := &keeper{process: p, log: log, store: newStatusStore(p.storeConfig(log), log)}
-	jobs, topics, waits := map[string]status.JobTopic{}, []string{}, map[string]bool{}
+	jobs, topics := map[string]status.JobTopic{}, []string{}
 	for _, channel := range p.topics.Channels() {
-		for _, delay := range p.topics.Delays(channel) {
-			waits[delay] = true
-		}
 		for _, lane := range notify.Lanes() {
 			name := p.topics.Job(channel, lane)
 			jobs[name], topics = status.JobTopic{Channel: channel, Lane: lane}, append(topics, name)
@@ -53,7 +50,7 @@ func (p *process) newKeeper(log *zap.Logger) (*keeper, error) {
 	k.recorder = status.NewRecorder(status.Config{
 		Store: k.store, Source: follower, Commit: k.commit, Log: log, Metrics: p.metrics,
 		Publish: func(ctx context.Context, g status.Gap) error { return k.tell.publishGap(ctx, g) },
-		Reading: status.Reading{Jobs: jobs, Waits: waits, StorePayload: p.cfg.Status.StorePayload, ExpiresAfter: lifetimes(p.cfg)},
+		Reading: status.Reading{Jobs: jobs, StorePayload: p.cfg.Status.StorePayload, ExpiresAfter: lifetimes(p.cfg)},
 	})
 	k.reader = &status.Reader{Lives: k.store, Barrier: &status.Barrier{
 		Ends:      func() ([]kafka.Place, error) { return k.ends.Ends(topics) },

@@ -16,15 +16,15 @@ import (
 func (k *keeper) reconciler(t teller) *status.Reconciler {
 	caught := &status.Barrier{Ends: k.endsOfAll, Positions: k.store.Positions}
 	k.tell = t
-	groups, lanes := map[string]string{}, map[string]bool{}
-	for _, s := range shelvesOf(k.topics) {
-		if s.Group != "" {
-			groups[s.Topic], lanes[s.Topic] = s.Group, s.Lane != ""
+	groups := map[string]string{}
+	for _, ch := range k.topics.Channels() {
+		for _, lane := range notify.Lanes() {
+			groups[k.topics.Job(ch, lane)] = k.topics.Group(ch, lane)
 		}
 	}
 	return status.NewReconciler(status.ReconcilerConfig{
 		Store: k.store, Tell: t.Tell, Recording: k.recorder.Recording, Caught: caught.Wait,
-		Topics: func() (status.Topics, error) { return kafka.NewReader(k.kafka) }, Groups: groups, Lanes: lanes,
+		Topics: func() (status.Topics, error) { return kafka.NewReader(k.kafka) }, Groups: groups,
 		Same:       func(r *kafka.Record, id string) bool { return k.recorder.Identify(r) == id },
 		StuckAfter: k.cfg.Status.StuckAfter, ReceiptWindow: k.cfg.Status.ReceiptWindow, Log: k.log, Metrics: k.metrics,
 	})

@@ -13,7 +13,7 @@ import (
 type Change struct {
 	Event notify.Event // of a job's record: that it is queued, in that run
 	Job   *Job         // what was accepted, of a job's record; nil for an event
-	Place RecordPlace  // of a job's record: where it is; of an event: where the job's next record was written, if the event says so
+	Place RecordPlace  // of a job's record: where it is; the zero place of an event
 }
 
 // RecordPlace says where the record of one step of a notification is. The zero value is no place.

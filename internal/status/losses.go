@@ -226,8 +226,7 @@ func (o *Open) furthest() bool {
 }
 
 // overdueNote gives the note for a notification that should have ended: unknown if it is missing, because its furthest record is done
-// or deleted; else stuck. A record that its mover is done with went on, to wherever. It is empty while the notification is about to
-// be ended as lost.
+// or deleted; else stuck. It is empty while the notification is about to be ended as lost.
 func (r *Reconciler) overdueNote(w *whereabouts, o *Open) (string, error) {
 	if w == nil || !o.furthest() {
 		return notify.NoteStuck, nil
@@ -236,7 +235,7 @@ func (r *Reconciler) overdueNote(w *whereabouts, o *Open) (string, error) {
 		return "", nil
 	}
 	f, err := w.of(o.Record)
-	if f == fateDeleted || f == fateDone && r.cfg.Lanes[o.Record.Topic] {
+	if f == fateDeleted || f == fateDone {
 		return notify.NoteUnknown, err
 	}
 	return notify.NoteStuck, err

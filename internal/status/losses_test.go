@@ -16,8 +16,6 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-const tier = "sms_topic.delay.5s"
-
 var (
 	oldLog  = Log{jobs, kafka.TopicID{1}}
 	anewLog = Log{jobs, kafka.TopicID{2}}
@@ -53,9 +51,9 @@ func (k *shelf) Close() {}
 // shelved has a log with offsets 100 to 199, whose group has come to 120.
 func shelved() *shelf {
 	return &shelf{
-		ids:     map[string]kafka.TopicID{jobs: oldLog.ID, tier: {9}},
-		bounds:  map[string]kafka.Bounds{jobs: {Oldest: 100, Newest: 200}, tier: {Oldest: 50, Newest: 60}},
-		done:    map[string]int64{jobs: 120, tier: 55},
+		ids:     map[string]kafka.TopicID{jobs: oldLog.ID},
+		bounds:  map[string]kafka.Bounds{jobs: {Oldest: 100, Newest: 200}},
+		done:    map[string]int64{jobs: 120},
 		records: map[string]map[int64]string{jobs: {}},
 	}
 }
@@ -65,7 +63,7 @@ func looks(t *testing.T, s *late, k *shelf, minutes int) (*Reconciler, *observer
 	core, logs := observer.New(zap.ErrorLevel)
 	r := reconcile(t, s, minutes, func(c *ReconcilerConfig) {
 		c.Topics = func() (Topics, error) { return k, nil }
-		c.Groups = map[string]string{jobs: "workers", tier: "movers"}
+		c.Groups = map[string]string{jobs: "workers"}
 		c.Lanes = map[string]bool{jobs: true}
 		c.Same = func(r *kafka.Record, id string) bool { return string(r.Value) == id }
 		c.Log = zap.New(core)
@@ -92,12 +90,6 @@ func TestReconciler_WhatIsLostAndWhatIsUnknown(t *testing.T) {
 	}
 	recreated := func(_ *late, k *shelf) { k.ids[jobs] = anewLog.ID }
 	at := func(offset int64) RecordPlace { return RecordPlace{Log: oldLog, Offset: offset} }
-	ladder := func(offset int64) RecordPlace {
-		return RecordPlace{Log: Log{tier, kafka.TopicID{9}}, Offset: offset, Step: 1}
-	}
-	tierGap := func(s *late, _ *shelf) {
-		s.gaps = []Gap{{Log: Log{tier, kafka.TopicID{9}}, From: 20, To: 50, At: time.Now()}}
-	}
 	for name, c := range map[string]struct {
 		state   notify.State
 		expired bool
@@ -127,14 +119,13 @@ func TestReconciler_WhatIsLostAndWhatIsUnknown(t *testing.T) {
 			recreated(s, k)
 			s.positions = []Position{{Topic: jobs, Next: 160, TopicID: anewLog.ID}}
 		}, "lost"},
-		"a broker without topic ids":                   {notify.StateQueued, true, at(150), func(_ *late, k *shelf) { k.ids[jobs] = kafka.TopicID{} }, "stuck"},
-		"a topic that is not configured any more":      {notify.StateQueued, true, RecordPlace{Log: Log{Topic: "fax_topic"}}, nil, "stuck"},
-		"no record is known, as of older versions":     {notify.StateQueued, true, RecordPlace{}, gap(0, 100), "stuck"},
-		"put off, and only the step before is known":   {notify.StateRetrying, true, at(70), gap(60, 100), "stuck"},
-		"put off, and its record in a gap of the tier": {notify.StateRetrying, false, ladder(30), tierGap, "lost"},
-		"put off, and its mover has moved it":          {notify.StateScheduled, true, ladder(52), nil, "stuck"},
-		"held for 31 days":                             {notify.StateHeld, true, at(70), func(s *late, k *shelf) { gap(60, 100)(s, k); recreated(s, k) }, ""},
-		"sent":                                         {notify.StateSent, true, at(70), gap(60, 100), ""},
+		"a broker without topic ids":                 {notify.StateQueued, true, at(150), func(_ *late, k *shelf) { k.ids[jobs] = kafka.TopicID{} }, "stuck"},
+		"a topic that is not configured any more":    {notify.StateQueued, true, RecordPlace{Log: Log{Topic: "fax_topic"}}, nil, "stuck"},
+		"no record is known, as of older versions":   {notify.StateQueued, true, RecordPlace{}, gap(0, 100), "stuck"},
+		"put off, and back on its lane":              {notify.StateRetrying, false, RecordPlace{Log: oldLog, Offset: 70, Step: 1}, gap(60, 100), "lost"},
+		"put off, and only the step before is known": {notify.StateRetrying, true, at(70), gap(60, 100), "stuck"},
+		"held for 31 days":                           {notify.StateHeld, true, at(70), func(s *late, k *shelf) { gap(60, 100)(s, k); recreated(s, k) }, ""},
+		"sent":                                       {notify.StateSent, true, at(70), gap(60, 100), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 // Reading is how records become changes.
 type Reading struct {
 	Jobs         map[string]JobTopic           // the topics of jobs by name; every other one is of events
-	Waits        map[string]bool               // the topics of the delay ladder; they are not read
 	Cluster      string                        // Kafka's id, of which ids are made for jobs that bring none; of a [Recorder] it is told when it runs
 	StorePayload bool                          // false: what a notification says is not kept
 	ExpiresAfter map[notify.Lane]time.Duration // how long a notification lives that does not say so itself
@@ -74,7 +73,7 @@ func (g Reading) job(r *kafka.Record, topic JobTopic) Change {
 	return Change{Event: e, Job: job, Place: place}
 }
 
-// Identify gives the id of the notification that a record of a job topic or a tier is about.
+// Identify gives the id of the notification that a record of a job topic is about.
 func (g Reading) Identify(r *kafka.Record) string {
 	n, _, _ := validate.Decode(r.Value, false)
 	return validate.Identity(n, validate.Source{
@@ -82,14 +81,14 @@ func (g Reading) Identify(r *kafka.Record) string {
 	})
 }
 
-// gap reads a gap in one of our job topics or tiers.
+// gap reads a gap in one of our job topics. Of gaps in the tiers nothing follows here: which jobs wait in a tier is not recorded.
 func (g Reading) gap(r *kafka.Record) (Gap, bool) {
 	gap, ok := ReadGap(r)
 	if now := time.Now(); gap.At.After(now) { // a clock that is ahead does not put off what follows from the gap
 		gap.At = now
 	}
-	_, job := g.Jobs[gap.Topic]
-	return gap, ok && (job || g.Waits[gap.Topic])
+	_, ours := g.Jobs[gap.Topic]
+	return gap, ok && ours
 }
 
 // Bounds of text: what the API takes, and the worker's events have.

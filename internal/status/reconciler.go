@@ -40,10 +40,9 @@ type ReconcilerConfig struct {
 	// Caught returns nil once the store has read all topics as far as they went at the call: what it has not read yet has not
 	// been missing.
 	Caught func(ctx context.Context) error
-	// Topics opens a look at the job topics and the tiers, which is closed after use; nil: nothing is found to be lost or missing.
+	// Topics opens a look at the job topics, which is closed after use; nil: nothing is found to be lost or missing.
 	Topics func() (Topics, error)
 	Groups map[string]string // the group that takes each of them
-	Lanes  map[string]bool   // those that hold jobs of a lane; the others are tiers
 	// Same reports whether a record of one of them is about the notification of that id.
 	Same          func(r *kafka.Record, id string) bool
 	StuckAfter    time.Duration // after its expiry a notification that has not ended is stuck

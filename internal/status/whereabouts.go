@@ -7,7 +7,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 )
 
-// Topics looks at the job topics and the tiers of the delay ladder, as [kafka.Reader] does. One call at a time is made.
+// Topics looks at the job topics, as [kafka.Reader] does. One call at a time is made.
 type Topics interface {
 	// TopicIDs leaves out topics that are not there.
 	TopicIDs(topics []string) (map[string]kafka.TopicID, error)
