@@ -64,7 +64,6 @@ func looks(t *testing.T, s *late, k *shelf, minutes int) (*Reconciler, *observer
 	r := reconcile(t, s, minutes, func(c *ReconcilerConfig) {
 		c.Topics = func() (Topics, error) { return k, nil }
 		c.Groups = map[string]string{jobs: "workers"}
-		c.Lanes = map[string]bool{jobs: true}
 		c.Same = func(r *kafka.Record, id string) bool { return string(r.Value) == id }
 		c.Log = zap.New(core)
 	})
