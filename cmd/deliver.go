@@ -97,7 +97,7 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
 		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
-		Memory:  d.memory,
+		FingerprintKey: d.control.FingerprintKey, Memory: d.memory,
 		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
@@ -177,9 +177,15 @@ func (d *delivery) heed(ctx context.Context, channel notify.Channel, lane notify
 	}
 }
 
-// upkeep takes cancellations that have run out off the control topic. Every process does so: once is enough, and more is
-// harmless.
+// upkeep takes cancellations that have run out off the control topic, and gives the workers a key for their fingerprints while
+// they have none. Every process does so: once is enough, and more is harmless, since the last key counts everywhere.
 func (d *delivery) upkeep(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.told.Caught():
+		d.shareKey(ctx)
+	}
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -193,6 +199,16 @@ func (d *delivery) upkeep(ctx context.Context) error {
 				break // at the next turn
 			}
 		}
+		d.shareKey(ctx)
+	}
+}
+
+func (d *delivery) shareKey(ctx context.Context) {
+	if _, ok := d.control.FingerprintKey(); ok {
+		return
+	}
+	if _, _, err := d.publisher.Publish(ctx, onControl(d.topics.Control(), control.FingerprintKey(time.Now()).Record())); err != nil {
+		d.log.Debug("the key of fingerprints is not published yet", zap.Error(err)) // until the next turn they stay in this process
 	}
 }
 

@@ -191,6 +191,9 @@ func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) 
 	if j.waited {
 		w.gate.left(at(a.Record))
 	}
+	if h, ok := j.ledgerPrint(); ok && r.Outcome != nil {
+		r.Outcome.Headers = append(r.Outcome.Headers, h)
+	}
 	r.Ended = func(published *kafka.Outcome) {
 		if published != r.Outcome { // its next step was too large for its topic
 			s = notify.StateDead

@@ -25,7 +25,7 @@ type Memory struct {
 }
 
 // bytesPerStep is what a step costs in a map and a queue.
-const bytesPerStep = 96
+const bytesPerStep = 104
 
 // remembersByDefault is for how many steps a memory has room by default: 32 MiB.
 const remembersByDefault = 32 << 20 / bytesPerStep
@@ -51,6 +51,7 @@ type endedStep struct {
 type reached struct {
 	stage
 	queued uint16
+	print  print // of the first step that ended
 }
 
 // stage is how far a job has come.
@@ -193,15 +194,25 @@ func (h *Memory) leave(at partition, j *job, final bool) {
 	defer h.mu.Unlock()
 	p := h.of(at)
 	delete(p.open, id)
-	h.remember(p, id, stage{int32(j.run), int32(j.step), final})
+	h.remember(p, id, stage{int32(j.run), int32(j.step), final}, j.print)
 }
 
-func (h *Memory) remember(p *remembered, id [16]byte, s stage) {
+// print is what is remembered of the content of the notification with j's id.
+func (h *Memory) print(at partition, j *job) print {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of(at).last[compact(j.id)].print
+}
+
+func (h *Memory) remember(p *remembered, id [16]byte, s stage, content print) {
 	was, known := p.last[id]
 	if known && !s.after(was.stage) {
 		return
 	}
-	p.last[id] = reached{s, was.queued + 1}
+	if was.print != (print{}) {
+		content = was.print
+	}
+	p.last[id] = reached{s, was.queued + 1, content}
 	h.clock++
 	p.queue = append(p.queue, endedStep{id, h.clock})
 	h.size++
@@ -225,10 +236,10 @@ func (h *Memory) tookOver(at partition, reset bool) {
 }
 
 // learn takes in what the ledger says of a job of the partition.
-func (h *Memory) learn(at partition, id string, s stage) {
+func (h *Memory) learn(at partition, id string, s stage, content print) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.remember(h.of(at), compact(id), s)
+	h.remember(h.of(at), compact(id), s, content)
 }
 
 // compact is the UUID in 16 bytes; every job's id is one. Anything else gets zeros, which is an id like another.

@@ -107,7 +107,7 @@ func TestWhatAnotherOwnerHasEndedKeepsNobodyWaiting(t *testing.T) {
 	h := NewMemory(0)
 	late, redriven := jobOf(1, 0, 2), jobOf(1, 1, 0)
 	require.Equal(t, fresh, h.enter(place, 1, late))
-	h.learn(place, late.id, stage{0, 2, true})
+	h.learn(place, late.id, stage{0, 2, true}, print{})
 	h.tookOver(place, false)
 	require.Equal(t, twin, h.enter(place, 9, redriven), "it is still at it")
 	h.rest(place, late)

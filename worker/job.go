@@ -25,6 +25,9 @@ type job struct {
 	planned   bool      // it begins on the ladder, even if it is due by now: whoever repeats this step must do the same
 	hold      bool      // what nobody knows the fate of is not sent again
 
+	print  print // of its content
+	shared bool  // other workers can compare the print: it goes on the ledger
+
 	entered bool         // the worker's memory has it in hand
 	tries   []notify.Try // the calls of gateways in this place so far, bounded by remember
 	calls   int          // how many there were
@@ -57,6 +60,10 @@ func (w *Worker) read(r *kafka.Record) *job {
 	}
 	if n != nil {
 		j.reference = n.Reference
+	}
+	if h, ok := w.content(r, n, faults); ok { // before n is changed
+		s := w.sealer()
+		j.print, j.shared = s.seal(h), s.shared && h.kind == hashContent
 	}
 	if j.refusal = w.examine(r, j, n, faults); j.refusal == nil {
 		j.message.ID, j.message.Run = j.id, j.run

@@ -200,6 +200,10 @@ func holds(t *testing.T, w *Worker, r *kafka.Record, calls func() int) {
 	switch e.State {
 	case notify.StateSent:
 		require.Equal(t, before+1, calls())
+	case notify.StateQueued:
+		require.Equal(t, notify.NoteDuplicate, e.Note)
+		require.Equal(t, before, calls())
+		require.Empty(t, res.Follow)
 	case notify.StateExpired, notify.StateScheduled:
 		require.Equal(t, before, calls())
 	default:

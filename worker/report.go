@@ -15,6 +15,7 @@ type Metrics struct {
 	left       *prometheus.CounterVec
 	dead       *prometheus.CounterVec
 	duplicates *prometheus.CounterVec
+	conflicts  *prometheus.CounterVec
 	endToEnd   *prometheus.HistogramVec
 }
 
@@ -38,13 +39,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		duplicates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "laudspeaker_duplicates_dropped_total", Help: "Second copies of jobs that were not sent.",
 		}, lane),
+		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "laudspeaker_id_conflicts_total", Help: "Second notifications under a known id that were not sent; an event says so of each.",
+		}, lane),
 		endToEnd: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "laudspeaker_end_to_end_seconds", Help: "From the acceptance of a notification to that of its gateway.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120, 600, 3600},
 		}, lane),
 	}
 	if r != nil {
-		r.MustRegister(m.attempts, m.seconds, m.left, m.dead, m.duplicates, m.endToEnd)
+		r.MustRegister(m.attempts, m.seconds, m.left, m.dead, m.duplicates, m.conflicts, m.endToEnd)
 	}
 	return m
 }
@@ -55,6 +59,7 @@ type counts struct {
 	left     map[notify.State]prometheus.Counter
 	dead     prometheus.Counter
 	double   prometheus.Counter
+	conflict prometheus.Counter
 	endToEnd prometheus.Observer
 }
 
@@ -71,6 +76,7 @@ func (m *Metrics) of(ch notify.Channel, lane notify.Lane, route *Route) counts {
 		gateways: map[string]gatewayCounts{}, left: map[notify.State]prometheus.Counter{},
 		dead:     m.dead.WithLabelValues(string(ch), string(lane)),
 		double:   m.duplicates.WithLabelValues(string(ch), string(lane)),
+		conflict: m.conflicts.WithLabelValues(string(ch), string(lane)),
 		endToEnd: m.endToEnd.WithLabelValues(string(ch), string(lane)),
 	}
 	for _, o := range route.Outlets {

@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -54,6 +55,7 @@ type Config struct {
 	StrictWait         time.Duration                         // how long a job may keep its key waiting where the order is strict; 60s
 	DeadLetterRejected bool                                  // also keep what was rejected because of its recipient
 	ExpiresAfter       time.Duration                         // how long after it was accepted a job lives that does not say so itself; 24h
+	FingerprintKey     func() (key [16]byte, ok bool)        // that of the fingerprints on the ledger; nil: none is written
 	Suppress           func(m *notify.Message) kafka.Message // the record that suppresses a recipient who is gone; nil suppresses nobody
 	Memory             *Memory                               // of finished jobs; nil: one of its own
 	Metrics            *Metrics                              // nil counts nothing
@@ -68,6 +70,8 @@ type Worker struct {
 	counts counts
 	gate   *gate
 	seen   *Memory
+
+	sealing atomic.Pointer[sealer]
 }
 
 // New gives a worker that needs no closing; the senders stay the caller's.
@@ -93,13 +97,15 @@ func New(cfg Config) *Worker {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Worker{
+	w := &Worker{
 		cfg:    cfg,
 		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
 		seen:   cfg.Memory,
 	}
+	w.sealing.Store(ownSealer())
+	return w
 }
 
 // Identify gives the id of r's notification, whether r can be delivered or not.
@@ -115,7 +121,7 @@ func (w *Worker) Learn(topic string, n int32, r *kafka.Record) {
 	}
 	id, _ := r.Header(kafka.HeaderJobID)
 	s := stage{int32(number(r, notify.HeaderRun)), int32(number(r, notify.HeaderStep)), ends(r.Value)}
-	w.seen.learn(partition{topic, n}, id, s)
+	w.seen.learn(partition{topic, n}, id, s, readPrint(r))
 }
 
 // ends reports whether the run is over for an engine: a receipt that is still awaited changes nothing about that. Within a
@@ -141,6 +147,9 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 	if !j.entered {
 		switch w.seen.enter(at(a.Record), a.Offset, j) {
 		case duplicate:
+			if w.differs(a.Record, w.seen.print(at(a.Record), j)) {
+				return w.dropOther(a, j)
+			}
 			return w.drop(a, j)
 		case twin:
 			return kafka.Result{Again: time.Now().Add(twinWait), Carry: j}

@@ -52,7 +52,7 @@ func (a *audit) event(r *kafka.Record) error {
 	}
 	a.missing.outcome(r)
 	g, ok := glance(r.Value)
-	if !ok || !ledger {
+	if !ok || !ledger || g.State == notify.StateQueued { // a note, which glance does not see
 		if err := json.Unmarshal(r.Value, &g); err != nil {
 			a.report.Unreadable++
 			return nil

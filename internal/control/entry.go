@@ -1,6 +1,7 @@
 package control
 
 import (
+	"crypto/rand"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -14,6 +15,8 @@ const (
 	KindPause    Kind = "pause"
 	KindCancel   Kind = "cancel"
 	KindSuppress Kind = "suppress"
+	// KindFingerprintKey is the key of the fingerprints on the ledger, which workers share: see [FingerprintKey].
+	KindFingerprintKey Kind = "fingerprint-key"
 )
 
 const (
@@ -35,6 +38,8 @@ type Entry struct {
 	ID      string         // of a cancellation: the notification's
 	Tenant  string         // of a suppression
 	Address string         // of a suppression: as notify.Message has it
+
+	Key [16]byte // of a fingerprint key. It is a secret: it is shown nowhere
 
 	At        time.Time // when it was said
 	ExpiresAt time.Time // of a cancellation
@@ -59,9 +64,19 @@ func Suppress(tenant string, channel notify.Channel, address string) Entry {
 	return Entry{Kind: KindSuppress, Tenant: tenant, Channel: channel, Address: address}
 }
 
+// FingerprintKey is a fresh key for the fingerprints that workers write on the ledger and compare. Whoever reads the status topic
+// alone cannot find out by trial what a notification says. Of several the last one counts.
+func FingerprintKey(at time.Time) Entry {
+	e := Entry{Kind: KindFingerprintKey, At: at}
+	_, _ = rand.Read(e.Key[:]) // crypto/rand.Read never returns an error
+	return e
+}
+
 // Name is the entry without its kind, as its key spells it: "email/bulk", "gateway/mail".
 func (e Entry) Name() string {
 	switch {
+	case e.Kind == KindFingerprintKey:
+		return keyName
 	case e.Kind == KindCancel:
 		return e.ID
 	case e.Kind == KindSuppress:
@@ -75,4 +90,7 @@ func (e Entry) Name() string {
 	}
 }
 
-const gatewayPrefix = "gateway/"
+const (
+	gatewayPrefix = "gateway/"
+	keyName       = "ledger"
+)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type value struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Note      string     `json:"note,omitempty"`
 	By        string     `json:"by,omitempty"`
+	Key       string     `json:"key,omitempty"` // hexadecimal
 }
 
 // Record says e. A cancellation that would last longer than [Longest] is cut to that.
@@ -31,6 +33,9 @@ func (e Entry) Record() Record {
 	if e.Kind == KindCancel {
 		expires := earlier(e.ExpiresAt, e.At.Add(Longest)).UTC()
 		v.ExpiresAt = &expires
+	}
+	if e.Kind == KindFingerprintKey {
+		v.Key = hex.EncodeToString(e.Key[:])
 	}
 	encoded, _ := json.Marshal(v) // fails only for a time outside the years 0 to 9999, and At is now
 	return Record{Key: e.key(), Value: encoded}
@@ -70,6 +75,11 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 			e.ExpiresAt = earlier(*v.ExpiresAt, e.ExpiresAt)
 		}
 	}
+	if e.Kind == KindFingerprintKey {
+		if n, err := hex.Decode(e.Key[:], []byte(v.Key)[:min(len(v.Key), 2*len(e.Key))]); err != nil || n != len(e.Key) || len(v.Key) != 2*len(e.Key) {
+			return Entry{}, false, fmt.Errorf("%w: its key is not 32 hexadecimal digits", ErrMalformed)
+		}
+	}
 	return e, true, nil
 }
 
@@ -85,6 +95,8 @@ func named(kind Kind, name string) (Entry, error) {
 		ok = ok && e.ID == name // another spelling would be another key
 	case KindSuppress:
 		e, ok = namedSuppression(name)
+	case KindFingerprintKey:
+		ok = name == keyName
 	default:
 		return Entry{}, ErrUnknownKind
 	}

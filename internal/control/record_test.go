@@ -33,6 +33,7 @@ func TestRecords(t *testing.T) {
 			`{"kind":"suppress","id":"default/email/a/b@example.com","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`,
 		},
 	} {
+		require.Zero(t, c.entry.Key)
 		c.entry.At, c.entry.Note, c.entry.By = noon, "provider down", "ada"
 		r := c.entry.Record()
 		require.Equal(t, key, string(r.Key))
@@ -105,4 +106,38 @@ func TestWhatIsNotUnderstoodIsSaidWithoutRepeatingIt(t *testing.T) {
 	}
 	_, _, err := Decode(nil, nil, noon)
 	require.ErrorIs(t, err, ErrUnknownKind)
+}
+
+func TestFingerprintKey_IsSharedAndShownNowhere(t *testing.T) {
+	one, two := FingerprintKey(noon), FingerprintKey(noon)
+	require.NotEqual(t, one.Key, two.Key)
+	r := one.Record()
+	require.Equal(t, "fingerprint-key:ledger", string(r.Key))
+	back, set, err := Decode(r.Key, r.Value, noon)
+	require.NoError(t, err)
+	require.True(t, set)
+	require.Equal(t, one, back)
+
+	s := New()
+	_, ok := s.FingerprintKey()
+	require.False(t, ok)
+	for _, e := range []Entry{one, two} {
+		r := e.Record()
+		s.Apply(r.Key, r.Value, noon)
+		key, ok := s.FingerprintKey()
+		require.True(t, ok)
+		require.Equal(t, e.Key, key, "the last one counts")
+	}
+	for _, bad := range []string{`"key":""`, `"key":"00"`, `"key":"zz` + strings.Repeat("0", 30) + `"`, `"key":"` + strings.Repeat("0", 34) + `"`, `"key":7`, `"x":1`} {
+		s.Apply(r.Key, []byte(`{"kind":"fingerprint-key","id":"ledger","at":"2030-01-02T12:00:00Z",`+bad+`}`), noon)
+		key, _ := s.FingerprintKey()
+		require.Equal(t, two.Key, key, bad)
+	}
+	_, malformed := s.Skipped()
+	require.EqualValues(t, 6, malformed)
+	require.Empty(t, s.List().Pauses)
+	gone := one.Tombstone()
+	s.Apply(gone.Key, gone.Value, noon)
+	_, ok = s.FingerprintKey()
+	require.False(t, ok)
 }

@@ -26,6 +26,8 @@ type State struct {
 	nCancelled atomic.Int64 // the sizes of the maps, which cost no lock
 	nSuppress  atomic.Int64
 
+	key atomic.Pointer[[16]byte] // of fingerprints; nil while there is none
+
 	unknown, malformed atomic.Uint64
 }
 
@@ -54,7 +56,19 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 		s.cancel(e, set)
 	case e.Kind == KindSuppress:
 		s.suppress(e, set)
+	case e.Kind == KindFingerprintKey && set:
+		s.key.Store(&e.Key)
+	case e.Kind == KindFingerprintKey:
+		s.key.Store(nil)
 	}
+}
+
+// FingerprintKey gives the key of the fingerprints that workers write on the ledger; ok is false while there is none.
+func (s *State) FingerprintKey() (key [16]byte, ok bool) {
+	if k := s.key.Load(); k != nil {
+		return *k, true
+	}
+	return key, false
 }
 
 // Skipped counts the records that changed nothing because they were not understood.

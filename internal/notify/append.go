@@ -59,6 +59,12 @@ func appendEvent(b []byte, e *Event) ([]byte, error) {
 		b = strconv.AppendInt(append(b, `,"offset":`...), o.Offset, 10)
 		b = append(b, '}')
 	}
+	for i, f := range e.Fields {
+		b = appendText(append(b, [2]string{",", `,"fields":[`}[firstOf(i)]...), f)
+	}
+	if len(e.Fields) > 0 {
+		b = append(b, ']')
+	}
 	return append(b, '}'), nil
 }
 

@@ -24,7 +24,7 @@ func TestEventsAreWrittenAsTheLibraryWouldWriteThem(t *testing.T) {
 			Tenant: text.Draw(t, "tenant"), Channel: Channel(text.Draw(t, "channel")), Lane: Lane(text.Draw(t, "lane")), Reference: text.Draw(t, "reference"),
 			Gateway: text.Draw(t, "gateway"), Code: text.Draw(t, "code"), Reason: text.Draw(t, "reason"), Simulated: rapid.Bool().Draw(t, "simulated"),
 			Tries: rapid.SliceOfN(try, 0, 3).Draw(t, "tries"), ProviderID: text.Draw(t, "provider"), Warnings: rapid.SliceOfN(text, 0, 3).Draw(t, "warnings"),
-			Note: text.Draw(t, "note"), Awaited: rapid.Bool().Draw(t, "awaited"),
+			Note: text.Draw(t, "note"), Fields: rapid.SliceOfN(text, 0, 3).Draw(t, "fields"), Awaited: rapid.Bool().Draw(t, "awaited"),
 		}
 		if rapid.Bool().Draw(t, "next") {
 			at := moment.Draw(t, "next_at")

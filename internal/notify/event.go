@@ -28,16 +28,18 @@ type Event struct {
 	ProviderID     string     `json:"provider_id,omitempty"`
 	NextAt         *time.Time `json:"next_at,omitempty"`
 	Warnings       []string   `json:"warnings,omitempty"`
-	Note           string     `json:"note,omitempty"` // [NoteStuck], [NoteUnknown] or [NoteRedriven]: the state stays as it is
+	Note           string     `json:"note,omitempty"` // [NoteStuck], [NoteUnknown], [NoteRedriven] or [NoteDuplicate]: the state stays as it is
 	Origin         *Origin    `json:"origin,omitempty"`
-	Awaited        bool       `json:"-"` // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
+	Fields         []string   `json:"fields,omitempty"` // of [NoteDuplicate], as the status store shows it: JSON pointers of the fields that differ
+	Awaited        bool       `json:"-"`                // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
 }
 
 // Notes, which say something of a notification without changing its state.
 const (
-	NoteRedriven = "redriven" // the dead letter at the event's origin was sent again, as the next run
-	NoteStuck    = "stuck"    // it should have ended by now
-	NoteUnknown  = "unknown"  // it is missing: its record is done or gone without a result, and no published gap explains it
+	NoteRedriven  = "redriven"  // the dead letter at the event's origin was sent again, as the next run
+	NoteDuplicate = "duplicate" // the record at the event's origin has the id of this notification but another content, and was not sent
+	NoteStuck     = "stuck"     // it should have ended by now
+	NoteUnknown   = "unknown"   // it is missing: its record is done or gone without a result, and no published gap explains it
 )
 
 // Origin is the record that an event speaks of.
@@ -65,9 +67,13 @@ func (e *Event) Seal() {
 	for i := range e.Tries {
 		e.Tries[i].Code, e.Tries[i].Reason = Clip(e.Tries[i].Code, 64), Clip(e.Tries[i].Reason, 500)
 	}
-	e.EventID = DerivedID("event", strings.Join([]string{
+	parts := []string{
 		e.NotificationID, strconv.Itoa(e.Run), strconv.Itoa(e.Step), string(e.State), strconv.FormatBool(e.Final), e.Note,
-	}, "|"))
+	}
+	if o := e.Origin; o != nil && e.Note == NoteDuplicate {
+		parts = append(parts, o.Topic, strconv.Itoa(int(o.Partition)), strconv.FormatInt(o.Offset, 10))
+	}
+	e.EventID = DerivedID("event", strings.Join(parts, "|"))
 }
 
 // Encode gives the JSON that goes on the bus.

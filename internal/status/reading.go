@@ -161,6 +161,7 @@ func readEvent(value []byte) (*notify.Event, error) {
 // bound makes e's texts such that every store takes them. Those of our own events are so already.
 func bound(e *notify.Event) {
 	e.At = e.At.UTC()
+	e.Fields = nil // the store's own
 	for _, s := range []*string{
 		(*string)(&e.State), (*string)(&e.Channel), (*string)(&e.Lane), &e.Tenant, &e.Reference, &e.Gateway, &e.ProviderID, &e.Note,
 	} {

@@ -73,6 +73,10 @@ func payloadOf(ctx context.Context, tx *sql.Tx, l *notify.Life) (json.RawMessage
 }
 
 func timeline(ctx context.Context, tx *sql.Tx, id string) ([]notify.Event, error) {
+	differences, err := differencesOf(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := tx.QueryContext(ctx, "SELECT body FROM events WHERE notification_id = $1", id)
 	if err != nil {
 		return nil, err
@@ -88,6 +92,7 @@ func timeline(ctx context.Context, tx *sql.Tx, id string) ([]notify.Event, error
 		if err := json.Unmarshal([]byte(body), &e); err != nil {
 			return nil, err
 		}
+		e.Fields = differences[e.EventID]
 		events = append(events, e)
 	}
 	slices.SortFunc(events, func(a, b notify.Event) int {

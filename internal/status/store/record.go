@@ -44,6 +44,9 @@ func (s *Store) take(ctx context.Context, t turn, changes []status.Change) error
 	if err != nil {
 		return err
 	}
+	if err := s.compare(ctx, t.Tx, changes, ids, gone, unread); err != nil {
+		return err
+	}
 	logs, err := s.logsOf(ctx, t, changes)
 	if err != nil {
 		return err
