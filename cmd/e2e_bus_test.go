@@ -225,6 +225,10 @@ func (b *bus) requireOutcome(o outcome, state notify.State, channel notify.Chann
 	got := headersOf(o.Record)
 	require.Regexp(b.t, "^[A-Za-z0-9_-]{22}$", got["ls-job-topic-id"])
 	delete(got, "ls-job-topic-id")
+	if print, ok := got[notify.HeaderFingerprint]; ok { // of those that brought an id of their own
+		require.Regexp(b.t, "^[0-9a-f]{16}$", print)
+		delete(got, notify.HeaderFingerprint)
+	}
 	require.Equal(b.t, want, got)
 	require.Equal(b.t, job.Partition, o.Partition, "the job's partition, modulo as many")
 }

@@ -128,6 +128,10 @@ func (p *publications) publish(m kafka.Message) error {
 }
 
 func birth(t *testing.T, c store.Config, log *publications) *mortal {
+	return birthWith(t, c, log, producer.Timeouts{Dispatch: 300 * time.Millisecond, Claim: 500 * time.Millisecond})
+}
+
+func birthWith(t *testing.T, c store.Config, log *publications, timeouts producer.Timeouts) *mortal {
 	m := &mortal{log: log}
 	m.left.Store(1 << 40)
 	var err error
@@ -139,7 +143,7 @@ func birth(t *testing.T, c store.Config, log *publications) *mortal {
 			Rules:     validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelSMS: true}},
 			Publisher: m,
 		}),
-		Idempotency: m, IDs: m.store, Timeouts: producer.Timeouts{Dispatch: 300 * time.Millisecond, Claim: 500 * time.Millisecond},
+		Idempotency: m, IDs: m.store, Timeouts: timeouts,
 	})
 	require.NoError(t, err)
 	m.server = httptest.NewServer(m.wrap(api))
@@ -203,7 +207,8 @@ func TestOneIDOneNotification(t *testing.T) {
 	rounds := 20 * scale()
 	onEachStore(t, func(t *testing.T, c store.Config) {
 		log := &publications{random: rand.New(rand.NewPCG(1, 9)), ids: map[string]map[string]int{}}
-		replicas := []*mortal{birth(t, c, log), birth(t, c, log)}
+		patient := producer.Timeouts{Dispatch: time.Minute, Claim: time.Minute} // an id that cannot be looked up in time is accepted
+		replicas := []*mortal{birthWith(t, c, log, patient), birthWith(t, c, log, patient)}
 		defer func() {
 			for _, m := range replicas {
 				m.bury()
