@@ -18,6 +18,7 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 	p.countRunner(labels, r, []runnerCounter{
 		{"take_overs", "Partitions that were taken over.", func(s kafka.Stats) uint64 { return s.TakeOvers }},
 		{"skipped", "Records that were fetched again and found done.", func(s kafka.Stats) uint64 { return s.Skipped }},
+		{"void", "Records that a worker which had lost the partition left for jobs that began anew elsewhere; they were dropped.", func(s kafka.Stats) uint64 { return s.Void }},
 		{"mismatches", "Records at whose offset another job is said to be done; they were processed.", func(s kafka.Stats) uint64 { return s.Mismatches }},
 		{"lease_waits", "How often something was ready and no commit was confirmed in time.", func(s kafka.Stats) uint64 { return s.LeaseWaits }},
 		{"rebuilds", "Kafka clients made anew because a partition stood still.", func(s kafka.Stats) uint64 { return s.Rebuilds }},

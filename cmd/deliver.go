@@ -105,7 +105,8 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Ledger: d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: attemptTimeout(d.routes[channel]),
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
-		OnLedger: w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
+		FollowTopics: d.topics.FollowOns(channel),
+		OnLedger:     w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
 		OnClaims: func(held, total int) { d.share(channel, lane, held, total) },
 	})
 	if err != nil {
@@ -121,8 +122,9 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 	}}, nil
 }
 
-// dedupeWindow is how far before the last commit a take-over reads the ledger, to know finished ids again.
-const dedupeWindow = 5000
+// dedupeWindow is from when on a take-over reads the ledger, to know finished ids again, counted from the partition's newest
+// outcome. Second copies come within the time that it takes to take over from a mover that was killed.
+const dedupeWindow = 2 * time.Minute
 
 // ladder is the runner that moves what waits of a channel, of all its lanes.
 func (d *delivery) ladder(channel notify.Channel) (part, error) {

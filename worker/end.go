@@ -39,7 +39,8 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 		res = w.bury(a, e, reason)
 	}
 	if w.cfg.Suppress != nil && w.provesGone(t.failure) {
-		res.Follow = append(res.Follow, w.cfg.Suppress(j.message))
+		// First, for whoever finds the dead letter and not the outcome does nothing more.
+		res.Follow = append([]kafka.Message{w.cfg.Suppress(j.message)}, res.Follow...)
 	}
 	return w.left(a, j, e.State, res)
 }
@@ -194,6 +195,7 @@ func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) 
 	if h, ok := j.ledgerPrint(); ok && r.Outcome != nil {
 		r.Outcome.Headers = append(r.Outcome.Headers, h)
 	}
+	r.Intended = j.stands
 	r.Ended = func(published *kafka.Outcome) {
 		if published != r.Outcome { // its next step was too large for its topic
 			s = notify.StateDead
@@ -202,6 +204,7 @@ func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) 
 		w.counts.end(s)
 		w.seen.leave(at(a.Record), j, s.Final())
 	}
+	r.Void = func() { w.seen.rest(at(a.Record), j) }
 	return r
 }
 

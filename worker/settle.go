@@ -16,10 +16,15 @@ const soon = time.Second
 // settle ends or puts off a job for which no gateway is to be called now; over is false for all others.
 func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafka.Result, over bool) {
 	now := time.Now()
+	if left := a.Left(); left != nil { // before all else: it may have been sent
+		if res, over := w.adopt(a, j, left); over {
+			return res, true
+		}
+	}
 	switch {
 	case j.refusal != nil:
 		return w.refuse(a, j), true
-	case j.doubt(a): // before all else: it may have been sent
+	case j.doubt(a): // before what follows: it may have been sent
 		return w.resolve(ctx, a, j, now)
 	case w.cfg.Control.Cancelled(j.id):
 		return w.end(a, j, notify.StateCancelled, notify.ReasonCancelled), true

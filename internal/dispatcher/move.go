@@ -22,7 +22,9 @@ func (d Desk) Move(r *kafka.Record, topic string) kafka.Message {
 	if at == kafka.Hashed {
 		at = kafka.Home(r.Key)
 	}
-	headers := slices.DeleteFunc(slices.Clone(r.Headers), func(h kafka.Header) bool { return h.Key == notify.HeaderHome })
+	headers := slices.DeleteFunc(slices.Clone(r.Headers), func(h kafka.Header) bool {
+		return h.Key == notify.HeaderHome || h.Key == kafka.HeaderSource // a place on the Kafka that it leaves
+	})
 	if given, _ := r.Header(notify.HeaderID); !isID(given) { // the last of a name counts
 		headers = append(headers, header(notify.HeaderID, id))
 	}

@@ -51,6 +51,9 @@ func (t Topics) Delays(ch notify.Channel) []string {
 	return names
 }
 
+// FollowOns lists the topics in which jobs of a channel go on when they leave their lane: the ladder and the dead letters.
+func (t Topics) FollowOns(ch notify.Channel) []string { return append(t.Delays(ch), t.DeadLetters(ch)) }
+
 // Status is the topic of events. It is the ledger of the workers too.
 func (t Topics) Status() string { return t.Prefix + "status_topic" }
 

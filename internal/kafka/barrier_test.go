@@ -247,3 +247,41 @@ func TestUnion(t *testing.T) {
 		require.Equal(t, c.want, union(c.spans, 10), "%v", c.spans)
 	}
 }
+
+func TestTakeOver_ReadsWhatTheClaimEndedLast(t *testing.T) {
+	s := newShore(t, 1)
+	for _, id := range []string{"a", "b", "c", "d"} {
+		s.put(t, 0, id)
+	}
+	c := &claim{r: &Runner{cfg: RunnerConfig{Ledger: s.Ledger, Publisher: s.p, Group: "g", DedupeWindow: time.Hour}.withDefaults()}}
+	c.topicPartition = topicPartition{"jobs", 0}
+	var seen []string
+	c.r.cfg.OnLedger = func(_ string, _ int32, r *Record) {
+		e, _ := readEntry(r)
+		seen = append(seen, e.id)
+	}
+	for name, is := range map[string]struct {
+		ended time.Time
+		most  int64
+		want  []string
+	}{
+		"all of it is recent":                          {time.Now(), 100, []string{"a", "b", "c", "d"}},
+		"so is what came before a pause of an hour":    {time.Now().Add(59 * time.Minute), 100, []string{"a", "b", "c", "d"}},
+		"what others have written since is not needed": {time.Now().Add(-3 * time.Hour), 100, []string{"d"}},
+		"the newest, as many as may be read":           {time.Now(), 1, []string{"c", "d"}},
+		"from an older version":                        {time.Time{}, 100, []string{"a", "b", "c", "d"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen, c.r.cfg.DedupeRecords = nil, is.most
+			end, err := s.ask(0)
+			require.NoError(t, err)
+			l := int64(3)
+			if is.most < 100 { // as if L were at the end
+				c.r.cfg.DedupeRecords += end - l
+			}
+			_, _, err = c.readLedger(t.Context(), 0, &start{ledger: l, count: 1, limit: 10, ended: is.ended}, false)
+			require.NoError(t, err)
+			require.Equal(t, is.want, seen)
+		})
+	}
+}

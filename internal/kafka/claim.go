@@ -20,6 +20,13 @@ type claim struct {
 	ledgerCount, ledgerPartition int32
 	jobID, ledgerID              TopicID // as they were at the take-over; what is committed is about these topics
 
+	by        generation
+	fences    fences
+	fenceText string              // of fences, for commits
+	follows   map[int64]*followOn // what the take-over has found, by the offset of the job; until the job ends
+	since     time.Time           // from when on the take-over has looked for them
+	lastEnd   time.Time           // when an outcome was handed over last
+
 	items   map[int64]*item // all that was fetched and is not done, by offset
 	lines   lines
 	called  fifo[*item] // to be called again: their handlers have seen them, so a held claim starts them too
@@ -219,7 +226,7 @@ func (c *claim) drain() {
 		break
 	}
 	mine := func() []*claim {
-		if c.taken && c.hasNews() {
+		if c.taken && (c.hasNews() || !c.last.orderly) {
 			return []*claim{c}
 		}
 		return nil

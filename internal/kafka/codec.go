@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // metadataLimit keeps a commit's metadata below the 4,096 bytes at which brokers refuse it, and the offset with it.
@@ -28,12 +29,24 @@ type metadata struct {
 	job     TopicID // field t: the topic that the offset and the bitmap are about
 	journal TopicID // field l: the ledger topic that ledger is about
 	bitmap  []byte  // offsets done above the committed one
+
+	by      generation // field g: the owner's
+	orderly bool       // field c: the owner has left nothing in flight
+	since   time.Time  // field p: no follow-on of a job that is not done was handed over earlier
+	ended   time.Time  // field n: when the newest outcome was handed over
+	fences  fences     // field v, when it was read
+	fenced  string     // field v, when it is written
 }
 
 // Keys of the fields.
 const (
 	fieldJob    = "t"
 	fieldLedger = "l"
+	fieldBy     = "g"
+	fieldClean  = "c"
+	fieldSince  = "p"
+	fieldEnded  = "n"
+	fieldFences = "v"
 )
 
 var (
@@ -64,6 +77,15 @@ func (m metadata) fields() string {
 	}
 	add(fieldJob, m.job.String())
 	add(fieldLedger, m.journal.String())
+	if m.by > 0 {
+		add(fieldBy, strconv.FormatUint(uint64(m.by), 10))
+	}
+	if m.orderly {
+		add(fieldClean, "1")
+	}
+	add(fieldSince, millis(m.since))
+	add(fieldEnded, millis(m.ended))
+	add(fieldFences, m.fenced)
 	return strings.Join(fields, ",")
 }
 
@@ -75,8 +97,33 @@ func (m *metadata) field(key, value string) error {
 		m.job, err = ParseTopicID(value)
 	case fieldLedger:
 		m.journal, err = ParseTopicID(value)
+	case fieldBy:
+		var by uint64
+		by, err = strconv.ParseUint(value, 10, 63)
+		m.by = generation(by)
+	case fieldClean:
+		m.orderly = value == "1"
+	case fieldSince:
+		m.since, err = fromMillis(value)
+	case fieldEnded:
+		m.ended, err = fromMillis(value)
+	case fieldFences:
+		m.fences, err = decodeFences(value)
 	}
 	return err
+}
+
+// millis is a time as text; empty for the zero time.
+func millis(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(t.UnixMilli(), 36)
+}
+
+func fromMillis(s string) (time.Time, error) {
+	ms, err := strconv.ParseInt(s, 36, 64)
+	return time.UnixMilli(ms), err
 }
 
 func decodeMetadata(s string) (metadata, error) {

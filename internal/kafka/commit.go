@@ -144,12 +144,19 @@ type draft struct {
 	text    string
 	ledger  int64
 	version int
+	at      time.Time
+	orderly bool
 }
 
 // draft encodes the claim's progress; when its done bits do not fit, what was committed last stands. The lock is held.
 func (c *claim) draft() draft {
 	end := c.r.ledgerEnd(c.ledgerPartition)
-	m := metadata{count: c.ledgerCount, job: c.jobID, journal: c.ledgerID}
+	now := time.Now()
+	m := metadata{
+		count: c.ledgerCount, job: c.jobID, journal: c.ledgerID,
+		by: c.by, since: c.followOnsSince(now), ended: c.lastEnd, fenced: c.fenceText,
+		orderly: c.draining && c.running == 0 && len(c.r.flights[c.topicPartition]) == 0 && len(c.follows) == 0,
+	}
 	offset, text, fits := c.commit(end, m)
 	c.overflow = !fits
 	c.notice()
@@ -160,14 +167,36 @@ func (c *claim) draft() draft {
 		m.bitmap = c.bitmap()[:metadataLimit/2]
 		text, _ = m.encode()
 	}
-	return draft{offset, text, c.reflected(end), c.version}
+	return draft{offset, text, c.reflected(end), c.version, now, m.orderly}
 }
+
+// followOnsSince is a time before which no follow-on of a job that is not done was handed over; zero for who has none. The
+// lock is held.
+func (c *claim) followOnsSince(now time.Time) time.Time {
+	switch first := c.waits().first; {
+	case len(c.r.cfg.FollowTopics) == 0:
+		return time.Time{}
+	case len(c.follows) > 0: // the next owner has to find them, too
+		return c.since
+	case first != nil:
+		return first.publishing
+	default:
+		return now
+	}
+}
+
+// staleSince is how old a commit gets while others write to the ledger: its time says from when on the next owner has to
+// look for follow-ons.
+const staleSince = 30 * time.Second
 
 func (c *claim) hasNews() bool {
 	if c.version != c.last.version {
 		return true
 	}
 	moved := c.reflected(c.r.ledgerEnd(c.ledgerPartition)) - c.last.ledger
+	if moved > 0 && time.Since(c.last.at) > staleSince {
+		return true
+	}
 	return moved >= staleLedger || moved < 0 // back: the ledger was made anew, and a new owner would begin beyond what it says
 }
 

@@ -21,6 +21,9 @@ type flight struct {
 	ledgerPartition int32
 	jobID           TopicID // of the topic that the record was read from
 	ledgerID        TopicID // of the ledger that pin is about
+	by              generation
+	signed          bool // it has left follow-ons with that generation
+	adopts          bool // the generation is that of a follow-on that an earlier attempt has left; see Attempt.Left
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
 }
@@ -29,7 +32,11 @@ type flight struct {
 func (r *Runner) start(c *claim, it *item) {
 	f := &flight{
 		topicPartition: c.topicPartition, offset: it.rec.Offset, claim: c, rec: it.rec, intended: it.intent != nil,
-		ledgerPartition: c.ledgerPartition, jobID: c.jobID, ledgerID: c.ledgerID,
+		ledgerPartition: c.ledgerPartition, jobID: c.jobID, ledgerID: c.ledgerID, by: c.by,
+	}
+	if it.left != nil {
+		src, _ := sourceOf(it.left)
+		f.by, f.adopts = src.by, true
 	}
 	of := r.flights[c.topicPartition]
 	if of == nil {
@@ -60,25 +67,69 @@ func (r *Runner) owns(f *flight) bool {
 	return !f.claim.over && !s.fenced && s.leaseHolds()
 }
 
+// landing is what becomes of a flight that has published everything.
+type landing int
+
+const (
+	landed    landing = iota
+	undecided         // a take-over is under way that will know whether what the flight has left counts
+	unsigned          // what it has left does not count, but the partition is ours again: it has to be published anew
+)
+
 // land ends a flight: its memory and the done bit, or its next call, change in one step.
-func (r *Runner) land(f *flight, res Result) {
+//
+// Of a flight that has left follow-ons with the generation of an earlier claim, these count only as long as no fence finds
+// them void. Without a claim of ours nobody here knows.
+func (r *Runner) land(f *flight, res Result, published *Outcome) landing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	c := r.owner(f.topicPartition)
+	void := false
+	if f.signed {
+		switch {
+		case c != nil && !c.taken:
+			return undecided
+		case c != nil && c.fences.voidFollowOn(f.by, f.offset) && c.countsOn(f) && !f.adopts:
+			return unsigned
+		}
+		void = c == nil || c.fences.voidFollowOn(f.by, f.offset)
+	}
+	switch {
+	case !res.Again.IsZero():
+	case void && res.Void != nil:
+		res.Void()
+	case !void && res.Ended != nil:
+		res.Ended(published)
+	}
 	delete(r.flights[f.topicPartition], f.offset)
 	r.vacate(f)
 	f.claim.running--
 	f.claim.notice()
-	if c := r.owner(f.topicPartition); c != nil {
-		if !res.Again.IsZero() {
+	if c != nil {
+		switch {
+		case !res.Again.IsZero():
 			c.again(f, res)
-		} else if c == f.claim {
+		case void && c.countsOn(f): // it has adopted what does not count any more
+			c.again(f, Result{Again: time.Now()})
+		case void: // another owner has ended the job
+		case c == f.claim:
 			c.ended(f.offset)
-		} else {
+		default:
 			c.inherit(f)
 		}
 		c.notice()
 	}
 	r.dispatch()
+	return landed
+}
+
+// countsOn reports whether the claim waits for f, which an earlier claim has started, to end its job. The lock is held.
+func (c *claim) countsOn(f *flight) bool { return !c.isDone(f.offset) && !c.toldOf(f.offset) }
+
+// toldOf reports whether the ledger says that the job at that offset, which is not fetched yet, has ended.
+func (c *claim) toldOf(offset int64) bool {
+	_, told := c.unverified[offset]
+	return told
 }
 
 // inherit takes the end of an attempt that an earlier claim has started. What is at its offset now may be another job,

@@ -25,12 +25,19 @@ type Result struct {
 	Carry any
 
 	// Follow are records that must be acknowledged before the outcome is published.
+	// Those that go to one of [RunnerConfig.FollowTopics] get [HeaderSource].
 	Follow []Message
+	// Intended says that an intent of this job is on the ledger: a later owner waits for what becomes of the job, so its
+	// follow-ons count however late they come.
+	Intended bool
 	// Outcome is the event that ends the job; nil publishes none.
 	Outcome *Outcome
 	// Ended, when not nil, is called once all of it is acknowledged, before the next record of the key starts; never when
-	// the process ends first. It does not block. published is Outcome, or what [RunnerConfig.Shrink] put in its place.
+	// the process ends first. It does not block, and asks nothing of the runner, whose lock is held. published is Outcome, or what [RunnerConfig.Shrink] put in its place.
 	Ended func(published *Outcome)
+	// Void, when not nil, is called in its place when what the attempt has left behind does not count, or when nobody here
+	// knows: the partition has another owner, for which the job is undone.
+	Void func()
 }
 
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,
@@ -50,6 +57,7 @@ type Attempt struct {
 	runner *Runner // nil in what a test makes
 	flight *flight
 	intent *intent
+	left   *Record // see Left
 }
 
 // Timeout is ctx with the deadline of one attempt, counted from now.

@@ -90,7 +90,8 @@ func (a *Attempt) Fate(ctx context.Context) (Fate, error) {
 	fate := FateUnknown
 	_, err := r.cfg.Ledger.read(ctx, r.cfg.Publisher, f.ledgerPartition, since, func(rec *Record) {
 		e, ok := readEntry(rec)
-		if ok && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id {
+		if ok && e.group == r.cfg.Group && e.job == f.topicPartition && e.jobOffset == f.offset && e.id == a.intent.id &&
+			!f.claim.fences.voidOutcome(e.by, e.jobOffset) {
 			fate = fate.after(e.kind)
 		}
 	})

@@ -146,6 +146,19 @@ func (l *Ledger) ask(p int32) (int64, error) {
 	return at, nil
 }
 
+// offsetSince gives the first offset of what was written at that time or later; -1 when nothing was.
+func (l *Ledger) offsetSince(p int32, at time.Time) (int64, error) {
+	client, err := l.conn.get()
+	if err != nil {
+		return 0, err
+	}
+	offset, err := client.GetOffset(l.topic, p, max(at.UnixMilli(), 0))
+	if err != nil {
+		return 0, fmt.Errorf("ask what %s/%d holds since %s: %w", l.topic, p, at.Format(time.RFC3339), err)
+	}
+	return offset, nil
+}
+
 // partitions gives the ledger's partition count.
 func (l *Ledger) partitions() (int32, error) {
 	client, err := l.conn.get()
@@ -181,7 +194,8 @@ type entry struct {
 	jobOffset   int64
 	topicID     TopicID // of job's topic; zero when unknown
 	id          string
-	at          int64 // the entry's own offset
+	at          int64      // the entry's own offset
+	by          generation // of its follow-ons; zero when it has none
 }
 
 // readEntry reads the ledger headers of r; ok is false for an event that no job has caused.
@@ -201,6 +215,9 @@ func readEntry(r *Record) (e entry, ok bool) {
 			e.id = v
 		case HeaderJobTopicID:
 			e.topicID, _ = ParseTopicID(v) // an unreadable id is an unknown one
+		case HeaderGeneration:
+			by, _ := strconv.ParseUint(v, 10, 63) // an unreadable one is unknown
+			e.by = generation(by)
 		case HeaderJobPartition:
 			var n int64
 			n, err1 = strconv.ParseInt(v, 10, 32)

@@ -22,6 +22,9 @@ const HeaderNonce = "ls-nonce"
 // span is a range of offsets; to is exclusive.
 type span struct{ from, to int64 }
 
+// last is the end of the span, of that length at most.
+func (s span) last(length int64) span { return span{max(s.from, s.to-max(length, 0)), s.to} }
+
 // unbounded is a span's end that is the end of the read.
 const unbounded = math.MaxInt64
 

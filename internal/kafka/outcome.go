@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,10 +15,11 @@ const afterTooLarge = 30 * time.Second
 
 // publish ends only with acknowledgements, or with life. It gives the outcome that it has published.
 func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
-	if n := sizeOf(res); n > 0 {
+	if n := sizeOf(res); n > 0 && f.publishing.IsZero() {
 		r.answered(f, n)
 	}
-	o, err := r.follow(rec, res)
+	r.sign(f)
+	o, err := r.follow(f, rec, res)
 	if err != nil || o == nil {
 		return nil, err
 	}
@@ -25,6 +27,9 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
 	m := Message{
 		Topic: r.cfg.Ledger.topic, Partition: f.ledgerPartition, Key: o.Key, Value: o.Value,
 		Headers: append(r.entry(f, rec, KindOutcome, o.ID), o.Headers...),
+	}
+	if f.signed {
+		m.Headers = append(m.Headers, Header{HeaderGeneration, strconv.AppendUint(nil, uint64(f.by), 10)})
 	}
 	partition, offset, err := r.surely(m)
 	if err != nil {
@@ -34,12 +39,22 @@ func (r *Runner) publish(f *flight, rec *Record, res Result) (*Outcome, error) {
 	return o, nil
 }
 
+// sign gives f the generation of the present claim, if that waits for f.
+func (r *Runner) sign(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.signed = f.adopts && f.by > 0
+	if c := r.owner(f.topicPartition); c != nil && c.taken && c.countsOn(f) && !f.adopts {
+		f.by = c.by
+	}
+}
+
 // follow publishes the follow-ons, or what takes the place of one that is too large, and gives the outcome that comes after
 // them.
-func (r *Runner) follow(rec *Record, res Result) (*Outcome, error) {
+func (r *Runner) follow(f *flight, rec *Record, res Result) (*Outcome, error) {
 	res.Follow = slices.Clone(res.Follow)
 	for len(res.Follow) > 0 {
-		m := res.Follow[0]
+		m := r.signed(f, res.Follow[0], res.Intended)
 		if m.Value != nil {
 			_, _, err := r.cfg.Publisher.PublishForever(r.life, m)
 			if errors.Is(err, ErrTooLarge) {
@@ -91,5 +106,6 @@ func (r *Runner) handOff(f *flight) {
 	}
 	if c := r.owner(f.topicPartition); c != nil {
 		c.handOff(f.offset, f.pin)
+		c.lastEnd = time.Now()
 	}
 }

@@ -19,6 +19,7 @@ type Played struct {
 	Record   func(kind string, headers []Header) error // [KindIntent] or [KindProgress] on the ledger
 	InDoubt  func() (until time.Time, doubt bool)      // what the take-over has read
 	Fate     func() (Fate, error)                      // what the ledger says now
+	Left     func() *Record                            // what an earlier attempt has left behind
 }
 
 func (p *Played) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -63,6 +64,13 @@ func (p *Played) inDoubt() (until time.Time, doubt bool) {
 		return time.Time{}, false
 	}
 	return p.InDoubt()
+}
+
+func (p *Played) left() *Record {
+	if p == nil || p.Left == nil {
+		return nil
+	}
+	return p.Left()
 }
 
 func (p *Played) fate() (Fate, error) {

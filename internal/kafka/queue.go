@@ -10,6 +10,7 @@ type item struct {
 	carry  any
 	intent *intent     // of an earlier owner, without an outcome
 	timer  *time.Timer // set while it waits to be called again
+	left   *Record     // by an earlier attempt, without an outcome; see Attempt.Left
 	ready  bool        // in one of the claim's queues
 	parked bool        // not in its line yet
 }

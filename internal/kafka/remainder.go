@@ -55,7 +55,7 @@ func (r *Reader) Remainder(ctx context.Context, group, topic string, bounds Boun
 	b.ledgerEnd = end.Newest
 	end.Oldest = max(end.Oldest, s.from(end.Newest, 0, bounds.Oldest == bounds.Newest))
 	return b, r.Scan(ctx, ledger, []Bounds{end}, func(rec *Record) error {
-		if e, ok := readEntry(rec); ok && e.group == group && e.job == b.at {
+		if e, ok := readEntry(rec); ok && e.group == group && e.job == b.at && !s.fences.voidOutcome(e.by, e.jobOffset) {
 			b.progress.read(e)
 		}
 		return nil

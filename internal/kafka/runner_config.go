@@ -34,11 +34,16 @@ type RunnerConfig struct {
 	CommitEvery     time.Duration // 150ms
 	Lease           time.Duration // nothing starts without a confirmed commit sent within it; 3s
 	StallAfter      time.Duration // when a partition counts as standing still; 60s
-	DedupeWindow    int64         // how far before L a take-over reads the ledger, in ledger offsets; 0 = not
+	DedupeWindow    time.Duration // how long before the claim's newest outcome a take-over begins to read the ledger; 0 = at L
+	DedupeRecords   int64         // of the ledger that it reads at most for that, those from L on included; 25,000
 	FetchBytes      int32         // of one partition in one fetch; 256 KiB
 	Unordered       bool          // records of one key at once, too
 	NoLedger        bool          // outcomes are nobody's business: what was not committed is done again after a crash
 	readAhead       int64         // see readAhead
+
+	// FollowTopics are the topics in which jobs go on: the delay ladder's and the dead letters'. A take-over looks there for
+	// what an owner that was killed has left behind.
+	FollowTopics []string
 
 	// Shrink gives what takes the place of what an attempt at r left behind, of which the first follow-on is refused by its
 	// topic for its size and those before it are acknowledged. It is asked again about what it gave; one that is refused
@@ -70,6 +75,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.StallAfter, time.Minute)
 	def(&c.FetchBytes, 256<<10)
 	def(&c.readAhead, readAhead)
+	def(&c.DedupeRecords, 25_000)
 	if c.Shrink == nil {
 		c.Shrink = func(_ *Record, res Result) Result { res.Follow[0].Value = nil; return res }
 	}

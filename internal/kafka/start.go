@@ -1,6 +1,9 @@
 package kafka
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // start is where a claim begins: what its last owner committed, seen beside what the logs hold.
 type start struct {
@@ -10,6 +13,17 @@ type start struct {
 	bitmap []byte // done above low
 	limit  int64  // offsets from here on cannot be done: the log does not hold them
 	origin origin
+
+	by      generation // the new owner's
+	orderly bool       // the owner before left nothing in flight
+	since   time.Time  // no follow-on of a job that is undone is older; zero when the owner before did not say
+	ended   time.Time  // when the claim's newest outcome was written; zero when nobody said
+	fences  fences
+}
+
+// resume takes over what the commit says of the owners before.
+func (s *start) resume(m metadata) {
+	s.by, s.orderly, s.since, s.ended, s.fences = m.by+1, m.orderly, m.since, m.ended, m.fences
 }
 
 // origin says how the committed position relates to the logs as they are now.
@@ -38,7 +52,7 @@ type logs struct {
 // to be the same, or there is no ledger that would tell what is done, such a log was truncated, and reading goes on at its
 // end. An offset that carries no metadata was set by an operator, who wants those jobs to run.
 func begin(c committed, now logs) start {
-	s := start{low: c.offset, count: now.ledgerCount, limit: now.newest}
+	s := start{low: c.offset, count: now.ledgerCount, limit: now.newest, by: 1}
 	m, err := decodeMetadata(c.metadata)
 	ours := err == nil
 	if ours && m.count <= s.count { // otherwise the ledger was created again, smaller: its offsets mean nothing any more
@@ -49,18 +63,20 @@ func begin(c committed, now logs) start {
 	}
 	switch {
 	case c.offset < 0:
-		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest}
+		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, by: 1}
 	case ours && m.job.Differs(now.job):
-		return start{low: now.oldest, count: s.count, limit: now.newest, origin: recreated}
+		return start{low: now.oldest, count: s.count, limit: now.newest, origin: recreated, by: 1}
 	case c.offset > now.newest && (now.noLedger || ours && !m.job.IsZero() && m.job == now.job):
 		s.low, s.origin = now.newest, truncated
+		s.resume(m)
 		return s
 	case c.offset > now.newest:
-		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, origin: recreated}
+		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, origin: recreated, by: 1}
 	case errors.Is(err, errForeign):
 		s.origin = reset
 	}
 	s.bitmap = m.bitmap
+	s.resume(m)
 	return s
 }
 

@@ -77,6 +77,12 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	}
 	outcomes := len(learnt.unverified)
 	c.restored(s, now, p, learnt)
+	if !c.r.cfg.NoLedger {
+		found := c.findFollowOns(ctx, s)
+		c.r.mu.Lock()
+		c.adopt(s, found)
+		c.r.mu.Unlock()
+	}
 	if err := c.resume(ctx, was, s, now); err != nil {
 		return err
 	}
@@ -108,9 +114,19 @@ func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (
 		return learnt, end, err
 	}
 	learnt.lookAhead(s.low + c.r.cfg.readAhead)
-	wants := func(end int64) []span { return []span{{s.from(end, c.r.cfg.DedupeWindow, false), unbounded}} }
+	recent, err := c.recent(p, s)
+	if err != nil {
+		return nil, 0, err
+	}
+	wants := func(end int64) []span {
+		if s.ended.IsZero() {
+			return []span{{s.from(end, c.dedupeOffsets(), false), unbounded}}
+		}
+		from := s.from(end, 0, false)
+		return []span{recent.last(c.r.cfg.DedupeRecords - (end - from)), {from, unbounded}}
+	}
 	end, err := ledger.read(ctx, c.r.cfg.Publisher, p, wants, func(r *Record) {
-		if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition {
+		if e, ok := readEntry(r); ok && e.group == c.r.cfg.Group && e.job == c.topicPartition && !s.fences.voidOutcome(e.by, e.jobOffset) {
 			c.r.cfg.OnLedger(c.topic, c.partition, r)
 			if e.at >= s.ledger {
 				learnt.read(e)
@@ -124,11 +140,42 @@ func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (
 	return learnt, end, nil
 }
 
+// recent is the part of the ledger that holds what ended within the dedupe window before the claim's newest outcome. It feeds
+// dedupe and the callback only. A claim that stood still for hours finds there what it had ended before.
+func (c *claim) recent(p int32, s *start) (span, error) {
+	if s.ended.IsZero() || c.r.cfg.DedupeWindow == 0 {
+		return span{}, nil
+	}
+	from, err := c.r.cfg.Ledger.offsetSince(p, s.ended.Add(-c.r.cfg.DedupeWindow))
+	if err != nil || from < 0 {
+		return span{}, err
+	}
+	to, err := c.r.cfg.Ledger.offsetSince(p, s.ended.Add(clocksDiffer))
+	if to < 0 {
+		to = unbounded
+	}
+	return span{from, min(to, max(from, s.ledger))}, err
+}
+
+// clocksDiffer is how much the clocks of the workers that write a ledger may differ.
+const clocksDiffer = 5 * time.Second
+
+// dedupeOffsets is how many offsets before the ledger's end are read for a claim whose commit does not say when its newest
+// outcome was written.
+func (c *claim) dedupeOffsets() int64 {
+	const most = 5000
+	if c.r.cfg.DedupeWindow == 0 {
+		return 0
+	}
+	return min(most, c.r.cfg.DedupeRecords)
+}
+
 // restored gives the claim its progress: the last owner's, what the ledger adds, and what this process has in flight.
 func (c *claim) restored(s start, now logs, ledgerPartition int32, learnt *progress) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.jobID, c.ledgerID = now.job, now.ledger
+	c.by, c.since, c.lastEnd = s.by, s.since, s.ended
 	c.ledgerCount, c.ledgerPartition = s.count, ledgerPartition
 	c.progress = *learnt
 	for o, f := range c.r.flights[c.topicPartition] {

@@ -56,7 +56,13 @@ func (c *claim) take(rec *Record) {
 		c.unlike(rec.Offset)
 	case process:
 	}
+	if c.isVoid(rec) {
+		c.r.stats.Void++
+		c.finish(rec.Offset)
+		return
+	}
 	it := itemOf(rec, c.r.cfg.Unordered)
+	it.left = c.followed(rec)
 	it.intent = c.inDoubt(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) })
 	c.items[rec.Offset] = it
 	c.bytes += it.size
@@ -107,6 +113,7 @@ func (c *claim) pop() *item {
 // ended forgets a record that is done and lets the next of its key, and what was parked, come forward. The lock is held.
 func (c *claim) ended(offset int64) {
 	c.finish(offset)
+	delete(c.follows, offset)
 	if it := c.items[offset]; it != nil {
 		delete(c.items, offset)
 		c.release(it.size)
