@@ -340,9 +340,14 @@ func (x *relay) reply(n *relayNode) {
 	x.mu.Lock()
 	n.calls = slices.DeleteFunc(n.calls, func(o *call) bool { return o == c })
 	x.mu.Unlock()
+	x.note("%d answers %d", x.which(n), c.a.Offset)
+	x.answer(c, stepOf(c.a.Record) < "6" && x.n(2) > 0)
+}
+
+// answer is what becomes of a call: the job is put off, or has ended.
+func (x *relay) answer(c *call, retried bool) {
 	step, _ := strconv.Atoi(stepOf(c.a.Record))
-	defer func() { x.note("%d answers %d", x.which(n), c.a.Offset) }()
-	if step < 6 && x.n(2) > 0 {
+	if retried {
 		c.answer <- Result{Outcome: &Outcome{}, Follow: []Message{{Topic: "tier", Value: c.a.Value, Headers: []Header{
 			{"step", []byte(strconv.Itoa(step + 1))}, {"ls-id", c.a.Value},
 		}}}}
@@ -469,15 +474,7 @@ func TestFollowOn_EachFaultRepeatsAnAttemptOnce(t *testing.T) {
 	for seed := range uint64(400) {
 		synctest.Test(t, func(t *testing.T) {
 			x := newRelay(t, seed)
-			defer func() {
-				for _, n := range x.nodes {
-					if x.owner == n {
-						n.r.close(n.c)
-					}
-					close(n.quit)
-					n.r.hands.dismiss()
-				}
-			}()
+			defer x.close()
 			for range 200 + x.n(600) {
 				x.step()
 			}
