@@ -34,6 +34,9 @@ func (x *world) do(h happening) {
 	switch h.what {
 	case "write":
 		x.write(h.n % 8)
+	case "write once":
+		x.write(x.written)
+		x.written++
 	case "start":
 		each(x.lane, h.n, x.start)
 	case "acknowledge":
@@ -166,6 +169,36 @@ func TestIdentityAndDedupe(t *testing.T) {
 		fault := ""
 		synctest.Test(t, func(*testing.T) {
 			x := newWorld(says)
+			for _, h := range script {
+				x.do(h)
+			}
+			if !x.settleDown() {
+				x.wrong("it does not come to rest")
+			}
+			fault = x.verdict()
+		})
+		require.Empty(rt, fault)
+	})
+}
+
+// TestFollowOnsNeedNoMemory: workers that remember nothing are killed, freeze, and wake up when others have their jobs. Without
+// a second copy from anybody else, no step is sent twice but for the one that was in flight.
+func TestFollowOnsNeedNoMemory(t *testing.T) {
+	whats := []string{
+		"write once", "start", "start", "start", "acknowledge", "acknowledge", "acknowledge", "move", "move", "pass", "kill", "late", "late",
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		many := rapid.IntRange(1, 250).Draw(rt, "many")
+		script := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) happening {
+			return happening{rapid.SampledFrom(whats).Draw(rt, "what"), rapid.IntRange(0, 1<<10).Draw(rt, "n")}
+		}), many, many).Draw(rt, "script")
+		answers := rapid.IntRange(0, 120).Draw(rt, "answers")
+		says := rapid.SliceOfN(rapid.SampledFrom(allAnswers), answers, answers).Draw(rt, "says")
+		fault := ""
+		synctest.Test(t, func(*testing.T) {
+			x := newWorld(says)
+			x.remember = 1
+			x.boot()
 			for _, h := range script {
 				x.do(h)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,10 @@ type world struct {
 	letters  []*kafka.Record
 	ledger   []*ended
 	leftover [][]kafka.Message // of workers that are gone: on its way to the brokers
+	by       int               // the generation of the lane's owner
+	undone   map[int64][]int   // by the offset of a job: the generations that found it undone; what older ones leave for it is void
+	remember int               // ids; 0 = as many as usual
+	written  int               // notifications so far, where each is written once
 	held     bool              // the lane is paused by its handler
 	doubt    bool              // the worker does not know whether the lane is its own
 
@@ -44,6 +49,7 @@ type entry struct {
 	calls   []*call         // of the attempt that has just ended
 	sending []kafka.Message // what its end has still to publish, the outcome last
 	ended   func()          // called once that is acknowledged
+	left    *kafka.Record   // that a take-over has found: by an earlier attempt, whose outcome is missing
 }
 
 // ended is an outcome on the ledger.
@@ -63,7 +69,7 @@ type call struct {
 }
 
 func newWorld(says []error) *world {
-	x := &world{told: &told{cancelled: map[string]bool{}}, says: says, sendAt: map[string]time.Time{}}
+	x := &world{told: &told{cancelled: map[string]bool{}}, says: says, sendAt: map[string]time.Time{}, undone: map[int64][]int{}}
 	x.mover = &dispatcher.Mover{Topics: desk().Topics, Channel: notify.ChannelEmail, Cancelled: x.told.Cancelled}
 	x.boot()
 	return x
@@ -73,6 +79,7 @@ func newWorld(says []error) *world {
 func (x *world) boot() {
 	x.w = worker(sendFunc(x.send), func(c *Config) {
 		c.Control = x.told
+		c.Memory = NewMemory(x.remember)
 		c.Retries = Retries{Attempts: 4, First: 5 * time.Second, Longest: 10 * time.Minute}
 	})
 	x.takeOver()
@@ -80,7 +87,11 @@ func (x *world) boot() {
 
 // takeOver reads the ledger, and lets come again what nobody has ended.
 func (x *world) takeOver() {
+	x.by++
 	for _, o := range x.ledger {
+		if by, signed := o.Header(kafka.HeaderGeneration); signed && x.isVoid(fmt.Sprintf("%d/%s", o.offset, by)) {
+			continue
+		}
 		x.w.Learn("email_topic", 0, o.Record)
 		o.known, x.lane[o.offset].done = x.w, true
 	}
@@ -88,7 +99,57 @@ func (x *world) takeOver() {
 	x.held, x.doubt = false, false
 	for _, e := range x.lane {
 		e.waits, e.carry = time.Time{}, nil
+		if e.done || len(e.sending) > 0 {
+			continue
+		}
+		if e.left = x.leftOf(e); e.left == nil {
+			x.undone[e.Offset] = append(x.undone[e.Offset], x.by)
+		}
 	}
+}
+
+// leftOf gives what an earlier attempt at e has left behind on the ladder or among the dead letters; nil for nothing.
+func (x *world) leftOf(e *entry) *kafka.Record {
+	all := slices.Clone(x.letters)
+	for _, t := range x.tiers {
+		all = append(all, t.Record)
+	}
+	for _, r := range all {
+		if s, ok := r.Header(kafka.HeaderSource); ok && strings.HasPrefix(s, fmt.Sprintf("%d/", e.Offset)) && !x.isVoid(s) {
+			return &kafka.Record{Topic: r.Topic, Headers: r.Headers}
+		}
+	}
+	return nil
+}
+
+// isVoid reports whether what has that source, "<offset>/<generation>", comes from an owner that had lost the lane.
+func (x *world) isVoid(source string) bool {
+	var offset int64
+	var by int
+	_, _ = fmt.Sscanf(source, "%d/%d", &offset, &by)
+	return slices.ContainsFunc(x.undone[offset], func(g int) bool { return g > by })
+}
+
+// signed gives what e leaves behind its source.
+func (x *world) signed(e *entry, res kafka.Result) []kafka.Message {
+	by := strconv.Itoa(x.by)
+	if e.left != nil {
+		s, _ := e.left.Header(kafka.HeaderSource)
+		_, by, _ = strings.Cut(s, "/")
+	}
+	var ms []kafka.Message
+	for _, m := range res.Follow {
+		m.Headers = append(slices.Clone(m.Headers), kafka.Header{Key: kafka.HeaderSource, Value: fmt.Appendf(nil, "%d/%s", e.Offset, by)})
+		ms = append(ms, m)
+	}
+	if res.Outcome == nil {
+		return ms
+	}
+	o := outcomeOf(e, res.Outcome)
+	if len(ms) > 0 || e.left != nil {
+		o.Headers = append(o.Headers, kafka.Header{Key: kafka.HeaderGeneration, Value: []byte(by)})
+	}
+	return append(ms, o)
 }
 
 // kill ends the process. What it was publishing is on its way, or lost.
@@ -122,7 +183,7 @@ func (x *world) send(context.Context, *notify.Message) (notify.Receipt, error) {
 // judge says what is wrong with a call as it comes.
 func (x *world) judge(c *call) {
 	for _, o := range x.ledger {
-		if o.known == x.w && o.Final && o.NotificationID == c.id && o.Run >= c.run {
+		if x.remember == 0 && o.known == x.w && o.Final && o.NotificationID == c.id && o.Run >= c.run {
 			x.wrong("%+v is sent although run %d is over", c, o.Run)
 		}
 	}
@@ -169,9 +230,14 @@ func (x *world) start(e *entry) bool {
 	if e.done || len(e.sending) > 0 || waits && e.waits.After(time.Now()) || !waits && x.held {
 		return false
 	}
+	if s, ok := e.Header(kafka.HeaderSource); ok && x.isVoid(s) {
+		e.done = true
+		return true
+	}
 	x.at, e.calls = e, nil
 	res := x.w.Handle(context.Background(), &kafka.Attempt{Record: e.Record, Carry: e.carry, Played: &kafka.Played{
 		Pause: func() { x.held = true }, Resume: func() { x.held = false }, Owned: func() bool { return !x.doubt },
+		Left: func() *kafka.Record { return e.left },
 	}})
 	if e.waits, e.carry = res.Again, res.Carry; !res.Again.IsZero() {
 		for _, c := range e.calls {
@@ -179,10 +245,7 @@ func (x *world) start(e *entry) bool {
 		}
 		return true
 	}
-	e.sending, e.ended = res.Follow, func() { res.Ended(res.Outcome) }
-	if res.Outcome != nil {
-		e.sending = append(e.sending, outcomeOf(e, res.Outcome))
-	}
+	e.sending, e.ended = x.signed(e, res), func() { res.Ended(res.Outcome) }
 	e.done = len(e.sending) == 0
 	return true
 }
