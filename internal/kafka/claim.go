@@ -20,6 +20,7 @@ type claim struct {
 	ledgerCount, ledgerPartition int32
 	jobID, ledgerID              TopicID // as they were at the take-over; what is committed is about these topics
 
+	worked    bool // it has started something
 	by        generation
 	fences    fences
 	fenceText string              // of fences, for commits
@@ -226,7 +227,7 @@ func (c *claim) drain() {
 		break
 	}
 	mine := func() []*claim {
-		if c.taken && (c.hasNews() || !c.last.orderly) {
+		if c.taken && (c.hasNews() || c.worked && !c.last.orderly) {
 			return []*claim{c}
 		}
 		return nil

@@ -46,6 +46,7 @@ func (r *Runner) start(c *claim, it *item) {
 	of[f.offset] = f
 	r.busy++
 	c.running++
+	c.worked = true
 	c.calling++
 	r.attempts.Add(1)
 	r.hands.give(func() {

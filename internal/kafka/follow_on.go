@@ -16,12 +16,6 @@ import (
 // outcome, so a worker that is killed between the two leaves a follow-on whose job seems to be undone. Whoever takes the
 // partition over finds it by its source and gives the job the outcome that is missing, without another attempt.
 
-// HeaderSource names the job that a follow-on comes from: "<topic id>/<partition>/<offset>/<generation>".
-const HeaderSource = "ls-source"
-
-// HeaderGeneration is on an outcome that has follow-ons: the generation in their source.
-const HeaderGeneration = "ls-generation"
-
 // source is what [HeaderSource] says.
 type source struct {
 	topic     TopicID // zero when unknown; then generation is zero, too

@@ -20,8 +20,12 @@ const (
 	HeaderJobPartition = "ls-job-partition"
 	HeaderJobOffset    = "ls-job-offset"
 	HeaderJobID        = "ls-id"
+	HeaderGeneration   = "ls-generation"   // on an outcome that has follow-ons: the generation in their source
 	HeaderJobTopicID   = "ls-job-topic-id" // as [TopicID.String] has it; left out when the id is unknown
 )
+
+// HeaderSource, on a follow-on, names the job that it comes from: "<topic id>/<partition>/<offset>/<generation>".
+const HeaderSource = "ls-source"
 
 // Kinds of ledger records. Only an outcome says that a job is done with its offset.
 const (

@@ -50,6 +50,7 @@ func TestWhereAClaimBegins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := begin(c.was, logs{oldest: c.oldest, newest: c.newest, ledgerCount: 12})
 			from := s.from(c.end, c.window, c.oldest == c.newest)
+			c.want.by = 1
 			require.Equal(t, c.want, s)
 			require.Equal(t, c.from, from)
 		})
@@ -116,6 +117,7 @@ func TestWhereAClaimBegins_WithTopicIDs(t *testing.T) {
 			start{low: 2, count: 12, limit: 9, origin: recreated},
 		},
 	} {
+		c.want.by = 1
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, begin(c.was, c.now)) })
 	}
 }
