@@ -86,8 +86,12 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 	}
 	defer end()
 	reading := newProgress(said)
+	existing, err := bus.reader.Topics()
+	if err != nil {
+		return err
+	}
 	c := audit.Config{
-		Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics), Since: since, Open: f.open,
+		Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics, existing), Since: since, Open: f.open,
 		Found:    func(f audit.Finding) error { return printFinding(out, f) },
 		Progress: func(p audit.Progress) { reading.at(p.Done, p.Total, p.Doing) },
 	}
@@ -98,7 +102,7 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 		return err
 	}
 	if f.store {
-		opened, err := compareStore(ctx, cfg, &c)
+		opened, err := compareStore(ctx, cfg, &c, existing)
 		if err != nil {
 			return err
 		}
@@ -118,7 +122,7 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 
 // compareStore makes the audit compare the status store, which the caller closes. Only what is configured is compared: the
 // recorder reads no other channels.
-func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config) (*store.Store, error) {
+func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config, existing []string) (*store.Store, error) {
 	p, err := newProcess(cfg, io.Discard, "audit", true)
 	if err != nil {
 		return nil, err
@@ -128,7 +132,7 @@ func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config) (*st
 		return nil, err
 	}
 	kept := time.Now().Add(-cfg.Status.Retention).Add(time.Hour) // it may be about to go
-	c.Store, c.Shelves = opened, shelvesOf(p.topics)
+	c.Store, c.Shelves = opened, shelvesOf(p.topics, existing)
 	c.Kept = func(first time.Time) bool { return first.After(kept) }
 	return opened, nil
 }
@@ -157,14 +161,16 @@ func auditFault(r *audit.Report) error {
 	}
 }
 
-// shelvesOf lists the topics that hold notifications: of each channel its lanes, what waits, and the dead letters.
-func shelvesOf(t dispatcher.Topics) (all []audit.Shelf) {
+// shelvesOf lists the topics that hold notifications: of each channel its lanes, what waits, and the dead letters. Tiers of the
+// ladder that are no longer configured are among them.
+func shelvesOf(t dispatcher.Topics, existing []string) (all []audit.Shelf) {
+	t = t.WithExisting(existing)
 	for _, ch := range t.Channels() {
 		for _, lane := range notify.Lanes() {
 			all = append(all, audit.Shelf{Topic: t.Job(ch, lane), Group: t.Group(ch, lane), Channel: ch, Lane: lane})
 		}
-		for _, delay := range t.Delays(ch) {
-			all = append(all, audit.Shelf{Topic: delay, Group: t.DelayGroup(ch), Channel: ch, Waits: true})
+		for _, tier := range t.Ladder(ch) {
+			all = append(all, audit.Shelf{Topic: tier.Topic, Group: tier.Group, Channel: ch, Waits: true})
 		}
 		all = append(all, audit.Shelf{Topic: t.DeadLetters(ch), Channel: ch})
 	}

@@ -92,7 +92,11 @@ func (p *process) limits(publisher *kafka.Publisher, dispatch *dispatcher.Dispat
 	}}
 }
 
-func kafkaConfig(k config.Kafka) kafka.Config {
+func kafkaConfig(cfg *config.Config) kafka.Config {
+	k := cfg.Kafka
+	if !cfg.IsSet("kafka.session_timeout") {
+		k.SessionTimeout = 0 // which brokers may refuse; what is set is not changed
+	}
 	return kafka.Config{
 		Brokers: k.Brokers,
 		TLS: kafka.TLS{

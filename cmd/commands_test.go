@@ -115,7 +115,7 @@ func TestTopics(t *testing.T) {
 		require.Regexp(t, `(?m)^`+regexp.QuoteMeta(name)+` `, out)
 	}
 	_, out, _ = run(t, "topics", "--format", "kafka-topics", "--set", "gateways.g.type=sim", "--set", "channels.sms.gateways=g", "--set", "channels.sms.topic=texts")
-	require.Equal(t, 3+6+1+2, strings.Count(out, "--create"), "lanes, tiers and dead letters of channels that are on, and the two that all share")
+	require.Equal(t, 3+7+2+1+2, strings.Count(out, "--create"), "lanes, tiers and dead letters of channels that are on, and the two that all share")
 	require.NotContains(t, out, "email_topic")
 	require.Contains(t, out, "--topic texts.dlq")
 	_, _, errs = run(t, "topics", "--format", "xml")

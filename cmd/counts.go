@@ -58,14 +58,12 @@ func (p *process) countLosses(labels prometheus.Labels, r *kafka.Runner) {
 	})
 }
 
-// countWaiting shows what waits on a channel's delay ladder.
-func (p *process) countWaiting(channel notify.Channel, r *kafka.Runner) {
-	p.countLosses(prometheus.Labels{"channel": string(channel), "lane": "delay"}, r)
-	for _, tier := range p.cfg.Kafka.Tiers() {
-		topic := p.topics.Delay(channel, tier)
+// countWaiting shows what waits in some tiers of a channel's delay ladder.
+func (p *process) countWaiting(channel notify.Channel, tiers []dispatcher.Tier, r *kafka.Runner) {
+	for _, tier := range tiers {
 		p.gauge("laudspeaker_waiting", "Jobs that wait to be tried again or to become due, by tier, of the partitions that this process holds.",
-			prometheus.Labels{"channel": string(channel), "tier": dispatcher.TierName(tier)},
-			func() float64 { return float64(r.Backlog()[topic].Records) })
+			prometheus.Labels{"channel": string(channel), "tier": tier.Name},
+			func() float64 { return float64(r.Backlog()[tier.Topic].Records) })
 	}
 }
 

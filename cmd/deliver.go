@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/laudspeaker/laudspeaker/config"
@@ -34,7 +35,7 @@ type delivery struct {
 //	lane topics ─▶ runner ─▶ worker ─▶ route: breaker, places, pace ─▶ gateway ─▶ provider
 //	     ▲            │         └─ desk: where the job goes next
 //	     │            └─ publisher: next steps, dead letters, outcomes on the ledger
-//	     └── runner ─▶ mover ◀─ delay topics
+//	     └── runners ─▶ movers ◀─ delay topics
 func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []notify.Lane, started func()) error {
 	d, err := p.newDelivery(channels)
 	if err != nil {
@@ -50,11 +51,11 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 			}
 			runners = append(runners, r)
 		}
-		mover, err := d.ladder(channel)
+		movers, err := d.ladder(channel)
 		if err != nil {
 			return err
 		}
-		runners = append(runners, mover)
+		runners = append(runners, movers...)
 	}
 	started()
 	return inOrder(
@@ -76,6 +77,8 @@ func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
 	}
 	d.publisher = kafka.NewPublisher(p.kafka, kafka.PublisherConfig{Persistent: true, MaxMessageBytes: recordBytes(p.cfg), Log: d.log})
 	p.health.add("publisher of outcomes", d.publisher.Ready)
+	p.gauge("laudspeaker_clock_skew_seconds", "How far the clock of this host is ahead of the brokers', by the acknowledgements of the delay topics; NaN before the first.",
+		nil, d.publisher.ClockSkew)
 	if d.control, d.told, err = p.control("work", d.publisher, d.log); err != nil {
 		return nil, err
 	}
@@ -126,27 +129,81 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 // outcome. Second copies come within the time that it takes to take over from a mover that was killed.
 const dedupeWindow = 2 * time.Minute
 
-// ladder is the runner that moves what waits of a channel, of all its lanes.
-func (d *delivery) ladder(channel notify.Channel) (part, error) {
+// How many records a mover holds. In the tiers that are FIFO by due time these are the next ones of a partition. In the
+// shortest tier, where jobs are due in any order, these are as many as the bytes allow.
+const (
+	moverWindow      = 256
+	moverByDue       = 16384
+	moverBytes       = 16 << 20
+	moverUrgentBytes = 4 << 20
+)
+
+// deleteMovedAfter is how long after its move a record stays in its tier. Until then a take-over may look for it.
+const deleteMovedAfter = time.Hour
+
+// ladder returns the runners that move the waiting jobs of a channel: one for the tiers that all lanes share, and one for those
+// of lane urgent, which must not queue behind the others.
+func (d *delivery) ladder(channel notify.Channel) ([]part, error) {
+	var shared, urgent []dispatcher.Tier
+	for _, tier := range d.topics.Ladder(channel) {
+		if tier.Urgent {
+			urgent = append(urgent, tier)
+		} else {
+			shared = append(shared, tier)
+		}
+	}
+	all, err := d.mover(channel, "delay ladder", shared, moverBytes)
+	if err != nil {
+		return nil, err
+	}
+	fast, err := d.mover(channel, "urgent delay ladder", urgent, moverUrgentBytes)
+	return []part{all, fast}, err
+}
+
+// mover returns the runner of some tiers of a channel, the shortest first, that one group reads.
+func (d *delivery) mover(channel notify.Channel, name string, tiers []dispatcher.Tier, bytes int64) (part, error) {
+	topics := make([]string, len(tiers))
+	for i, tier := range tiers {
+		topics[i] = tier.Topic
+	}
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
-		Kafka: d.kafka, Group: d.topics.DelayGroup(channel), Topics: d.topics.Delays(channel),
+		Kafka: d.kafka, Group: tiers[0].Group, Topics: topics,
 		Handler: &dispatcher.Mover{Topics: d.topics, Channel: channel, Cancelled: d.control.Cancelled},
 		Ledger:  d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: 8 * time.Second,
-		Concurrency: moverWindow, MaxRecords: moverWindow, MaxBytes: 2 << 20, FetchBytes: 64 << 10, Drain: d.cfg.Kafka.Drain,
-		Shrink: d.desk.Shrink, Unordered: true, NoLedger: true,
+		Concurrency: moverWindow, MaxRecords: moverWindow, ByDue: map[string]int{topics[0]: moverByDue}, MaxBytes: bytes, FetchBytes: 64 << 10,
+		DeleteAfter: deleteMovedAfter, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink, Unordered: true, NoLedger: true,
 	})
 	if err != nil {
 		return part{}, err
 	}
-	d.health.add("delay ladder of "+string(channel), runner.Ready)
-	d.countWaiting(channel, runner)
-	return part{string(channel) + " delay ladder", func(ctx context.Context) error {
-		return d.start(ctx, func() error { return runner.Run(ctx) })
+	d.health.add(name+" of "+string(channel), runner.Ready)
+	losses := "delay"
+	if tiers[0].Urgent {
+		losses = "urgent.delay"
+	}
+	d.countLosses(prometheus.Labels{"channel": string(channel), "lane": losses}, runner)
+	d.countWaiting(channel, tiers, runner)
+	return part{string(channel) + " " + name, func(ctx context.Context) error {
+		return d.start(ctx, func() error {
+			d.drainRemoved(channel, tiers[0].Group, runner)
+			return runner.Run(ctx)
+		})
 	}}, nil
 }
 
-// moverWindow is how many waiting records of a partition a mover holds: those that are due next.
-const moverWindow = 256
+// drainRemoved makes a mover also read the tiers that an earlier configuration had: jobs may still wait there.
+func (d *delivery) drainRemoved(channel notify.Channel, group string, runner *kafka.Runner) {
+	var removed []dispatcher.Tier
+	for _, tier := range d.topics.WithExisting(d.report.Existing).Ladder(channel) {
+		if tier.Drained && tier.Group == group {
+			removed = append(removed, tier)
+			runner.AddTopic(tier.Topic)
+			d.log.Warn("a tier of the delay ladder is no longer in kafka.delay_tiers; its jobs are still moved, and nothing new is written to it: delete the topic once laudspeaker_waiting is 0 for it",
+				zap.String("topic", tier.Topic), zap.String("tier", tier.Name))
+		}
+	}
+	d.countWaiting(channel, removed, runner)
+}
 
 // start runs a runner once the topics are there and the control topic is known: nothing may be sent that somebody has
 // cancelled.

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/drain"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -31,10 +30,8 @@ func (p *process) newDrain(publisher allPublisher, log *zap.Logger) (*drain.Gaug
 				Channel: channel, Lane: lane, Topic: p.topics.Job(channel, lane), Group: p.topics.Group(channel, lane),
 			})
 		}
-		for _, tier := range p.cfg.Kafka.Tiers() {
-			cfg.Tiers = append(cfg.Tiers, drain.Tier{
-				Channel: channel, Name: dispatcher.TierName(tier), Topic: p.topics.Delay(channel, tier), Group: p.topics.DelayGroup(channel),
-			})
+		for _, tier := range p.topics.Ladder(channel) {
+			cfg.Tiers = append(cfg.Tiers, drain.Tier{Channel: channel, Name: tier.Name, Topic: tier.Topic, Group: tier.Group})
 		}
 	}
 	gauge := drain.New(cfg)

@@ -147,7 +147,7 @@ func TestOperatorsCommands(t *testing.T) {
 
 	names := []string{"acme.status_topic", "acme.control_topic"}
 	for _, topic := range []string{"acme.email_topic", "acme.push_topic", "acme.texts"} {
-		for _, of := range []string{"", ".urgent", ".bulk", ".delay.5s", ".delay.30s", ".delay.3m", ".delay.20m", ".delay.2h", ".delay.12h", ".dlq"} {
+		for _, of := range []string{"", ".urgent", ".bulk", ".delay.5s", ".delay.30s", ".delay.3m", ".delay.20m", ".delay.2h", ".delay.12h", ".delay.72h", ".urgent.delay.5s", ".urgent.delay.30s", ".dlq"} {
 			names = append(names, topic+of)
 		}
 	}
@@ -165,7 +165,7 @@ func TestOperatorsCommands(t *testing.T) {
 	require.Equal(t, len(names), strings.Count(out, "created acme."), out)
 	code, out, errs = run(t, "topics", "--create", "--config", file)
 	require.Zero(t, code, errs)
-	require.Equal(t, "32 topics are there\n", out)
+	require.Equal(t, "41 topics are there\n", out)
 }
 
 // The README's way to the first real message: one variable.

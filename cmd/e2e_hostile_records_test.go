@@ -152,7 +152,7 @@ func (b *bus) requireAccounts() map[notify.State]int {
 		}
 	}
 	waiting := map[string]bool{}
-	for _, topic := range withEach(channelTopics, ".delay.5s", ".delay.30s", ".delay.3m", ".delay.20m", ".delay.2h", ".delay.12h") {
+	for _, topic := range withEach(channelTopics, ".delay.5s", ".delay.30s", ".delay.3m", ".delay.20m", ".delay.2h", ".delay.12h", ".delay.72h", ".urgent.delay.5s", ".urgent.delay.30s") {
 		for _, r := range b.all(topic) {
 			waiting[headersOf(r)[notify.HeaderID]+string(r.Value)] = true
 		}

@@ -33,12 +33,18 @@ type shelf struct {
 	ledger       string      // empty: outcomes say nothing of it
 	moved        *int
 	skip         *deadletters.Set // records that stay; may be nil
+	to           string           // the topic in the other Kafka; empty: of the same name
 }
 
 func (m *move) run(ctx context.Context) (err error) {
 	if m.cluster, err = m.source.ClusterID(); err != nil {
 		return err
 	}
+	existing, err := m.source.Topics()
+	if err != nil {
+		return err
+	}
+	m.topics = m.topics.WithExisting(existing)
 	for _, ch := range m.topics.Channels() {
 		for _, s := range m.shelves(m.topics, ch) {
 			if err := m.shelf(ctx, s); err != nil {
@@ -55,12 +61,16 @@ func (m *move) run(ctx context.Context) (err error) {
 // shelves are a channel's topics in the order in which they are moved: what is most urgent first.
 func (m *move) shelves(topics dispatcher.Topics, ch notify.Channel) (all []shelf) {
 	for _, lane := range notify.Lanes() {
-		all = append(all, shelf{topics.Job(ch, lane), topics.Group(ch, lane), ch, lane, topics.Status(), &m.jobs, nil})
+		all = append(all, shelf{topic: topics.Job(ch, lane), group: topics.Group(ch, lane), channel: ch, lane: lane, ledger: topics.Status(), moved: &m.jobs})
 	}
-	for _, delay := range topics.Delays(ch) {
-		all = append(all, shelf{delay, topics.DelayGroup(ch), ch, "", topics.Status(), &m.waiting, nil})
+	for _, tier := range topics.Ladder(ch) {
+		s := shelf{topic: tier.Topic, group: tier.Group, channel: ch, ledger: topics.Status(), moved: &m.waiting}
+		if tier.Drained { // the other Kafka has no such topic; from its shortest tier a job finds its way
+			s.to = topics.Delay(ch, notify.LaneNormal, 0)
+		}
+		all = append(all, s)
 	}
-	return append(all, shelf{topics.DeadLetters(ch), topics.Prefix + "laudspeaker.move", ch, "", "", &m.letters, nil})
+	return append(all, shelf{topic: topics.DeadLetters(ch), group: topics.Prefix + "laudspeaker.move", channel: ch, moved: &m.letters})
 }
 
 func (m *move) summary() string {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (p *movedPart) add(ctx context.Context, r *kafka.Record, doubt bool) error 
 		p.messages = append(p.messages, letter, event)
 		p.doubted++
 	default:
-		p.messages = append(p.messages, p.desk.Move(r, r.Topic))
+		p.messages = append(p.messages, p.desk.Move(r, cmp.Or(p.to, r.Topic)))
 		p.goes++
 	}
 	p.bytes += len(r.Key) + len(r.Value)

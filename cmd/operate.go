@@ -29,7 +29,7 @@ type openedBus struct {
 // openBus connects to kafka.brokers or, where that is empty, to the broker that the role all brings on this host. Whoever
 // called it calls what it gives, to end the connections.
 func openBus(ctx context.Context, cfg *config.Config) (*openedBus, func(), error) {
-	b := &openedBus{topics: everyTopic(cfg), kafka: kafkaConfig(cfg.Kafka)}
+	b := &openedBus{topics: everyTopic(cfg), kafka: kafkaConfig(cfg)}
 	if len(b.kafka.Brokers) == 0 {
 		b.kafka.Brokers = []string{cfg.Kafka.Embedded.Listen}
 	}

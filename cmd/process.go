@@ -49,7 +49,7 @@ func newProcess(cfg *config.Config, stderr io.Writer, role string, capture bool)
 		cfg: cfg, log: newLogger(cfg.Log, stderr), health: &health{}, metrics: prometheus.NewRegistry(),
 		routes: map[notify.Channel]config.Route{},
 		topics: dispatcher.Topics{Prefix: cfg.Kafka.Prefix, Jobs: map[notify.Channel]string{}, Tiers: cfg.Kafka.Tiers()},
-		kafka:  kafkaConfig(cfg.Kafka), partitions: cfg.Kafka.Partitions, full: func() error { return nil }, made: make(chan struct{}),
+		kafka:  kafkaConfig(cfg), partitions: cfg.Kafka.Partitions, full: func() error { return nil }, made: make(chan struct{}),
 	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.pages = newPages(p.health, p.metrics)

@@ -122,20 +122,32 @@ func TestEveryTypeOfGatewayHasAConstructor(t *testing.T) {
 }
 
 func TestEverySettingOfKafkaArrives(t *testing.T) {
-	got := kafkaConfig(config.Kafka{
+	got := kafkaConfig(&config.Config{Kafka: config.Kafka{
 		Brokers: []string{"a:1"}, TLS: config.KafkaTLS{CAFile: "ca", CertFile: "cert", KeyFile: "key", ServerName: "name"},
 		SASL: config.SASL{Mechanism: "scram-sha-256", Username: "u", Password: "p"}, InstanceID: "i",
 		SessionTimeout: 1 * time.Second, RebalanceTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second,
-	})
+	}})
 	require.Equal(t, kafka.Config{
 		Brokers: []string{"a:1"}, TLS: kafka.TLS{Enabled: true, CAFile: "ca", CertFile: "cert", KeyFile: "key", ServerName: "name"},
 		SASL:  kafka.SASL{Mechanism: kafka.ScramSHA256, User: "u", Password: "p"},
-		Group: kafka.Group{InstanceID: "i", SessionTimeout: 1 * time.Second, RebalanceTimeout: 2 * time.Second}, ReadTimeout: 3 * time.Second,
+		Group: kafka.Group{InstanceID: "i", RebalanceTimeout: 2 * time.Second}, ReadTimeout: 3 * time.Second,
 	}, got)
 	for mechanism, want := range map[string]string{"plain": kafka.Plain, "scram-sha-512": kafka.ScramSHA512} {
-		require.Equal(t, want, kafkaConfig(config.Kafka{SASL: config.SASL{Mechanism: mechanism}}).SASL.Mechanism)
+		require.Equal(t, want, kafkaConfig(&config.Config{Kafka: config.Kafka{SASL: config.SASL{Mechanism: mechanism}}}).SASL.Mechanism)
 	}
-	require.False(t, kafkaConfig(config.Kafka{}).TLS.Enabled)
+	require.False(t, kafkaConfig(&config.Config{}).TLS.Enabled)
+}
+
+// Only a session timeout that is set is final; the default gives way where the brokers refuse it.
+func TestKafkaConfig_SessionTimeoutAndInstanceID(t *testing.T) {
+	load := func(env ...string) kafka.Config {
+		cfg, err := config.Load(config.Source{Env: env})
+		require.NoError(t, err)
+		return kafkaConfig(cfg)
+	}
+	require.Zero(t, load().Group.SessionTimeout)
+	require.Equal(t, 6*time.Second, load("LAUDSPEAKER_KAFKA_SESSION_TIMEOUT=6s").Group.SessionTimeout)
+	require.Equal(t, "worker-0", load("LAUDSPEAKER_KAFKA_INSTANCE_ID=worker-0").Group.InstanceID, "as a StatefulSet names its pods")
 }
 
 func TestLogFormats(t *testing.T) {

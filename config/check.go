@@ -168,7 +168,7 @@ func (k Kafka) checkTiers(fs *Faults) {
 		rising = rising && tiers[i] > tiers[i-1]
 	}
 	fs.unless(rising && len(tiers) == len(k.DelayTiers) && len(tiers) <= 10,
-		"kafka.delay_tiers must be 1 to 10 durations that rise, such as [5s, 30s, 3m, 20m, 2h, 12h]")
+		"kafka.delay_tiers must be 1 to 10 durations that rise, such as [5s, 30s, 3m, 20m, 2h, 12h, 72h]")
 }
 
 func (k Kafka) checkSASL(fs *Faults) {

@@ -11,12 +11,12 @@ type Kafka struct {
 	Partitions       int           `yaml:"partitions" default:"12" doc:"Partitions of new topics. Partitions added later are used within 30 s; the order of a key may break once."`
 	Replication      int           `yaml:"replication" default:"0" doc:"Replicas of new topics; 0 leaves it to the brokers."`
 	CreateTopics     bool          `yaml:"create_topics" default:"true" doc:"Makes missing topics at the start. false: they are listed, see: laudspeaker topics."`
-	InstanceID       string        `yaml:"instance_id" doc:"Static membership: a name for this process that stays over restarts and that no other uses. Leave it empty unless your platform names its processes (a StatefulSet)."`
-	SessionTimeout   time.Duration `yaml:"session_timeout" default:"10s" doc:"A worker that is silent for longer loses its partitions. Raise it on slow networks."`
+	InstanceID       string        `yaml:"instance_id" doc:"Static membership: a name for this process that stays over restarts. A worker that is back within session_timeout keeps its partitions, and the others do not stop. In a StatefulSet set LAUDSPEAKER_KAFKA_INSTANCE_ID to the name of the pod (fieldRef metadata.name). Two processes that run at the same time must never have the same name: Kafka shuts one of them out. A Deployment's pods have new names after each restart, and their partitions then wait for session_timeout: leave it empty there."`
+	SessionTimeout   time.Duration `yaml:"session_timeout" default:"6s" doc:"A worker that is silent for longer loses its partitions. Where it is not set and the brokers refuse 6s (group.min.session.timeout.ms), 10s is used. Raise it on slow networks. Heartbeats are sent six times as often."`
 	Drain            time.Duration `yaml:"drain" default:"10s" doc:"How long attempts that have begun may go on at a shutdown or rebalance."`
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout" default:"20s" doc:"How long a rebalance waits for a worker. Longer than drain."`
 	ReadTimeout      time.Duration `yaml:"read_timeout" default:"45s" doc:"How long the answer to a join may take. Longer than rebalance_timeout, because a broker answers a join only when the rebalance is over. Other requests are given up after 2 to 5 s without an answer."`
-	DelayTiers       []string      `yaml:"delay_tiers" default:"5s,30s,3m,20m,2h,12h" doc:"Steps of the delay ladder, on which messages wait that are to be sent or tried again later: a topic each, for each channel. Leave it alone: jobs on the topics of a step that is gone wait for ever."`
+	DelayTiers       []string      `yaml:"delay_tiers" default:"5s,30s,3m,20m,2h,12h,72h" doc:"Tiers of the delay ladder, in which messages wait that are to be sent or tried again later: a topic each, for each channel, and for lane urgent topics of its own up to 30s. Leave it alone. Workers go on reading the topics of a tier that is removed, and warn at the start, until these topics are deleted."`
 	Embedded         Embedded      `yaml:"embedded" doc:"The broker that the role all brings when brokers is empty. It is durable and for one host only."`
 }
 

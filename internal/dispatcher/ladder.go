@@ -23,7 +23,7 @@ func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Mess
 		header(notify.HeaderNotBefore, stamp(at)),
 	}
 	return kafka.Message{
-		Topic:     d.Topics.Delay(e.Channel, d.Topics.tiers().For(time.Until(at))),
+		Topic:     d.Topics.Delay(e.Channel, e.Lane, time.Until(at)),
 		Partition: back, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
 	}
 }
@@ -48,8 +48,7 @@ func NotBefore(r *kafka.Record) time.Time {
 
 // tier reads the tier from the name of a delay topic.
 func tier(topic string) time.Duration {
-	_, name, _ := strings.Cut(topic, delays)
-	d, err := time.ParseDuration(name)
+	d, err := time.ParseDuration(topic[strings.LastIndex(topic, delays)+len(delays):])
 	if err != nil { // not reached: the topics are ours
 		return 0
 	}

@@ -8,13 +8,16 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Mover carries the jobs of one channel up its delay ladder: it is the handler of a runner over the delay topics.
+// Mover moves the jobs of one channel along its delay ladder: it is the handler of a runner over the delay topics.
 //
 // A job waits in its tier from the time at which the broker took it, then goes to the next tier or, when it is due, back to
-// its lane and home partition. ls-not-before is what decides: never early, whatever the clocks of the brokers say. The copy
-// is the same record, so that a job which a crash has moved twice is recognised by (id, run, step). Nothing is written on
-// the ledger, and no event: a job that moves has not changed its state. Only what a topic refuses for its size ends here,
-// by [Desk.Shrink].
+// its lane and home partition. In the shortest tier, whose jobs are due in any order within the length of the next tier, the
+// runner holds each job until it is due. Only when the runner's window is full ([kafka.Attempt.Crowded]) is such a job written
+// again to the end of its tier, so that the jobs behind it are seen.
+//
+// ls-not-before decides when a job is due: never early, whatever the clocks of the brokers say. The copy is the same record,
+// so that a job which a crash has moved twice is recognised by (id, run, step). Nothing is written to the ledger, and no event:
+// a job that moves has not changed its state. Only a job that a topic refuses for its size ends here, by [Desk.Shrink].
 type Mover struct {
 	Topics    Topics
 	Channel   notify.Channel
@@ -30,25 +33,27 @@ func (m *Mover) Identify(r *kafka.Record) string {
 // Handle moves a's job when its time in the tier is over. A cancelled one goes to its lane at once, where it ends.
 func (m *Mover) Handle(_ context.Context, a *kafka.Attempt) kafka.Result {
 	now, due := time.Now(), NotBefore(a.Record)
-	if m.Cancelled != nil && m.Cancelled(m.Identify(a.Record)) {
-		due = now
+	if !due.After(now) || m.Cancelled != nil && m.Cancelled(m.Identify(a.Record)) {
+		return m.move(a.Record, m.Topics.Job(m.Channel, lane(a.Record)))
 	}
+	next := m.Topics.Delay(m.Channel, lane(a.Record), due.Sub(now))
 	over := a.Timestamp.Add(tier(a.Topic))
-	if due.Before(over) {
+	if due.Before(over) || next == a.Topic && due.Sub(now) < m.Topics.tiers().keeps() {
 		over = due
 	}
-	switch {
-	case over.After(now):
+	if over.After(now) && !a.Crowded() {
 		return kafka.Result{Again: over}
-	case due.After(now):
-		return m.move(a.Record, m.Topics.Delay(m.Channel, m.Topics.tiers().For(due.Sub(now))))
-	default:
-		lane, _ := a.Header(notify.HeaderLane)
-		if !notify.Lane(lane).Known() {
-			lane = string(notify.LaneNormal)
-		}
-		return m.move(a.Record, m.Topics.Job(m.Channel, notify.Lane(lane)))
 	}
+	return m.move(a.Record, next)
+}
+
+// lane returns the lane that a job on the ladder goes back to.
+func lane(r *kafka.Record) notify.Lane {
+	name, _ := r.Header(notify.HeaderLane)
+	if l := notify.Lane(name); l.Known() {
+		return l
+	}
+	return notify.LaneNormal
 }
 
 func (m *Mover) move(r *kafka.Record, topic string) kafka.Result {

@@ -57,13 +57,13 @@ func TestTheLadder(t *testing.T) {
 		{0, "5s"},
 		{time.Second, "5s"},
 		{5 * time.Second, "5s"},
-		{12 * time.Second, "5s 5s 5s"},
+		{12 * time.Second, "5s"},
 		{30 * time.Second, "30s"},
-		{100 * time.Second, "30s 30s 30s 5s 5s"},
+		{100 * time.Second, "30s 30s 30s 5s"},
 		{4 * time.Minute, "3m 30s 30s"},
 		{time.Hour + time.Second, "20m 20m 20m 5s"},
 		{14*time.Hour + 25*time.Minute, "12h 2h 20m 3m 30s 30s 30s 30s"},
-		{30 * 24 * time.Hour, strings.TrimSpace(strings.Repeat("12h ", 60))},
+		{30 * 24 * time.Hour, strings.TrimSpace(strings.Repeat("72h ", 10))},
 	} {
 		t.Run(c.in.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -150,4 +150,46 @@ func TestBadHeadersOnTheLadder(t *testing.T) {
 func TestMoverIdentifiesByTheHeader(t *testing.T) {
 	require.Equal(t, id, mover().Identify(record(header("ls-id", id))))
 	require.Empty(t, mover().Identify(record()))
+}
+
+// In the shortest tier a job waits until it is due, however long it has been there; only in a full window it makes room.
+func TestMover_ShortestTierHoldsJobsUntilTheyAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crowded := false
+		r := waiting("5s", 29*time.Second)
+		a := &kafka.Attempt{Record: r, Played: &kafka.Played{Crowded: func() bool { return crowded }}}
+		require.Equal(t, 29*time.Second, time.Until(mover().Handle(t.Context(), a).Again))
+		time.Sleep(20 * time.Second)
+		require.Equal(t, 9*time.Second, time.Until(mover().Handle(t.Context(), a).Again))
+		crowded = true
+		res := mover().Handle(t.Context(), a)
+		require.Equal(t, "acme.email_topic.delay.5s", res.Follow[0].Topic)
+		time.Sleep(9 * time.Second)
+		require.Equal(t, "acme.email_topic.bulk", mover().Handle(t.Context(), a).Follow[0].Topic)
+	})
+}
+
+// A job of lane urgent that an older version has put on a shared tier moves to lane urgent's own.
+func TestMover_UrgentJobLeavesTheSharedTier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		due := time.Now().Add(20 * time.Second)
+		all, home := ride(t, mover(), waiting("5s", 20*time.Second, header("ls-lane", "urgent")))
+		require.Equal(t, []string{"acme.email_topic.delay.5s", "acme.email_topic.urgent.delay.5s"}, all)
+		require.Equal(t, "acme.email_topic.urgent", home.Topic)
+		require.True(t, time.Now().Equal(due))
+
+		all, _ = ride(t, mover(), waiting("3m", 4*time.Minute, header("ls-lane", "urgent")))
+		require.Equal(t, "acme.email_topic.delay.3m acme.email_topic.urgent.delay.30s acme.email_topic.urgent.delay.30s", strings.Join(all, " "))
+	})
+}
+
+// A tier that is no longer configured is drained: its jobs go on to the tiers that are.
+func TestMover_DrainsATierThatIsNoLongerConfigured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		due := time.Now().Add(20 * time.Minute)
+		all, _ := ride(t, mover(), waiting("7m30s", 20*time.Minute))
+		require.Equal(t, "acme.email_topic.delay.7m30s acme.email_topic.delay.3m acme.email_topic.delay.3m acme.email_topic.delay.3m acme.email_topic.delay.3m acme.email_topic.delay.30s",
+			strings.Join(all, " "))
+		require.True(t, time.Now().Equal(due))
+	})
 }

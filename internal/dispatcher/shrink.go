@@ -43,7 +43,7 @@ func (d Desk) Shrink(r *kafka.Record, res kafka.Result) kafka.Result {
 // moves reports whether what is published to topic is a job, and of which channel, on its way to be tried.
 func (d Desk) moves(topic string) (notify.Channel, bool) {
 	for _, ch := range d.Topics.Channels() {
-		if strings.HasPrefix(topic, d.Topics.Channel(ch)+delays) {
+		if strings.HasPrefix(topic, d.Topics.Channel(ch)+delays) || strings.HasPrefix(topic, d.Topics.Job(ch, notify.LaneUrgent)+delays) {
 			return ch, true
 		}
 		for _, lane := range notify.Lanes() {

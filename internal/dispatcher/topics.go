@@ -11,6 +11,9 @@ type Topics struct {
 	Prefix string
 	Jobs   map[notify.Channel]string // the configured channels and the names of their topics, without the prefix
 	Tiers  Tiers                     // of the delay ladder; DefaultTiers when empty
+
+	// Tiers that are not configured any more and whose topics still exist, see [Topics.WithExisting].
+	Drained, DrainedUrgent map[notify.Channel]Tiers
 }
 
 // Channel is the topic of a channel's jobs of lane normal, by which all its topics are named; empty when the channel is not
@@ -34,25 +37,14 @@ func (t Topics) Job(ch notify.Channel, lane notify.Lane) string {
 // DeadLetters is the topic of a channel's dead letters, of all lanes.
 func (t Topics) DeadLetters(ch notify.Channel) string { return t.Channel(ch) + ".dlq" }
 
-// Delay is the topic of a channel's jobs, of all lanes, that wait for as long as the tier says.
-func (t Topics) Delay(ch notify.Channel, tier time.Duration) string {
-	return t.Channel(ch) + delays + TierName(tier)
-}
-
-// delays stands between a channel's topic and the tier in the name of a delay topic.
-const delays = ".delay."
-
-// Delays lists the delay topics of a channel, the shortest tier first.
-func (t Topics) Delays(ch notify.Channel) []string {
-	var names []string
-	for _, tier := range t.tiers() {
-		names = append(names, t.Delay(ch, tier))
-	}
-	return names
-}
-
 // FollowOns lists the topics in which jobs of a channel go on when they leave their lane: the ladder and the dead letters.
-func (t Topics) FollowOns(ch notify.Channel) []string { return append(t.Delays(ch), t.DeadLetters(ch)) }
+func (t Topics) FollowOns(ch notify.Channel) []string {
+	var names []string
+	for _, tier := range t.Ladder(ch) {
+		names = append(names, tier.Topic)
+	}
+	return append(names, t.DeadLetters(ch))
+}
 
 // Status is the topic of events. It is the ledger of the workers too.
 func (t Topics) Status() string { return t.Prefix + "status_topic" }
@@ -63,11 +55,6 @@ func (t Topics) Control() string { return t.Prefix + "control_topic" }
 // Group is the consumer group of the workers of a channel's lane.
 func (t Topics) Group(ch notify.Channel, lane notify.Lane) string {
 	return t.Prefix + "laudspeaker." + string(ch) + "." + string(lane)
-}
-
-// DelayGroup is the consumer group of the movers of a channel's delay ladder.
-func (t Topics) DelayGroup(ch notify.Channel) string {
-	return t.Prefix + "laudspeaker." + string(ch) + ".delay"
 }
 
 // RecorderGroup is the group that says how far the status store has read; nobody is a member of it.
@@ -102,8 +89,8 @@ func (t Topics) Readers() map[string][]string {
 		for _, lane := range notify.Lanes() {
 			readers[t.Job(ch, lane)] = []string{t.Group(ch, lane)}
 		}
-		for _, delay := range t.Delays(ch) {
-			readers[delay] = []string{t.DelayGroup(ch)}
+		for _, tier := range t.Ladder(ch) {
+			readers[tier.Topic] = []string{tier.Group}
 		}
 	}
 	return readers
@@ -134,8 +121,10 @@ func (t Topics) Specs(partitions int32, maxMessageBytes int) []TopicSpec {
 		for _, lane := range notify.Lanes() {
 			specs = append(specs, TopicSpec{t.Job(ch, lane), partitions, keepJobs, maxMessageBytes, false})
 		}
-		for _, tier := range t.tiers() {
-			specs = append(specs, TopicSpec{t.Delay(ch, tier), few, tier + keepJobs, maxMessageBytes, true})
+		for _, tier := range t.Ladder(ch) {
+			if !tier.Drained {
+				specs = append(specs, TopicSpec{tier.Topic, few, tier.Length + keepJobs, maxMessageBytes, true})
+			}
 		}
 		specs = append(specs, TopicSpec{t.DeadLetters(ch), few, keepDeadLetters, maxMessageBytes, false})
 	}

@@ -17,7 +17,10 @@ func (r *Runner) run(f *flight, it *item) {
 		r.land(f, Result{Again: time.Now(), Carry: it.carry}, nil)
 		return
 	}
-	a := &Attempt{Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent, left: it.left}
+	a := &Attempt{
+		Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent, left: it.left, crowded: it.crowded,
+	}
+	it.crowded = false
 	res := r.call(r.life, a)
 	if !res.Again.IsZero() {
 		r.land(f, res, nil)

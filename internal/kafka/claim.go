@@ -89,9 +89,7 @@ func (r *Runner) close(c *claim) {
 	defer r.mu.Unlock()
 	c.over = true
 	for _, it := range c.items {
-		if it.timer != nil {
-			it.timer.Stop()
-		}
+		r.wakeups.remove(it)
 	}
 	c.release(c.bytes)
 	for i, x := range c.session.claims {

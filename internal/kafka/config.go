@@ -62,7 +62,7 @@ func (p Password) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 // Group is how consumer groups keep time. The drain of a revoked partition has to end within RebalanceTimeout, and an
 // answer to a join takes as long as that, hence Config.ReadTimeout above it.
 type Group struct {
-	SessionTimeout    time.Duration // without a heartbeat for so long a member is out; 10s
+	SessionTimeout    time.Duration // without a heartbeat for so long a member is out; 6s, or 10s where the brokers refuse 6s
 	HeartbeatInterval time.Duration // by which a member also hears of a rebalance; a sixth of SessionTimeout
 	RebalanceTimeout  time.Duration // 20s
 	InstanceID        string        // static membership: a name that is stable over restarts and unique in the group; empty = none
@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 	orString(&c.Version, "2.8.0")
 	orDuration(&c.ReadTimeout, 45*time.Second)
 	orDuration(&c.RefreshInterval, 10*time.Second)
-	orDuration(&c.Group.SessionTimeout, 10*time.Second)
+	orDuration(&c.Group.SessionTimeout, shortSession)
 	orDuration(&c.Group.HeartbeatInterval, c.Group.SessionTimeout/6)
 	orDuration(&c.Group.RebalanceTimeout, 20*time.Second)
 	return c

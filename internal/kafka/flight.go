@@ -119,6 +119,7 @@ func (r *Runner) land(f *flight, res Result, published *Outcome) landing {
 			c.inherit(f)
 		}
 		c.notice()
+		c.makeRoom()
 	}
 	r.dispatch()
 	return landed
@@ -192,13 +193,5 @@ func (c *claim) again(f *flight, res Result) {
 		c.enqueue(it, &c.called)
 		return
 	}
-	it.timer = time.AfterFunc(wait, func() {
-		c.r.mu.Lock()
-		defer c.r.mu.Unlock()
-		if c.over {
-			return
-		}
-		c.enqueue(it, &c.called)
-		c.r.dispatch()
-	})
+	c.r.wait(c, it, wait)
 }

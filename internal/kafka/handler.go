@@ -58,6 +58,8 @@ type Attempt struct {
 	flight *flight
 	intent *intent
 	left   *Record // see Left
+
+	crowded bool // see Crowded
 }
 
 // Timeout is ctx with the deadline of one attempt, counted from now.

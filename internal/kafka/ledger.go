@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -45,6 +46,8 @@ type Ledger struct {
 	ends  map[int32]*ledgerEnd
 	reads map[int32]*sharedReads
 	ids   map[string]TopicID // of the ledger and the job topics of this process, as the brokers gave them last
+
+	longSession atomic.Bool // the brokers refuse the default session timeout, see Runner.groupConfig
 }
 
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of

@@ -14,6 +14,7 @@ type Played struct {
 	MayStart func() bool                               // whether the lease holds
 	Owned    func() bool                               // whether it does, or the partition drains
 	Blocks   func() bool                               // whether the window is full of what waits
+	Crowded  func() bool                               // whether the window is full and the record is to make room
 	Pause    func()                                    // the partition
 	Resume   func()                                    // the partition
 	Record   func(kind string, headers []Header) error // [KindIntent] or [KindProgress] on the ledger
@@ -41,6 +42,8 @@ func (p *Played) mayStart() bool { return p == nil || p.MayStart == nil || p.May
 func (p *Played) owned() bool { return p == nil || p.Owned == nil || p.Owned() }
 
 func (p *Played) blocks() bool { return p != nil && p.Blocks != nil && p.Blocks() }
+
+func (p *Played) crowded() bool { return p != nil && p.Crowded != nil && p.Crowded() }
 
 func (p *Played) pause() *Claim {
 	if p == nil {

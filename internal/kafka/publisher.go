@@ -46,6 +46,7 @@ type Publisher struct {
 	pc    PublisherConfig
 	limit atomic.Int64 // PublisherConfig.MaxMessageBytes, or what LimitRecords said
 	alone sync.Mutex   // see publishAlone
+	skew  clockSkew
 
 	mu      sync.Mutex
 	up      *uplink // nil while there is none
@@ -207,12 +208,13 @@ type sending struct {
 	queue     *partitionQueue
 	handed    bool // to Sarama
 	size      int64
+	begun     time.Time // when it was handed over
 	done      func(partition int32, offset int64, err error)
 	answered  atomic.Bool // done has been called, or its caller has given up
 }
 
 func newSending(m Message, done func(int32, int64, error)) *sending {
-	s := &sending{home: m.Partition, done: done}
+	s := &sending{home: m.Partition, begun: time.Now(), done: done}
 	s.message = sarama.ProducerMessage{
 		Topic:    m.Topic,
 		Headers:  make([]sarama.RecordHeader, len(m.Headers)),

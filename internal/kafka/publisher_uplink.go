@@ -118,6 +118,9 @@ func (c *uplink) feed() {
 func (c *uplink) readSuccesses() {
 	for m := range c.producer.Successes() {
 		s := m.Metadata.(*sending)
+		if !m.Timestamp.IsZero() { // only of topics with LogAppendTime
+			c.p.skew.take(s.begun, m.Timestamp, time.Now(), c.p.pc.Log)
+		}
 		c.release(s, true, nil)
 		s.answer(m.Partition, m.Offset, nil)
 	}

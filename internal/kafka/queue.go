@@ -8,11 +8,17 @@ type item struct {
 	key    string // "" has no order
 	size   int64
 	carry  any
-	intent *intent     // of an earlier owner, without an outcome
-	timer  *time.Timer // set while it waits to be called again
-	left   *Record     // by an earlier attempt, without an outcome; see Attempt.Left
-	ready  bool        // in one of the claim's queues
-	parked bool        // not in its line yet
+	intent *intent // of an earlier owner, without an outcome
+	left   *Record // by an earlier attempt, without an outcome; see Attempt.Left
+	ready  bool    // in one of the claim's queues
+	parked bool    // not in its line yet
+
+	// While it waits to be called again, see wakeups.
+	claim   *claim
+	until   time.Duration // on the monotonic clock
+	wall    int64         // the same on the wall clock, in Unix nanoseconds
+	slot    int           // its place in the heap, from 1; 0 when it does not wait
+	crowded bool          // called early, to make room
 }
 
 func itemOf(rec *Record, unordered bool) *item {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Runner struct {
 	attempts  sync.WaitGroup
 	waitlists map[topicPartition]*waitlist
 	hands     hands
+	wakeups   wakeups
 	stats     Stats
 	waiting   map[string]Backlog // see Backlog
 	life      context.Context    // ends when what is still running must end
@@ -61,6 +63,9 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}, nil
 }
 
+// AddTopic makes [Runner.Run], which must not have begun, read one more topic.
+func (r *Runner) AddTopic(topic string) { r.cfg.Topics = append(slices.Clone(r.cfg.Topics), topic) }
+
 // afterDrain is how long Run goes on at most, once its ctx has ended and the drain is over: for the last commits, for
 // leaving the group, and for attempts that have outlasted the drain.
 const afterDrain = 5 * time.Second
@@ -82,6 +87,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer unwatch()
 	background.Go(func() { r.watch(watch) })
 	background.Go(func() { r.measure(watch) })
+	background.Go(func() { r.trim(watch) })
 
 	log := newSeldom(r.log)
 	for ctx.Err() == nil {
@@ -121,7 +127,7 @@ func (r *Runner) join(ctx context.Context) error {
 	if err := r.learnCluster(); err != nil {
 		return err
 	}
-	sc, err := r.cfg.Kafka.group()
+	sc, err := r.groupConfig()
 	if err != nil {
 		return err
 	}
@@ -180,7 +186,10 @@ func (r *Runner) consume(ctx context.Context, client sarama.Client, group sarama
 			worked = time.Now()
 			continue
 		}
-		err = fmt.Errorf("consume %v: %w", r.cfg.Topics, err)
+		if errors.Is(err, sarama.ErrInvalidSessionTimeout) {
+			return r.refusedSession(err)
+		}
+		err = fmt.Errorf("consume %v: %w", r.cfg.Topics, joinFault(err))
 		if errors.Is(err, sarama.ErrClosedConsumerGroup) || errors.Is(err, sarama.ErrClosedClient) || time.Since(worked) > loseHopeAfter {
 			return err
 		}

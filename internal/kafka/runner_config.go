@@ -36,10 +36,15 @@ type RunnerConfig struct {
 	StallAfter      time.Duration // when a partition counts as standing still; 60s
 	DedupeWindow    time.Duration // how long before the claim's newest outcome a take-over begins to read the ledger; 0 = at L
 	DedupeRecords   int64         // of the ledger that it reads at most for that, those from L on included; 25,000
+	DeleteAfter     time.Duration // for how long a record has been done until it is deleted from its topic; 0 = it never is
+	DeleteEvery     time.Duration // 5min
 	FetchBytes      int32         // of one partition in one fetch; 256 KiB
 	Unordered       bool          // records of one key at once, too
-	NoLedger        bool          // outcomes are nobody's business: what was not committed is done again after a crash
-	readAhead       int64         // see readAhead
+	// ByDue are topics whose records wait in place (Result.Again) for times in any order, with the MaxRecords of a partition.
+	// When all records of such a window wait, the oldest are called before their time with Attempt.Crowded, to make room.
+	ByDue     map[string]int
+	NoLedger  bool  // outcomes are nobody's business: what was not committed is done again after a crash
+	readAhead int64 // see readAhead
 
 	// FollowTopics are the topics in which jobs go on: the delay ladder's and the dead letters'. A take-over looks there for
 	// what an owner that was killed has left behind.
@@ -76,6 +81,7 @@ func (c RunnerConfig) withDefaults() RunnerConfig {
 	def(&c.FetchBytes, 256<<10)
 	def(&c.readAhead, readAhead)
 	def(&c.DedupeRecords, 25_000)
+	def(&c.DeleteEvery, trimEvery)
 	if c.Shrink == nil {
 		c.Shrink = func(_ *Record, res Result) Result { res.Follow[0].Value = nil; return res }
 	}

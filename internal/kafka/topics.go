@@ -50,6 +50,7 @@ type Report struct {
 	ClusterID       string
 	Created         []string         // topics that were missing
 	Partitions      map[string]int32 // of each topic
+	Existing        []string         // all topics of the cluster that we may see, ours and others
 	MaxMessageBytes int              // the smallest of the topics'; 0 when none could be read
 	Faults          []string         // sentences: what is wrong with topics that exist, and what to do
 }
@@ -80,6 +81,9 @@ func Ensure(ctx context.Context, cfg Config, specs []TopicSpec, create bool) (Re
 		return r, err
 	}
 	if err := a.awaitKnown(ctx, specs); err != nil {
+		return r, err
+	}
+	if err := a.names(&r); err != nil {
 		return r, err
 	}
 	return r, a.check(&r, specs, existing)

@@ -17,7 +17,11 @@ func (c *claim) wantPause() bool {
 // full reports whether the window is. The lock is held.
 func (c *claim) full() bool {
 	r := c.r
-	return len(c.items) >= r.cfg.MaxRecords || !c.parked.empty() || len(c.backlog) > 0 ||
+	most := r.cfg.MaxRecords
+	if n := r.cfg.ByDue[c.topic]; n > 0 {
+		most = n
+	}
+	return len(c.items) >= most || !c.parked.empty() || len(c.backlog) > 0 ||
 		c.overflow && len(c.items) > 0 || // with none, only what is fetched next moves the watermark
 		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
 }
@@ -116,6 +120,7 @@ func (c *claim) ended(offset int64) {
 	delete(c.follows, offset)
 	if it := c.items[offset]; it != nil {
 		delete(c.items, offset)
+		c.r.wakeups.remove(it)
 		c.release(it.size)
 		if next := c.lines.leave(it); next != nil {
 			c.enqueue(next, &c.queued)
