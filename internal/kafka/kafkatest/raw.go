@@ -15,6 +15,13 @@ import (
 // returns the broker's error code, 0 for success. The partition's leader must be the broker at addr.
 func ProduceRaw(t testing.TB, addr, topic string, partition int32, raw []byte) int16 {
 	t.Helper()
+	code, _ := ProduceRawAt(t, addr, topic, partition, raw)
+	return code
+}
+
+// ProduceRawAt is ProduceRaw that also returns the offset at which the broker has appended the batch.
+func ProduceRawAt(t testing.TB, addr, topic string, partition int32, raw []byte) (code int16, base int64) {
+	t.Helper()
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks, req.TimeoutMillis = 7, -1, 30_000
 	p := kmsg.NewProduceRequestTopicPartition()
@@ -27,7 +34,7 @@ func ProduceRaw(t testing.TB, addr, topic string, partition int32, raw []byte) i
 	require.NoError(t, resp.ReadFrom(Exchange(t, addr, req)))
 	require.Len(t, resp.Topics, 1)
 	require.Len(t, resp.Topics[0].Partitions, 1)
-	return resp.Topics[0].Partitions[0].ErrorCode
+	return resp.Topics[0].Partitions[0].ErrorCode, resp.Topics[0].Partitions[0].BaseOffset
 }
 
 // Exchange sends one request of a version without tagged fields and returns the body of its response.
