@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test race chaos lint check bench fuzz kafka postgres generate
+.PHONY: help build run test race chaos cluster lint check bench fuzz kafka postgres generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
@@ -50,6 +50,10 @@ chaos: export LAUDSPEAKER_TEST_CHAOS_KILLS := $(KILLS)
 chaos: export LAUDSPEAKER_TEST_CHAOS_SEED  := $(SEED)
 chaos: ## kills, freezes and cuts off everything under load, on a Kafka of its own (needs Java 17 and Maven; CHAOS=1000000 KILLS=200 SEED=1)
 	go test -count=1 -timeout=24h -v -run '$(or $(TESTS),TestChaos)' ./cmd
+
+cluster: ## lets single brokers and partitions fail under load, on a Kafka of three nodes of its own (needs Java 17 and Maven; FORM=short, FAULTS=frozen,job)
+	LAUDSPEAKER_TEST_CLUSTER=$(or $(FORM),long) LAUDSPEAKER_TEST_CLUSTER_FAULTS=$(FAULTS) LAUDSPEAKER_TEST_CHAOS_SEED=$(SEED) \
+		go test -count=1 -timeout=2h -v -run '^TestCluster' ./cmd
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run --allow-parallel-runners $(ARGS) ./...

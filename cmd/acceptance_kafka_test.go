@@ -52,9 +52,9 @@ func (v *victim) script(verb string) {
 	require.NoError(v.t, err, out)
 }
 
-// script runs one of the scripts with more variables, and gives what it says.
+// script runs one of the scripts with more variables, and gives what it says. The verb may have arguments.
 func script(name, verb string, variables ...string) (out string, err error) {
-	cmd := exec.Command("../scripts/"+name, verb)
+	cmd := exec.Command("../scripts/"+name, strings.Fields(verb)...)
 	cmd.Env = append(os.Environ(), variables...)
 	said, err := cmd.Output()
 	return strings.TrimSpace(string(said)), err

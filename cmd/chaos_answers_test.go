@@ -16,6 +16,7 @@ type manner string
 const (
 	takes     manner = "takes it"                      // 201
 	busy      manner = "is unavailable"                // 503
+	rejects   manner = "finds it too long"             // 400, for good
 	throttles manner = "asks to wait"                  // 429
 	refusesUs manner = "does not know the password"    // 401
 	hangs     manner = "hangs"                         // says nothing until the client gives up
@@ -40,7 +41,7 @@ func (m manner) taken() bool {
 // clear says that the client knows afterwards whether it was taken.
 func (m manner) clear() bool {
 	switch m {
-	case takes, busy, throttles, refusesUs, drips:
+	case takes, busy, rejects, throttles, refusesUs, drips:
 		return true
 	default:
 		return false
@@ -56,7 +57,7 @@ func badDay() mix {
 }
 
 // order is the order in which a mix is read: a map has none, and a seed has to give the same run again.
-var order = []manner{busy, throttles, hangs, swallows, loses, resets, cuts, babbles, drips}
+var order = []manner{busy, throttles, hangs, swallows, loses, resets, cuts, babbles, drips, rejects}
 
 // draw decides about the nth request of a message. It depends on nothing else, so that a message meets the same fate in
 // every run of a seed.
@@ -86,6 +87,8 @@ func (m manner) answer(w http.ResponseWriter, r *http.Request, wait time.Duratio
 		drip(w)
 	case busy:
 		refuse(w, http.StatusServiceUnavailable, 20503)
+	case rejects:
+		refuse(w, http.StatusBadRequest, 21617)
 	case throttles:
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 		refuse(w, http.StatusTooManyRequests, 20429)

@@ -69,13 +69,15 @@ func judge(letters map[int]*letter, requests map[int][]request, e *events, fault
 	return v
 }
 
-// order: of the letters of a key and a lane that were plain and never put off, none overtakes an earlier one.
+// order: of the letters of a key and a lane that were plain and never put off, none overtakes an earlier one of its partition.
+// A key changes its partition once when partitions are added.
 func (v *verdict) order(letters map[int]*letter, requests map[int][]request, e *events) {
 	lines := map[string][]int{}
 	for number, l := range letters {
 		qs := requests[number]
 		if l.plain() && !l.acked.IsZero() && len(qs) > 0 && qs[0].did.taken() && !e.retried[number] {
-			lines[string(l.lane)+l.key] = append(lines[string(l.lane)+l.key], number)
+			line := string(l.lane) + l.key + " " + e.claims[number]
+			lines[line] = append(lines[line], number)
 		}
 	}
 	for line, numbers := range lines {

@@ -21,6 +21,7 @@ type letter struct {
 	twice     bool // posted twice under one id
 	cancel    bool
 
+	posted    time.Time
 	acked     time.Time // zero: nobody promised anything
 	effective time.Time // from then on no attempt begins; zero: nobody promised that
 }

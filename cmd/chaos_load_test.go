@@ -73,6 +73,7 @@ func (p *post) count() int {
 // write posts a letter, and cancels it if that is its fate. Nothing is repeated.
 func (p *post) write(client *http.Client, l *letter) {
 	p.mu.Lock()
+	l.posted = time.Now()
 	p.letters[l.number] = l
 	p.mu.Unlock()
 	_, status := p.call(client, "", l.body())

@@ -91,7 +91,7 @@ func newChaos(t *testing.T, m mix) *chaos {
 
 // follow prepares the load and reads the events.
 func (c *chaos) follow(url string) {
-	c.events, c.finished = follow(c.t, []string{c.brokers}, c.prefix+"status_topic")
+	c.events, c.finished = follow(c.t, strings.Split(c.brokers, ","), c.prefix+"status_topic")
 	c.load = newPost(url, c.seed, c.events)
 	c.load.most.Store(int64(max(3000, c.letters/100))) // a long run would take hours by a short one's load
 }
