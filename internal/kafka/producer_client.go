@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -14,11 +15,17 @@ import (
 // The wrapped client does not retry. Here, RefreshMetadata retries only while no broker answers at all, and Leader, which
 // Sarama calls only on goroutines of one partition, waits for the leader. A partition that has no leader for longer is led
 // by a broker that cannot be reached: its records fail as they do when a broker is down, and no breaker opens.
+//
+// Records go over connections of their own. Sarama holds a broker's lock while a request waits for the one before it, and to ask
+// for metadata it takes the locks of all brokers of a client: on shared connections one frozen broker would stop all partitions.
 type producerClient struct {
 	sarama.Client
 	config   *sarama.Config // with the retries of RefreshMetadata
 	patience time.Duration  // of Leader
 	nobody   *sarama.Broker // is never connected
+
+	mu      sync.Mutex
+	brokers map[string]*sarama.Broker // for records, by address; nil once closed
 }
 
 // newProducerClient connects to the brokers.
@@ -29,7 +36,42 @@ func newProducerClient(brokers []string, sc *sarama.Config, patience time.Durati
 	if err != nil {
 		return nil, err
 	}
-	return &producerClient{Client: client, config: sc, patience: patience, nobody: sarama.NewBroker("no leader")}, nil
+	return &producerClient{
+		Client: client, config: sc, patience: patience, nobody: sarama.NewBroker("no leader"), brokers: map[string]*sarama.Broker{},
+	}, nil
+}
+
+// forRecords returns the connection for records to the broker at the address, open or being opened.
+func (c *producerClient) forRecords(addr string) (*sarama.Broker, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.brokers == nil {
+		return nil, sarama.ErrClosedClient
+	}
+	b := c.brokers[addr]
+	if b == nil {
+		b = sarama.NewBroker(addr)
+		c.brokers[addr] = b
+	}
+	if err := b.Open(c.config); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close closes all connections. It waits for requests that have no answer yet.
+func (c *producerClient) Close() error {
+	err := c.Client.Close()
+	c.mu.Lock()
+	brokers := c.brokers
+	c.brokers = nil
+	c.mu.Unlock()
+	var closing sync.WaitGroup
+	for _, b := range brokers {
+		closing.Go(func() { _ = b.Close() })
+	}
+	closing.Wait()
+	return err
 }
 
 // Config returns the configuration of the producer.
@@ -57,8 +99,10 @@ func (c *producerClient) Leader(topic string, partition int32) (*sarama.Broker, 
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		b, err := c.Client.Leader(topic, partition)
 		switch {
-		case err == nil || c.Closed():
-			return b, err
+		case err == nil:
+			return c.forRecords(b.Addr())
+		case c.Closed():
+			return nil, err
 		case time.Since(began) >= c.patience:
 			return c.nobody, nil
 		}
