@@ -100,8 +100,8 @@ var clusterFaults = []struct {
 }{
 	{"frozen", true, 5, (*cluster).freezeNode},
 	{"killed", false, 1, (*cluster).killLeader},
-	{"election", true, 1, (*cluster).electPreferred},
-	{"job", true, 1, (*cluster).loseJobPartition},
+	{"election", false, 1, (*cluster).electPreferred},
+	{"job", false, 1, (*cluster).loseJobPartition},
 	{"ledger", false, 1, (*cluster).loseLedgerPartition},
 	{"dlq", false, 1, (*cluster).loseLettersPartition},
 	{"delay", false, 1, (*cluster).loseDelayPartition},

@@ -159,8 +159,9 @@ launch() { # node $1
   run=$(folder "$1")
   ! answers "$1" || fail "port $(port "$1") is taken by something else; set LAUDSPEAKER_KAFKA_PORT to a free one"
   configure "$1"
-  # exec, so that the pid is Java's own; a session of its own, so that Ctrl-C in this terminal does not reach it
-  (cd "$run" && exec $(command -v setsid || echo nohup) java "${memory[@]}" -Dlog4j2.configurationFile="$here/kafka/log4j2.xml" -cp "$lib/*" \
+  # exec, so that the pid is Java's own; a session of its own, so that Ctrl-C in this terminal does not reach it; none of the
+  # caller's files, such as a lock that would be held for as long as the node runs
+  (cd "$run" && for fd in {3..20}; do eval "exec $fd>&-"; done && exec $(command -v setsid || echo nohup) java "${memory[@]}" -Dlog4j2.configurationFile="$here/kafka/log4j2.xml" -cp "$lib/*" \
     kafka.Kafka "$run/server.properties" >"$run/server.log" 2>&1 </dev/null) &
   echo $! >"$run/pid"
 }
