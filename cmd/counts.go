@@ -21,6 +21,8 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 		{"void", "Records that a worker which had lost the partition left for jobs that began anew elsewhere; they were dropped.", func(s kafka.Stats) uint64 { return s.Void }},
 		{"mismatches", "Records at whose offset another job is said to be done; they were processed.", func(s kafka.Stats) uint64 { return s.Mismatches }},
 		{"lease_waits", "How often something was ready and no commit was confirmed in time.", func(s kafka.Stats) uint64 { return s.LeaseWaits }},
+		{"panics", "Attempts that panicked.", func(s kafka.Stats) uint64 { return s.Panics }},
+		{"undecodable", "Record batches that could not be decoded and became dead letters.", func(s kafka.Stats) uint64 { return s.Undecodable }},
 		{"rebuilds", "Kafka clients made anew because a partition stood still.", func(s kafka.Stats) uint64 { return s.Rebuilds }},
 	})
 	p.countLosses(labels, r)
@@ -56,6 +58,16 @@ func (p *process) countLosses(labels prometheus.Labels, r *kafka.Runner) {
 		{"recreated_topics", "Topics that were deleted and created again while positions in them were stored.", func(s kafka.Stats) uint64 { return s.Recreated }},
 		{"truncated_logs", "Partitions whose log ended before what was read of it.", func(s kafka.Stats) uint64 { return s.Truncated }},
 	})
+}
+
+// countSkipped shows how many record batches a reader of a role has skipped. It stays above zero until the next start, for
+// what they said is missing until then.
+func (p *process) countSkipped(role, reader string, skipped func() uint64) {
+	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name:        "laudspeaker_undecodable_batches_skipped_total",
+		Help:        "Record batches that could not be decoded and were skipped; what they said may be missing until the next start.",
+		ConstLabels: prometheus.Labels{"role": role, "reader": reader},
+	}, func() float64 { return float64(skipped()) }))
 }
 
 // countWaiting shows what waits in some tiers of a channel's delay ladder.

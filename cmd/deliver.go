@@ -83,6 +83,8 @@ func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
 		return nil, err
 	}
 	p.health.add("control", d.told.Ready)
+	p.countSkipped("work", "ledger", d.ledger.Undecodable)
+	p.countSkipped("work", "control", d.told.Undecodable)
 	d.outlets, err = p.newOutlets(channels, d.log)
 	return d, err
 }
@@ -108,8 +110,8 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Ledger: d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: attemptTimeout(d.routes[channel]),
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
-		FollowTopics: d.topics.FollowOns(channel),
-		OnLedger:     w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
+		FollowTopics: d.topics.FollowOns(channel), Undecodable: d.desk.Undecodable, Panicked: w.Panicked,
+		OnLedger: w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
 		OnClaims: func(held, total int) { d.share(channel, lane, held, total) },
 	})
 	if err != nil {
@@ -171,7 +173,8 @@ func (d *delivery) mover(channel notify.Channel, name string, tiers []dispatcher
 		Handler: &dispatcher.Mover{Topics: d.topics, Channel: channel, Cancelled: d.control.Cancelled},
 		Ledger:  d.ledger, Publisher: d.publisher, Log: d.log, AttemptTimeout: 8 * time.Second,
 		Concurrency: moverWindow, MaxRecords: moverWindow, ByDue: map[string]int{topics[0]: moverByDue}, MaxBytes: bytes, FetchBytes: 64 << 10,
-		DeleteAfter: deleteMovedAfter, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink, Unordered: true, NoLedger: true,
+		DeleteAfter: deleteMovedAfter, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink, Undecodable: d.desk.Undecodable, Panicked: d.desk.Panicked,
+		Unordered: true, NoLedger: true,
 	})
 	if err != nil {
 		return part{}, err

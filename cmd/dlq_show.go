@@ -98,6 +98,8 @@ func withheld(l *dispatcher.Letter) string {
 		return "the value was too large for a dead letter and stayed where the job was"
 	case l.Value == nil:
 		return "the record has no value"
+	case l.Reason == notify.ReasonUndecodableBatch:
+		return "the value is a record batch that cannot be decoded"
 	case l.Legible && l.Notification.Sensitive:
 		return "the notification is marked as sensitive"
 	case !l.Legible && bytes.Contains(l.Value, []byte("sensitive")):

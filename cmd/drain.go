@@ -23,6 +23,7 @@ func (p *process) newDrain(publisher allPublisher, log *zap.Logger) (*drain.Gaug
 	if err != nil {
 		return nil, nil, err
 	}
+	p.countSkipped("serve-api", "control", told.Undecodable)
 	cfg := drain.Config{Meter: meter, Paused: state.Paused, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
 	for _, channel := range p.topics.Channels() {
 		for _, lane := range notify.Lanes() {

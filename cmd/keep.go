@@ -47,6 +47,7 @@ func (p *process) newKeeper(log *zap.Logger) (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.countSkipped("serve-api", "recorder", follower.Undecodable)
 	k.recorder = status.NewRecorder(status.Config{
 		Store: k.store, Source: follower, Commit: k.commit, Log: log, Metrics: p.metrics,
 		Publish: func(ctx context.Context, g status.Gap) error { return k.tell.publishGap(ctx, g) },

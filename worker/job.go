@@ -31,11 +31,15 @@ type job struct {
 	entered bool         // the worker's memory has it in hand
 	tries   []notify.Try // the calls of gateways in this place so far, bounded by remember
 	calls   int          // how many there were
-	used    int          // how many attempts of this place count
-	failing time.Time    // where the order is strict: since when it has failed
-	waited  bool         // it has met a shut gate, and has paused its partition
-	intent  bool         // one of ours has been on the ledger: no doubt about an earlier owner is left
-	stands  bool         // and has not been withdrawn
+	called  string       // the gateway that this call of Handle has called last; empty before
+
+	panicked bool      // this call of Handle has panicked after that
+	lost     string    // the gateway that was called when a panic lost what it said; empty once that is concluded
+	used     int       // how many attempts of this place count
+	failing  time.Time // where the order is strict: since when it has failed
+	waited   bool      // it has met a shut gate, and has paused its partition
+	intent   bool      // one of ours has been on the ledger: no doubt about an earlier owner is left
+	stands   bool      // and has not been withdrawn
 
 	next func(*kafka.Attempt) kafka.Result // what the next call does instead of another attempt; nil makes one
 }

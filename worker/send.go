@@ -2,12 +2,8 @@ package worker
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
@@ -39,6 +35,7 @@ func (t try) reason() string {
 // send calls the gateway once, and counts, notes and logs what it says.
 func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) try {
 	began := time.Now()
+	j.called = o.Name
 	receipt, err := w.call(ctx, a, j, o.Sender)
 	took := time.Since(began)
 
@@ -55,17 +52,16 @@ func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) 
 	return t
 }
 
-// call is Send with a panic taken for a transient failure: one message must not end the others.
+// call is Send with a panic taken for an ambiguous failure: one message must not end the others.
 func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, s gateway.Sender) (receipt notify.Receipt, err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
 			return
 		}
-		// Of the value only its type: it may hold what the gateway was working on.
-		w.log.Error("the gateway panicked", zap.String("id", j.id), zap.Int32("partition", a.Partition),
-			zap.Int64("offset", a.Offset), zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
-		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway panicked"}
+		w.logPanic(a, j, p, "the gateway panicked")
+		j.panicked = true
+		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Reason: "the gateway panicked"}
 	}()
 	return s.Send(ctx, j.message)
 }

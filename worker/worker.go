@@ -144,6 +144,7 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 	if !again {
 		j = w.read(a.Record)
 	}
+	a.Carry = j // what is known stays known when this panics
 	if !j.entered {
 		switch w.seen.enter(at(a.Record), a.Offset, j) {
 		case duplicate:
@@ -165,7 +166,7 @@ func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 			w.seen.rest(at(a.Record), j)
 		}
 	}()
-	res := w.handle(ctx, a, j)
+	res := w.guarded(ctx, a, j)
 	over = res.Again.IsZero()
 	return res
 }

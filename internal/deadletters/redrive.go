@@ -41,8 +41,15 @@ type Redriver struct {
 	bytes        int
 }
 
+// errBatch: what notifications the letter stands for is not known.
+var errBatch = errors.New("the letter holds a record batch that cannot be decoded: ask the one who wrote it to send its notifications again")
+
 // Add takes one letter. It is an error only when nothing more can be done.
 func (r *Redriver) Add(ctx context.Context, l *dispatcher.Letter) error {
+	if l.Reason == notify.ReasonUndecodableBatch {
+		r.Skip(l, notify.SkipGone, errBatch)
+		return nil
+	}
 	if why, err := r.fate(ctx, l); err != nil || why != "" {
 		if why != "" {
 			r.Skip(l, why, nil)

@@ -31,6 +31,41 @@ func (d Desk) deadLetter(r *kafka.Record, e *notify.Event, reason string) kafka.
 	}
 }
 
+// Undecodable is [kafka.RunnerConfig.Undecodable]: the dead letter of a record batch that cannot be decoded. Its value is the
+// batch. Nobody knows what notifications are in it; its id is that of its place.
+func (d Desk) Undecodable(b *kafka.UndecodableBatch) kafka.Message {
+	ch, _ := d.moves(b.Topic)
+	e := d.arrived(b.Record, ch)
+	e.Lane = d.laneOf(b.Topic)
+	m := d.deadLetter(b.Record, &e, notify.ReasonUndecodableBatch)
+	m.Headers = append(m.Headers,
+		header(notify.HeaderOriginLastOffset, strconv.FormatInt(b.LastOffset, 10)),
+		header(notify.HeaderOriginCount, strconv.Itoa(int(b.Count))),
+	)
+	return m
+}
+
+// Panicked is [kafka.RunnerConfig.Panicked] of a mover: the job ends as a dead letter.
+func (d Desk) Panicked(a *kafka.Attempt) kafka.Result {
+	ch, _ := d.moves(a.Topic)
+	e := d.arrived(a.Record, ch)
+	e.State = notify.StateDead
+	buried := d.Bury(a.Record, e, notify.ReasonPanicked)
+	return kafka.Result{Follow: append(buried.Follow, d.apart(buried.Outcome))}
+}
+
+// laneOf is the lane of a job topic; normal for a topic of the delay ladder, which all lanes share.
+func (d Desk) laneOf(topic string) notify.Lane {
+	for _, ch := range d.Topics.Channels() {
+		for _, lane := range notify.Lanes() {
+			if topic == d.Topics.Job(ch, lane) {
+				return lane
+			}
+		}
+	}
+	return notify.LaneNormal
+}
+
 // keep adds to ours what a job brought along, in this order while there is room: what a producer may set, then whatever
 // else is not ours to write. Of several headers of one name the last counts.
 func keep(ours, brought []kafka.Header) []kafka.Header {

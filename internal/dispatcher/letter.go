@@ -104,7 +104,7 @@ func (l *Letter) State() notify.State {
 	switch l.Reason {
 	case notify.ReasonAmbiguous:
 		return notify.StateHeld
-	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, notify.ReasonOrder:
+	case notify.ReasonAttemptsUsedUp, notify.ReasonTooLarge, notify.ReasonOrder, notify.ReasonPanicked:
 		return notify.StateDead
 	default:
 		return notify.StateRejected

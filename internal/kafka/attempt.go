@@ -1,15 +1,10 @@
 package kafka
 
 import (
-	"context"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
 )
-
-// afterPanic is when a record is called again whose handler has panicked.
-const afterPanic = 10 * time.Second
 
 // run is one attempt: provider → follow-ons acknowledged → outcome acknowledged → done.
 func (r *Runner) run(f *flight, it *item) {
@@ -21,7 +16,7 @@ func (r *Runner) run(f *flight, it *item) {
 		Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent, left: it.left, crowded: it.crowded,
 	}
 	it.crowded = false
-	res := r.call(r.life, a)
+	res := r.attempt(a, it)
 	if !res.Again.IsZero() {
 		r.land(f, res, nil)
 		return
@@ -49,13 +44,14 @@ func (r *Runner) run(f *flight, it *item) {
 // takeOverPatience is how often a flight looks whether a take-over has ended.
 const takeOverPatience = 20 * time.Millisecond
 
-func (r *Runner) call(ctx context.Context, a *Attempt) (res Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("handler panicked", zap.String("topic", a.Topic), zap.Int32("partition", a.Partition),
-				zap.Int64("offset", a.Offset), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			res = Result{Again: time.Now().Add(afterPanic), Carry: a.Carry}
-		}
-	}()
-	return r.cfg.Handler.Handle(ctx, a)
+// attempt calls the handler. A batch that cannot be decoded has none: it leaves a dead letter and no outcome.
+func (r *Runner) attempt(a *Attempt, it *item) Result {
+	switch {
+	case it.damaged == nil:
+		return r.call(a, it)
+	case r.cfg.Undecodable == nil:
+		return Result{}
+	default:
+		return Result{Follow: []Message{r.cfg.Undecodable(it.damaged)}, cut: true}
+	}
 }

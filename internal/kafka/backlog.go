@@ -102,5 +102,8 @@ func (t *tracker) ahead() (n int64) {
 		}
 		n += int64(bits.OnesCount64(w))
 	}
+	for _, s := range t.wide {
+		n += s.to - max(s.from, t.low)
+	}
 	return n
 }

@@ -262,7 +262,7 @@ func TestBrokerConn_EveryClientDialsThroughIt(t *testing.T) {
 	defer l.Close()
 	cfg := Config{Brokers: []string{l.Addr().String()}}
 	for name, make := range map[string]func() (*sarama.Config, error){
-		"group": cfg.group, "commits": cfg.commits, "consumer": cfg.consumer,
+		"group": cfg.group, "commits": cfg.commits,
 		"API's publisher":    func() (*sarama.Config, error) { return cfg.producer(false) },
 		"worker's publisher": func() (*sarama.Config, error) { return cfg.producer(true) },
 	} {

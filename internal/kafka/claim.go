@@ -30,16 +30,16 @@ type claim struct {
 
 	items   map[int64]*item // all that was fetched and is not done, by offset
 	lines   lines
-	called  fifo[*item] // to be called again: their handlers have seen them, so a held claim starts them too
-	queued  fifo[*item] // first of their line, not started
-	parked  fifo[*item] // beyond the span that a commit can describe
-	backlog []*Record   // fetched during the take-over
-	early   []entry     // done before progress was restored, by attempts of earlier claims
+	called  fifo[*item]     // to be called again: their handlers have seen them, so a held claim starts them too
+	queued  fifo[*item]     // first of their line, not started
+	parked  fifo[*item]     // beyond the span that a commit can describe
+	backlog []arrivedRecord // fetched from beyond what the ledger was read for
+	early   []entry         // done before progress was restored, by attempts of earlier claims
 
 	taken    bool // the take-over is complete
 	over     bool // revoked
 	held     bool // paused by its handler
-	paused   bool // fetching is stopped
+	paused   bool // left out of fetches
 	draining bool
 	overflow bool // the done bits do not fit a commit
 	last     draft
@@ -55,6 +55,11 @@ type claim struct {
 	losing   sync.Mutex    // one gap is published at a time; guards gapTo
 	gapTo    int64         // gaps below are published
 	kick     chan struct{} // something changed that the owner acts on
+	room     chan struct{} // something changed that the one who reads acts on
+
+	trouble    error     // why reading makes no progress
+	troubledAt time.Time // since when
+	log        *seldom   // of the one who reads
 
 	claimed context.Context // ends when the claim does: whoever waits before it calls a provider waits no longer
 	unclaim context.CancelFunc
@@ -65,7 +70,8 @@ type claim struct {
 func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
 	c := &claim{
 		r: r, session: s, paused: true, topicPartition: topicPartition{in.Topic(), in.Partition()}, progress: newProgress(0),
-		items: map[int64]*item{}, lines: lines{}, moved: time.Now(), kick: make(chan struct{}, 1),
+		items: map[int64]*item{}, lines: lines{}, moved: time.Now(), kick: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		log: newSeldom(r.log),
 	}
 	c.claimed, c.unclaim = context.WithCancel(context.Background())
 	r.mu.Lock()
@@ -113,27 +119,29 @@ func (r *Runner) owner(tp topicPartition) *claim {
 	return nil
 }
 
-// own reads the claim until it is revoked, then drains. It never stops reading: a claim that is slow to take what was
-// fetched would freeze every partition of that broker.
-func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
-	only := map[string][]int32{c.topic: {c.partition}}
-	c.session.group.Pause(only) // until the take-over is complete; the state outlives reassignments
+// own takes the claim over and reads it until it is revoked, then drains. Sarama's own consumer of the partition stays paused
+// for good: see [groupClient].
+func (c *claim) own(ctx context.Context) error {
+	c.session.group.Pause(map[string][]int32{c.topic: {c.partition}})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	taken := make(chan error, 1)
-	go func() { taken <- c.takeOver(ctx, in.InitialOffset()) }()
+	go func() { taken <- c.takeOver(ctx) }()
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reads := false
 	var failed error
 	for over := false; !over; {
 		select {
-		case m, ok := <-in.Messages():
-			if over = !ok; ok {
-				c.arrived(c.r.record(m))
-			}
 		case <-c.kick:
 			failed = c.voidError()
 			over = failed != nil
 		case failed = <-taken:
 			taken, over = nil, failed != nil
+			if !reads && !over {
+				reads = true
+				reading.Go(func() { c.consume(ctx) })
+			}
 		case <-ctx.Done():
 			over = true
 		}
@@ -142,7 +150,7 @@ func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
 			taken = again
 			go func() { again <- c.takeOverAgain(ctx) }()
 		}
-		c.applyPause(only)
+		c.wakeReader()
 	}
 	cancel()
 	c.drain()
@@ -152,21 +160,11 @@ func (c *claim) own(ctx context.Context, in sarama.ConsumerGroupClaim) error {
 	return failed
 }
 
-// applyPause tells Sarama whether to fetch. Only the owner does.
-func (c *claim) applyPause(only map[string][]int32) {
-	c.r.mu.Lock()
-	want := c.wantPause()
-	changed := want != c.paused
-	c.paused = want
-	if changed && !want {
-		c.moved = time.Now()
-	}
-	c.r.mu.Unlock()
-	switch {
-	case changed && want:
-		c.session.group.Pause(only)
-	case changed:
-		c.session.group.Resume(only)
+// wakeReader wakes the goroutine that reads, see awaitRoom.
+func (c *claim) wakeReader() {
+	select {
+	case c.room <- struct{}{}:
+	default:
 	}
 }
 

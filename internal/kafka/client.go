@@ -59,12 +59,15 @@ func (c Config) base() (*sarama.Config, error) {
 	return sc, c.SASL.apply(sc)
 }
 
-// group is for a consumer group's client. Its balance strategy keeps state: never share the result between two groups.
+// group is for a consumer group's client, which fetches nothing. Whoever uses it drains Errors(). Its balance strategy keeps
+// state: never share the result between two groups.
 func (c Config) group() (*sarama.Config, error) {
-	sc, err := c.consumer()
+	sc, err := c.base()
 	if err != nil {
 		return nil, err
 	}
+	sc.Consumer.Offsets.AutoCommit.Enable = false
+	sc.Consumer.Return.Errors = true
 	c = c.withDefaults()
 	g := &sc.Consumer.Group
 	g.Session.Timeout = c.Group.SessionTimeout
@@ -75,32 +78,8 @@ func (c Config) group() (*sarama.Config, error) {
 	// Eager: with cooperative rebalances generations change while a session goes on, which leases do not follow.
 	g.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategySticky()}
 	g.InstanceId = c.Group.InstanceID
-	g.ResetInvalidOffsets = true
 	sc.Metadata.Retry.Max = 10 // also bounds the attempts of a heartbeat; the default of 3 ends sessions at a hiccup
 	sc.Metadata.Retry.Backoff = 250 * time.Millisecond
-	return sc, nil
-}
-
-// consumer is for reading partitions. Whoever uses it drains Errors().
-func (c Config) consumer() (*sarama.Config, error) {
-	sc, err := c.base()
-	if err != nil {
-		return nil, err
-	}
-	k := &sc.Consumer
-	k.Offsets.Initial = sarama.OffsetOldest // Newest silently loses what a new partition or group has waiting
-	k.Offsets.AutoCommit.Enable = false
-	k.Fetch.Min = 1
-	k.Fetch.Default = 256 << 10
-	k.Fetch.Max = 0 // anything else skips larger records
-	k.Fetch.MaxBytes = 16 << 20
-	k.MaxWaitTime = 100 * time.Millisecond // other requests to that broker wait behind the long poll
-	k.MaxProcessingTime = 100 * time.Millisecond
-	k.Retry.Backoff = 500 * time.Millisecond
-	k.Retry.Max = 20
-	k.Return.Errors = true
-	k.IsolationLevel = sarama.ReadCommitted
-	sc.ChannelBufferSize = 64
 	return sc, nil
 }
 

@@ -20,6 +20,11 @@ func (r *Reader) Ends(topics []string) ([]Place, error) { return r.edges(topics,
 
 // edges gives the ends of all partitions, or with [sarama.OffsetOldest] their beginnings.
 func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
+	return r.edgesBut(topics, which, func(_ topicPartition, err error) error { return err })
+}
+
+// edgesBut is edges without the partitions for which skip, given the reason why a partition has no answer, returns nil.
+func (r *Reader) edgesBut(topics []string, which int64, skip func(topicPartition, error) error) ([]Place, error) {
 	client, err := r.conn.get()
 	if err != nil {
 		return nil, err
@@ -34,9 +39,13 @@ func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
 			return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
 		}
 		for _, p := range ps {
-			leader, err := client.Leader(topic, p)
+			tp := topicPartition{topic, p}
+			leader, err := r.conn.leader(tp)
 			if err != nil {
-				return nil, fmt.Errorf("find the leader of %s/%d: %w", topic, p, err)
+				if err = skip(tp, fmt.Errorf("find the leader of %s: %w", tp, err)); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			if requests[leader] == nil {
 				requests[leader] = sarama.NewOffsetRequest(r.conn.config.Version)
@@ -47,7 +56,7 @@ func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
 	}
 	var edges []Place
 	for leader, req := range requests {
-		some, err := r.edgesAt(leader, req)
+		some, err := r.edgesAt(leader, req, skip)
 		if err != nil {
 			_ = client.RefreshMetadata(topics...) // another may lead by now
 			return nil, err
@@ -57,7 +66,7 @@ func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
 	return edges, nil
 }
 
-func (r *Reader) edgesAt(leader *sarama.Broker, req *sarama.OffsetRequest) (edges []Place, err error) {
+func (r *Reader) edgesAt(leader *sarama.Broker, req *sarama.OffsetRequest, skip func(topicPartition, error) error) (edges []Place, err error) {
 	resp, err := leader.GetAvailableOffsets(req)
 	if err != nil {
 		_ = leader.Close() // the next one who needs it dials again
@@ -66,7 +75,11 @@ func (r *Reader) edgesAt(leader *sarama.Broker, req *sarama.OffsetRequest) (edge
 	for topic, blocks := range resp.Blocks {
 		for p, b := range blocks {
 			if b.Err != sarama.ErrNoError {
-				return nil, fmt.Errorf("ask for an edge of %s/%d: %w", topic, p, b.Err)
+				r.conn.lookUpSoon(topic)
+				if err := skip(topicPartition{topic, p}, fmt.Errorf("ask for an edge of %s/%d: %w", topic, p, b.Err)); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			edges = append(edges, Place{topic, p, b.Offset})
 		}

@@ -3,9 +3,13 @@ package kafka
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/recordbatch"
 )
 
 // fetchBytes is how much one fetch brings at most; a larger record comes whole all the same.
@@ -16,106 +20,121 @@ var errNoRecord = errors.New("the answer holds no whole record")
 // errUndecided: all that is there waits for a transaction that is still open.
 var errUndecided = errors.New("a transaction is open")
 
-// fetch reads what one fetch brings from offset at on, and the offset to go on from. What has been deleted is skipped. With
-// nothing there it waits as long as told, then gives no records and at itself.
-func (c *lazyClient) fetch(topic string, p int32, at int64, wait time.Duration) ([]*Record, int64, error) {
-	client, err := c.get()
+// load fetches the next block of the cursor. What has been deleted is skipped. With nothing there it waits as long as told,
+// and the block is empty.
+func (c *lazyClient) load(cur *cursor, wait time.Duration) error {
+	broker, err := c.leader(cur.topicPartition)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	broker, err := client.Leader(topic, p)
+	req := newFetch(1, 16*fetchBytes, wait, c.decided)
+	addPartition(req, cur.topicPartition, cur.at, cur.fetchSize(fetchBytes))
+	answers, err := c.wire(broker.Addr()).fetch(req)
 	if err != nil {
-		return nil, 0, err
+		c.lookUp(cur.topic)
+		return err
 	}
-	// A plain fetch: sessions off; versions above 11 need topic ids.
-	req := &sarama.FetchRequest{
-		Version: 11, MinBytes: 1, MaxBytes: 16 * fetchBytes, SessionEpoch: -1, MaxWaitTime: int32(wait.Milliseconds()),
-	}
-	if c.decided {
-		req.Isolation = sarama.ReadCommitted
-	}
-	req.AddBlock(topic, p, at, fetchBytes, -1)
-	resp, err := broker.Fetch(req)
-	if err != nil {
-		c.reset()
-		return nil, 0, err
-	}
-	block := resp.GetBlock(topic, p)
-	if block == nil {
-		return nil, 0, errors.New("the answer leaves the partition out")
-	}
-	switch block.Err {
-	case sarama.ErrNoError:
-		if lso := block.LastStableOffset; c.decided && lso >= 0 && at >= lso && at < block.HighWaterMarkOffset {
-			return nil, at, errUndecided
+	a, ok := answers[cur.topicPartition]
+	switch {
+	case !ok:
+		return errors.New("the answer leaves the partition out")
+	case a.err == nil:
+		if lso := a.block.lastStable; c.decided && lso >= 0 && cur.at >= lso && cur.at < a.block.highWatermark {
+			return errUndecided
 		}
-		records, next := decodeBlock(topic, p, at, block)
-		return records, next, nil
-	case sarama.ErrOffsetOutOfRange:
-		oldest, err := client.GetOffset(topic, p, sarama.OffsetOldest)
-		if err == nil && oldest <= at {
-			err = block.Err
+		cur.load(a.block)
+		return nil
+	case errors.Is(a.err, sarama.ErrOffsetOutOfRange):
+		oldest, err := c.offset(cur.topicPartition, sarama.OffsetOldest)
+		if err == nil && oldest <= cur.at {
+			err = a.err
 		}
-		return nil, oldest, err
+		if err == nil {
+			cur.at = oldest
+		}
+		return err
 	default:
-		_ = client.RefreshMetadata(topic)
-		return nil, 0, block.Err
+		c.lookUp(cur.topic)
+		return a.err
 	}
 }
 
-func decodeBlock(topic string, p int32, at int64, block *sarama.FetchResponseBlock) ([]*Record, int64) {
-	var out []*Record
-	next := at
-	aborted := aborted(block.AbortedTransactions)
-	for _, set := range block.RecordsSet {
-		batch := set.RecordBatch
-		if batch == nil || batch.PartialTrailingRecord {
-			continue
-		}
-		next = max(next, batch.LastOffset()+1)
-		if aborted.holds(batch) || batch.Control {
-			continue
-		}
-		for _, r := range batch.Records {
-			written := batch.FirstTimestamp.Add(r.TimestampDelta)
-			if batch.LogAppendTime {
-				written = batch.MaxTimestamp
-			}
-			if o := batch.FirstOffset + r.OffsetDelta; o >= at {
-				out = append(out, &Record{
-					Topic: topic, Partition: p, Offset: o, Timestamp: written,
-					Key: r.Key, Value: r.Value, Headers: headersOf(r.Headers),
-				})
-			}
+// lookUp asks for the leaders of a topic.
+func (c *lazyClient) lookUp(topic string) {
+	if client, err := c.get(); err == nil && errors.Is(client.RefreshMetadata(topic), sarama.ErrOutOfBrokers) {
+		c.reset() // nobody answers: begin from the addresses of the configuration
+	}
+}
+
+// scan gives visit the records of the cursor's block in order until it returns false, and skips batches that cannot be
+// decoded: they are counted by skipped. The error says that nothing of the block could be read.
+func (c *cursor) scan(skipped *skippedBatches, visit func(*Record) bool) error {
+	defer c.close()
+	for {
+		rec, bad := c.next()
+		switch {
+		case bad != nil:
+			skipped.add(bad)
+		case rec == nil:
+			return c.noProgress()
+		case !visit(rec):
+			return nil
 		}
 	}
-	return out, next
+}
+
+// noProgress returns why reading the block has not moved the position, nil if it has, or if the block is to be fetched once
+// more.
+func (c *cursor) noProgress() error {
+	switch {
+	case c.at > c.loadedAt || c.stuck < mostStuck:
+		return nil
+	case c.trouble != nil:
+		return c.trouble
+	default:
+		return errNoRecord
+	}
+}
+
+// skippedBatches counts the batches that a reader has skipped because they cannot be decoded. Its zero value logs nothing.
+type skippedBatches struct {
+	log  *zap.Logger
+	what string // may be missing now
+	n    atomic.Uint64
+}
+
+func (s *skippedBatches) add(b *damagedBatch) {
+	s.n.Add(1)
+	if s.log != nil {
+		s.log.Error("a record batch cannot be decoded and was skipped: "+s.what+" may be missing until the next start", b.fields()...)
+	}
+}
+
+// fields describe the batch in a log, without any of its content.
+func (b *damagedBatch) fields() []zap.Field {
+	return []zap.Field{
+		zap.String("topic", b.topic), zap.Int32("partition", b.partition), zap.Int64("offset", b.base), zap.Int64("last_offset", b.next-1),
+		zap.Int32("records", b.count), zap.Int("bytes", len(b.raw)), zap.Error(b.reason),
+	}
 }
 
 // aborted are the transactions that came to nothing, which a broker names to whoever reads only what is committed.
-type aborted []*sarama.AbortedTransaction
+type aborted []abortedTransaction
 
-// holds reports whether the next batch is part of one. A marker ends the one transaction that its producer has open.
-func (a *aborted) holds(batch *sarama.RecordBatch) bool {
-	begun := func(t *sarama.AbortedTransaction) bool {
-		return t.ProducerID == batch.ProducerID && t.FirstOffset <= batch.FirstOffset
-	}
-	if batch.Control {
-		*a = slices.DeleteFunc(*a, begun)
+type abortedTransaction struct{ producerID, firstOffset int64 }
+
+// skips reports whether the next batch holds nothing to read: it is a marker, or part of an aborted transaction. A marker ends
+// the one transaction that its producer has open. Only an intact header tells.
+func (a *aborted) skips(b *recordbatch.Batch) bool {
+	if !b.Control() && !b.Transactional() || !b.Intact() {
 		return false
 	}
-	return batch.IsTransactional && slices.ContainsFunc(*a, begun)
-}
-
-func headersOf(hs []*sarama.RecordHeader) []Header {
-	if len(hs) == 0 {
-		return nil
+	begun := func(t abortedTransaction) bool {
+		return t.producerID == b.ProducerID && t.firstOffset <= b.Base
 	}
-	out := make([]Header, 0, len(hs))
-	for _, h := range hs {
-		if h != nil {
-			out = append(out, Header{Key: string(h.Key), Value: h.Value})
-		}
+	if b.Control() {
+		*a = slices.DeleteFunc(*a, begun)
+		return true
 	}
-	return out
+	return slices.ContainsFunc(*a, begun)
 }

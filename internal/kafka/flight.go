@@ -26,6 +26,7 @@ type flight struct {
 	adopts          bool // the generation is that of a follow-on that an earlier attempt has left; see Attempt.Left
 	pinned          bool
 	pin             int64 // the ledger's end as known at the first hand-off
+	probe           bool  // finds out whether a handler that panicked works again
 }
 
 // start takes a slot for it and runs it. The lock is held.
@@ -44,6 +45,9 @@ func (r *Runner) start(c *claim, it *item) {
 		r.flights[c.topicPartition] = of
 	}
 	of[f.offset] = f
+	if r.panics.stopped() {
+		f.probe, r.panics.probing = true, true
+	}
 	r.busy++
 	c.running++
 	c.worked = true
@@ -105,6 +109,9 @@ func (r *Runner) land(f *flight, res Result, published *Outcome) landing {
 	delete(r.flights[f.topicPartition], f.offset)
 	r.vacate(f)
 	f.claim.running--
+	if f.probe {
+		r.panics.probing = false // or nobody would probe after an attempt that could not start
+	}
 	f.claim.notice()
 	if c != nil {
 		switch {

@@ -103,20 +103,27 @@ type part struct {
 }
 
 func (l *Ledger) readPart(ctx context.Context, p part, visit func(*Record)) error {
-	for at := p.from; at < p.to; {
+	cur := newCursor(p.topicPartition, p.from, &l.large)
+	for cur.at < p.to {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		records, next, err := l.conn.fetch(p.topic, p.partition, at, 0)
-		if err != nil || next == at { // nothing: a leader that has less than it said before
+		at := cur.at
+		if err := l.conn.load(cur, 0); err != nil {
 			return err
 		}
-		for _, rec := range records {
+		err := cur.scan(new(skippedBatches), func(rec *Record) bool { // what cannot be decoded is the mover's business
 			if rec.Offset < p.to {
 				visit(rec)
 			}
+			return rec.Offset < p.to
+		})
+		if err != nil {
+			return err
 		}
-		at = next
+		if cur.at == at && cur.suspect < 0 { // nothing: a leader that has less than it said before
+			return nil
+		}
 	}
 	return nil
 }

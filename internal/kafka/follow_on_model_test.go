@@ -322,7 +322,7 @@ func (x *relay) fetch() {
 		if x.owner == nil || x.at >= int64(len(x.jobs)) {
 			return
 		}
-		x.owner.c.arrived(x.jobs[x.at])
+		x.owner.c.arrived([]*Record{x.jobs[x.at]}, nil, x.jobs[x.at].Offset+1)
 		x.at++
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
 	"go.uber.org/zap"
 )
 
@@ -15,9 +14,11 @@ import (
 // Each broker is asked for all partitions that it leads in one request, and again as soon as the caller has taken the
 // answer: what is in memory is one answer a broker.
 type Follower struct {
-	cfg    Config
-	topics []string
-	log    *zap.Logger
+	cfg     Config
+	topics  []string
+	log     *zap.Logger
+	large   sync.Mutex // see cursor
+	skipped skippedBatches
 }
 
 // Chunk is what one answer brought of a partition.
@@ -55,8 +56,11 @@ func NewFollower(cfg Config, topics []string, log *zap.Logger) (*Follower, error
 	if _, err := cfg.commits(); err != nil {
 		return nil, err
 	}
-	return &Follower{cfg, topics, log}, nil
+	return &Follower{cfg: cfg, topics: topics, log: log, skipped: skippedBatches{log: log, what: "events"}}, nil
 }
+
+// Undecodable returns how many record batches were skipped because they cannot be decoded.
+func (f *Follower) Undecodable() uint64 { return f.skipped.n.Load() }
 
 // From says where a partition is read on, and the id of the topic to which that offset belongs: zero where it is not known.
 type From func(topic string, partition int32) (next int64, id TopicID)
@@ -76,8 +80,8 @@ func (f *Follower) Run(ctx context.Context, from From, out chan<- []Chunk) error
 	defer conn.close()
 	defer context.AfterFunc(ctx, conn.cut)()
 	r := &following{
-		conn: conn, log: newSeldom(f.log), from: from,
-		parts: map[topicPartition]*followed{}, busy: map[int32]bool{}, answers: make(chan answer),
+		conn: conn, log: newSeldom(f.log), from: from, large: &f.large, skipped: &f.skipped,
+		parts: map[topicPartition]*followed{}, busy: map[string]bool{}, answers: make(chan answer),
 	}
 	defer r.fetches.Wait()
 	tick := time.NewTicker(50 * time.Millisecond) // for what has to be asked again
@@ -111,20 +115,22 @@ type following struct {
 	conn    *lazyClient
 	log     *seldom
 	from    From
+	large   *sync.Mutex
+	skipped *skippedBatches
 	parts   map[topicPartition]*followed
 	ids     map[string]TopicID // of the topics that are there; nil before the first answer
 	idsAt   time.Time          // when they were asked for last
 	looked  time.Time          // when the topics' partitions were asked for last
-	busy    map[int32]bool     // brokers that have a fetch of ours
+	busy    map[string]bool    // addresses of the brokers that have a fetch of ours
 	answers chan answer
 	fetches sync.WaitGroup
 }
 
 // followed is a partition.
 type followed struct {
-	at    int64
-	id    TopicID   // of the log to which at belongs
-	sure  bool      // at is known to belong to it
+	*cursor
+	id    TopicID   // of the log to which the position belongs
+	sure  bool      // the position is known to belong to it
 	void  bool      // it does not: the topic was created again
 	asked bool      // in a fetch that is under way
 	later time.Time // not to be asked for before: it was in trouble
@@ -133,10 +139,10 @@ type followed struct {
 }
 
 type answer struct {
-	broker *sarama.Broker
-	parts  []topicPartition
-	resp   *sarama.FetchResponse
-	err    error
+	addr  string // of the broker
+	parts []topicPartition
+	of    map[topicPartition]fetched
+	err   error
 }
 
 const askedAgain = 500 * time.Millisecond
@@ -195,7 +201,7 @@ func (r *following) discover(topics []string, every time.Duration) {
 			tp := topicPartition{topic, p}
 			if r.parts[tp] == nil {
 				at, id := r.from(topic, p)
-				met := &followed{at: max(0, at), id: id, sure: at <= 0 || !id.IsZero()}
+				met := &followed{cursor: newCursor(tp, max(0, at), r.large), id: id, sure: at <= 0 || !id.IsZero()}
 				met.belongs(r.ids[topic])
 				r.parts[tp] = met
 			}

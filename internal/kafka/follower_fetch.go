@@ -7,39 +7,41 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // ask sends a fetch to each broker that has none of ours, for all partitions that it leads. The order of partitions in a
 // request, which decides whose records fit into the answer, is that of a map: none is always the last.
 func (r *following) ask(ctx context.Context) {
 	now := time.Now()
-	fetches := map[*sarama.Broker]*answer{}
-	requests := map[*sarama.Broker]*sarama.FetchRequest{}
+	fetches, requests := map[string]*answer{}, map[string]*kmsg.FetchRequest{}
 	for tp, p := range r.parts {
 		if p.asked || p.void || now.Before(p.later) {
 			continue
 		}
-		broker, err := r.leader(tp)
-		if err != nil { // looking for one leader takes time; the others are looked for at the next turn
+		broker, err := r.conn.leader(tp)
+		if err != nil {
 			r.trouble(err, tp)
-			break
-		}
-		if r.busy[broker.ID()] {
 			continue
 		}
-		if fetches[broker] == nil {
-			fetches[broker], requests[broker] = &answer{broker: broker}, newFetch()
+		addr := broker.Addr()
+		if r.busy[addr] {
+			continue
 		}
-		fetches[broker].parts = append(fetches[broker].parts, tp)
-		requests[broker].AddBlock(tp.topic, tp.partition, p.at, fetchBytes, -1)
+		if fetches[addr] == nil {
+			fetches[addr], requests[addr] = &answer{addr: addr}, newFetch(followBytes, followMost, followWait, true)
+		}
+		fetches[addr].parts = append(fetches[addr].parts, tp)
+		addPartition(requests[addr], tp, p.at, p.fetchSize(fetchBytes))
 	}
-	for broker, a := range fetches {
-		r.busy[broker.ID()] = true
+	for addr, a := range fetches {
+		r.busy[addr] = true
 		for _, tp := range a.parts {
 			r.parts[tp].asked = true
 		}
+		wire := r.conn.wire(addr)
 		r.fetches.Go(func() {
-			a.resp, a.err = broker.Fetch(requests[broker])
+			a.of, a.err = wire.fetch(requests[addr])
 			select {
 			case r.answers <- *a:
 			case <-ctx.Done():
@@ -48,75 +50,68 @@ func (r *following) ask(ctx context.Context) {
 	}
 }
 
-func newFetch() *sarama.FetchRequest {
-	return &sarama.FetchRequest{
-		Version: 11, MinBytes: followBytes, MaxBytes: followMost, MaxWaitTime: int32(followWait.Milliseconds()),
-		SessionEpoch: -1, Isolation: sarama.ReadCommitted,
-	}
-}
-
-func (r *following) leader(tp topicPartition) (*sarama.Broker, error) {
-	client, err := r.conn.get()
-	if err != nil {
-		return nil, err
-	}
-	return client.Leader(tp.topic, tp.partition)
-}
-
 // take gives what an answer has brought.
 func (r *following) take(a answer) (chunks []Chunk) {
-	delete(r.busy, a.broker.ID())
+	delete(r.busy, a.addr)
 	for _, tp := range a.parts {
 		r.parts[tp].asked = false
 	}
 	if a.err != nil {
-		_ = a.broker.Close() // the next one who needs it dials again
-		r.trouble(fmt.Errorf("fetch: %w", a.err), a.parts...)
+		r.trouble(a.err, a.parts...)
 		return nil
 	}
 	for _, tp := range a.parts {
-		if r.parts[tp].void {
+		p := r.parts[tp]
+		if p.void {
 			continue
 		}
-		block := a.resp.GetBlock(tp.topic, tp.partition)
-		if block == nil {
-			r.trouble(errors.New("the answer leaves the partition out"), tp)
-			continue
-		}
-		c, err := r.chunk(tp, block)
+		was := p.at
+		c, err := r.chunk(p, a.of[tp])
 		if err != nil {
 			r.trouble(err, tp)
-			continue
 		}
-		if p := r.parts[tp]; c.Next != p.at || c.Restart != NotRestarted {
-			p.at, p.sure = c.Next, true
+		if c.Next != was || c.Restart != NotRestarted {
+			p.sure = true
 			chunks = append(chunks, c)
 		}
 	}
 	return chunks
 }
 
-func (r *following) chunk(tp topicPartition, block *sarama.FetchResponseBlock) (Chunk, error) {
-	p := r.parts[tp]
-	c := Chunk{Topic: tp.topic, Partition: tp.partition, End: block.LastStableOffset, TopicID: p.id}
-	switch at := p.at; block.Err {
-	case sarama.ErrNoError:
-		if !p.short.since.IsZero() { // it ended below at a moment ago: what is there now may be other records
-			c.Next, p.short = p.short.end, shortfall{}
-			return c, nil
-		}
-		c.Records, c.Next = decodeBlock(tp.topic, tp.partition, at, block)
-		return c, nil
-	case sarama.ErrOffsetOutOfRange:
+// followRecords is how much the records of a chunk take at most: what is compressed well comes in several.
+const followRecords = 4 << 20
+
+// chunk reads what an answer says of a partition. With an error there are no records.
+func (r *following) chunk(p *followed, f fetched) (Chunk, error) {
+	c := Chunk{Topic: p.topic, Partition: p.partition, Next: p.at, TopicID: p.id}
+	switch {
+	case errors.Is(f.err, sarama.ErrOffsetOutOfRange):
 		return r.restart(p, c)
-	default:
-		return c, block.Err
+	case f.err != nil:
+		return c, f.err
+	case f.block == nil:
+		return c, errLeftOut
 	}
+	c.End = f.block.lastStable
+	if !p.short.since.IsZero() { // it ended below the position a moment ago: what is there now may be other records
+		p.at, p.short = p.short.end, shortfall{}
+		c.Next = p.at
+		return c, nil
+	}
+	p.load(f.block)
+	size := int64(0)
+	err := p.scan(r.skipped, func(rec *Record) bool {
+		c.Records = append(c.Records, rec)
+		size += recordSize(rec)
+		return size < followRecords
+	})
+	c.Next = p.at
+	return c, err
 }
 
 // restart says where a partition is read on that does not hold p.at.
 func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
-	oldest, newest, err := r.bounds(c.Topic, c.Partition)
+	oldest, newest, err := r.bounds(p.topicPartition)
 	if err != nil {
 		return c, err
 	}
@@ -124,6 +119,7 @@ func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
 	switch {
 	case p.at < oldest:
 		c.Next, c.Restart, p.short = oldest, RecordsGone, shortfall{}
+		p.at = c.Next
 		return c, nil
 	case p.at <= newest:
 		return c, sarama.ErrOffsetOutOfRange // of a replica that lags behind
@@ -135,18 +131,15 @@ func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
 	if !p.sure || p.id.IsZero() { // then the topic may as well have been created again
 		c.Next, c.Restart = oldest, Recreated
 	}
+	p.at = c.Next
 	return c, nil
 }
 
-func (r *following) bounds(topic string, partition int32) (oldest, newest int64, err error) {
-	client, err := r.conn.get()
-	if err != nil {
+func (r *following) bounds(tp topicPartition) (oldest, newest int64, err error) {
+	if oldest, err = r.conn.offset(tp, sarama.OffsetOldest); err != nil {
 		return 0, 0, err
 	}
-	if oldest, err = client.GetOffset(topic, partition, sarama.OffsetOldest); err != nil {
-		return 0, 0, err
-	}
-	newest, err = client.GetOffset(topic, partition, sarama.OffsetNewest)
+	newest, err = r.conn.offset(tp, sarama.OffsetNewest)
 	return oldest, newest, err
 }
 
@@ -157,12 +150,12 @@ func (r *following) renew() (chunks []Chunk) {
 		if !p.void || p.asked || now.Before(p.later) {
 			continue
 		}
-		oldest, newest, err := r.bounds(tp.topic, tp.partition)
-		if err != nil { // the others at the next turn
+		oldest, newest, err := r.bounds(tp)
+		if err != nil {
 			r.trouble(err, tp)
-			break
+			continue
 		}
-		*p = followed{at: oldest, id: r.ids[tp.topic], sure: true}
+		*p = followed{cursor: newCursor(tp, oldest, r.large), id: r.ids[tp.topic], sure: true}
 		chunks = append(chunks, Chunk{Topic: tp.topic, Partition: tp.partition, Next: oldest, End: newest, TopicID: p.id, Restart: Recreated})
 	}
 	return chunks
@@ -170,21 +163,9 @@ func (r *following) renew() (chunks []Chunk) {
 
 // trouble puts partitions off, and has their leaders looked for.
 func (r *following) trouble(err error, tps ...topicPartition) {
-	r.log.warn("reading "+tps[0].String(), err)
-	topics := map[string]bool{}
+	r.log.warn("reading "+tps[0].String(), fmt.Errorf("%d partitions: %w", len(tps), err))
 	for _, tp := range tps {
 		r.parts[tp].later = time.Now().Add(askedAgain)
-		topics[tp.topic] = true
-	}
-	client, err := r.conn.get()
-	if err != nil {
-		return
-	}
-	var names []string
-	for topic := range topics {
-		names = append(names, topic)
-	}
-	if client.RefreshMetadata(names...) != nil {
-		r.conn.reset() // nobody answers: begin from the addresses of the configuration
+		r.conn.lookUpSoon(tp.topic)
 	}
 }

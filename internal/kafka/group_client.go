@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -11,11 +12,15 @@ import (
 // topics has no leader; with this client it goes on with the partitions as they are known, and only the claim of the
 // leaderless partition waits.
 //
+// The runner fetches by itself, see [partitionReader]. Sarama's consumers of the partitions are paused as soon as they are made,
+// and no answer of this client makes them wait: they are told of a broker that is never dialled.
+//
 // The wrapped client does not retry. The retries are here, so that metadata without a leader, which is an answer like any
 // other, does not use them up.
 type groupClient struct {
 	sarama.Client
 	config *sarama.Config // with the retries that the group and its heartbeats are to have
+	nobody *sarama.Broker // leads all partitions as far as Sarama's consumers know
 }
 
 // newGroupClient connects to the brokers. Closing it closes the wrapped client.
@@ -26,7 +31,7 @@ func newGroupClient(brokers []string, sc *sarama.Config) (*groupClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &groupClient{Client: client, config: sc}, nil
+	return &groupClient{Client: client, config: sc, nobody: sarama.NewBroker("")}, nil
 }
 
 // Config returns the configuration of the group.
@@ -84,6 +89,19 @@ func (c *groupClient) RefreshCoordinator(group string) error {
 
 // PartitionNotReadable returns false: the claim of a partition without a leader waits by itself.
 func (c *groupClient) PartitionNotReadable(string, int32) bool { return false }
+
+// LeaderAndEpoch returns a broker that nothing is sent to.
+func (c *groupClient) LeaderAndEpoch(string, int32) (*sarama.Broker, int32, error) {
+	return c.nobody, -1, nil
+}
+
+// GetOffset returns bounds within which every committed offset lies.
+func (c *groupClient) GetOffset(_ string, _ int32, which int64) (int64, error) {
+	if which == sarama.OffsetOldest {
+		return 0, nil
+	}
+	return math.MaxInt64, nil
+}
 
 // retry calls try until it succeeds, as often as the configuration says.
 func (c *groupClient) retry(try func() error) error {

@@ -38,6 +38,12 @@ type Result struct {
 	// Void, when not nil, is called in its place when what the attempt has left behind does not count, or when nobody here
 	// knows: the partition has another owner, for which the job is undone.
 	Void func()
+
+	// Panicked says that the handler has recovered from a panic by itself. A runner whose handler panics for many records
+	// stops.
+	Panicked bool
+
+	cut bool // the value of the one follow-on is cut to what its topic takes
 }
 
 // Outcome is the event that a job leaves on the ledger topic. The runner adds the ledger headers (ls-kind, ls-group,

@@ -48,6 +48,8 @@ type Ledger struct {
 	ids   map[string]TopicID // of the ledger and the job topics of this process, as the brokers gave them last
 
 	longSession atomic.Bool // the brokers refuse the default session timeout, see Runner.groupConfig
+	large       sync.Mutex  // see cursor
+	skipped     skippedBatches
 }
 
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
@@ -66,8 +68,13 @@ func NewLedger(cfg Config, topic string, log *zap.Logger) (*Ledger, error) {
 	return &Ledger{
 		topic: topic, conn: newLazyClient(cfg.Brokers, sc), log: log,
 		ends: map[int32]*ledgerEnd{}, reads: map[int32]*sharedReads{}, ids: map[string]TopicID{},
+		skipped: skippedBatches{log: log, what: "outcomes"},
 	}, nil
 }
+
+// Undecodable returns how many record batches of the ledger were skipped because they cannot be decoded. Outcomes may be
+// missing until the next start.
+func (l *Ledger) Undecodable() uint64 { return l.skipped.n.Load() }
 
 // Run asks the brokers once a second where the partitions in use end, until ctx ends. Without it a quiet claim's L would
 // stand still, and its next owner would read everything that others have written since.
@@ -92,7 +99,6 @@ func (l *Ledger) Run(ctx context.Context) error {
 		for _, p := range l.inUse() {
 			if _, err := l.ask(p); err != nil {
 				l.log.Debug("ledger end unknown", zap.Int32("partition", p), zap.Error(err))
-				break
 			}
 		}
 	}
@@ -138,11 +144,7 @@ func (l *Ledger) raise(p int32, offset int64) {
 // ask asks the broker for the end. A lower answer lowers what is known: the topic was made anew, or the answer is older
 // than an acknowledgement, which costs nothing.
 func (l *Ledger) ask(p int32) (int64, error) {
-	client, err := l.conn.get()
-	if err != nil {
-		return 0, err
-	}
-	at, err := client.GetOffset(l.topic, p, sarama.OffsetNewest)
+	at, err := l.conn.offset(topicPartition{l.topic, p}, sarama.OffsetNewest)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the end of %s/%d: %w", l.topic, p, err)
 	}
@@ -181,12 +183,8 @@ func (l *Ledger) partitions() (int32, error) {
 
 // bounds gives the first offset and the end of a job partition.
 func (l *Ledger) bounds(tp topicPartition) (oldest, newest int64, err error) {
-	client, err := l.conn.get()
-	if err != nil {
-		return 0, 0, err
-	}
-	if newest, err = client.GetOffset(tp.topic, tp.partition, sarama.OffsetNewest); err == nil {
-		oldest, err = client.GetOffset(tp.topic, tp.partition, sarama.OffsetOldest)
+	if newest, err = l.conn.offset(tp, sarama.OffsetNewest); err == nil {
+		oldest, err = l.conn.offset(tp, sarama.OffsetOldest)
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("ask for the bounds of %s: %w", tp, err)

@@ -158,7 +158,7 @@ func (l *Ledger) scan(p int32, round *ledgerRound) (int64, error) {
 		}
 	}
 	if !found {
-		l.conn.forget(l.topic)
+		l.conn.lookUp(l.topic)
 		return 0, fmt.Errorf("read %s/%d: %w", l.topic, p, errNoBarrier)
 	}
 	return end, nil
@@ -194,29 +194,36 @@ const staleFor = 5 * time.Second
 
 // scanSpan reads one range. A broker that has nothing where the barrier must be, or before it, is asked for its successor.
 func (l *Ledger) scanSpan(ctx context.Context, p int32, s span, visit func(*Record)) error {
+	cur := newCursor(topicPartition{l.topic, p}, s.from, &l.large)
 	last := time.Now()
-	for at := s.from; at < s.to; {
+	for cur.at < s.to {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		records, next, err := l.conn.fetch(l.topic, p, at, 0)
-		if err != nil {
-			return fmt.Errorf("read %s/%d at %d: %w", l.topic, p, at, err)
+		at := cur.at
+		err := l.conn.load(cur, 0)
+		if err == nil {
+			err = cur.scan(&l.skipped, func(rec *Record) bool {
+				if rec.Offset < s.to {
+					visit(rec)
+				}
+				return rec.Offset < s.to
+			})
 		}
-		if next == at {
-			if time.Since(last) > staleFor {
-				return fmt.Errorf("read %s/%d at %d: %w", l.topic, p, at, errNoRecord)
-			}
-			l.conn.forget(l.topic)
-			pause(ctx, 20*time.Millisecond)
+		if err == nil && cur.at == at && time.Since(last) > staleFor {
+			err = errNoRecord
+		}
+		if err != nil {
+			return fmt.Errorf("read %s at %d: %w", cur.topicPartition, at, err)
+		}
+		if cur.at > at {
+			last = time.Now()
 			continue
 		}
-		for _, rec := range records {
-			if rec.Offset < s.to {
-				visit(rec)
-			}
+		if cur.suspect < 0 {
+			l.conn.lookUp(l.topic)
 		}
-		at, last = next, time.Now()
+		pause(ctx, 20*time.Millisecond)
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package kafka
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Meter measures, again and again, what groups have left of topics. However many partitions there are it takes few
@@ -14,6 +14,7 @@ import (
 type Meter struct {
 	reader *Reader
 	heads  map[topicPartition]head
+	known  map[int64]map[topicPartition]int64 // the edges of each kind as they were last answered
 }
 
 // Watched is a topic and the group that reads it.
@@ -45,7 +46,10 @@ func NewMeter(cfg Config) (*Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Meter{reader: r, heads: map[topicPartition]head{}}, nil
+	return &Meter{
+		reader: r, heads: map[topicPartition]head{},
+		known: map[int64]map[topicPartition]int64{sarama.OffsetNewest: {}, sarama.OffsetOldest: {}},
+	}, nil
 }
 
 // Close ends its connections, and a measurement that is under way.
@@ -57,11 +61,11 @@ func (m *Meter) Measure(all []Watched) (map[string]Depth, error) {
 	for i, w := range all {
 		topics[i], byTopic[w.Topic] = w.Topic, w
 	}
-	ends, err := m.reader.Ends(topics)
+	ends, err := m.edges(topics, sarama.OffsetNewest)
 	if err != nil {
 		return nil, err
 	}
-	begins, err := m.reader.edges(topics, sarama.OffsetOldest)
+	begins, err := m.edges(topics, sarama.OffsetOldest)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +101,25 @@ func (m *Meter) Measure(all []Watched) (map[string]Depth, error) {
 	return depths, nil
 }
 
+// edges gives the edges of all partitions. Of a partition that has no leader now the last answer counts; one that never had
+// any is left out.
+func (m *Meter) edges(topics []string, which int64) ([]Place, error) {
+	var without []Place
+	edges, err := m.reader.edgesBut(topics, which, func(tp topicPartition, _ error) error {
+		if at, known := m.known[which][tp]; known {
+			without = append(without, Place{tp.topic, tp.partition, at})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range edges {
+		m.known[which][topicPartition{e.Topic, e.Partition}] = e.Offset
+	}
+	return append(edges, without...), nil
+}
+
 // commits reads the last commit of each partition, group by group.
 func (m *Meter) commits(of []Place, byTopic map[string]Watched) (map[topicPartition]committed, error) {
 	byGroup := map[string][]topicPartition{}
@@ -130,45 +153,42 @@ func reached(was committed, oldest, newest int64) tracker {
 
 // look finds out when the heads were written that are new. What is not answered this time is asked for the next.
 func (m *Meter) look(heads map[topicPartition]int64) error {
-	client, err := m.reader.conn.get()
-	if err != nil {
-		return err
-	}
-	requests, asked := map[*sarama.Broker]*sarama.FetchRequest{}, map[*sarama.Broker][]topicPartition{}
+	requests := map[string]*kmsg.FetchRequest{}
 	for tp, at := range heads {
 		if h, known := m.heads[tp]; known && h.offset == at {
 			continue
 		}
-		leader, err := client.Leader(tp.topic, tp.partition)
+		leader, err := m.reader.conn.leader(tp)
 		if err != nil {
-			return fmt.Errorf("find the leader of %s: %w", tp, err)
+			continue
 		}
-		if requests[leader] == nil {
-			requests[leader] = &sarama.FetchRequest{
-				Version: 11, MinBytes: 1, MaxBytes: 4 << 20, SessionEpoch: -1, Isolation: sarama.ReadCommitted,
-			}
+		if requests[leader.Addr()] == nil {
+			requests[leader.Addr()] = newFetch(1, 4<<20, 0, true)
 		}
-		requests[leader].AddBlock(tp.topic, tp.partition, at, headBytes, -1)
-		asked[leader] = append(asked[leader], tp)
+		addPartition(requests[leader.Addr()], tp, at, headBytes)
 	}
-	for leader, req := range requests {
-		resp, err := leader.Fetch(req)
+	for addr, req := range requests {
+		answers, err := m.reader.conn.wire(addr).fetch(req)
 		if err != nil {
-			_ = leader.Close() // the next one who needs it dials again
 			return fmt.Errorf("read what waits longest: %w", err)
 		}
-		for _, tp := range asked[leader] {
-			if block := resp.GetBlock(tp.topic, tp.partition); block != nil && block.Err == sarama.ErrNoError {
-				m.note(tp, heads[tp], block)
+		for tp, a := range answers {
+			if at, asked := heads[tp]; asked && a.err == nil {
+				m.note(tp, at, a.block)
 			}
 		}
 	}
 	return nil
 }
 
-func (m *Meter) note(tp topicPartition, at int64, block *sarama.FetchResponseBlock) {
-	records, _ := decodeBlock(tp.topic, tp.partition, at, block)
-	if i := slices.IndexFunc(records, func(r *Record) bool { return r.Timestamp.UnixMilli() > 0 }); i >= 0 {
-		m.heads[tp] = head{at, records[i].Timestamp}
-	}
+func (m *Meter) note(tp topicPartition, at int64, b *block) {
+	cur := newCursor(tp, at, &m.reader.large)
+	cur.load(b)
+	_ = cur.scan(&m.reader.skipped, func(r *Record) bool {
+		if r.Timestamp.UnixMilli() <= 0 {
+			return true
+		}
+		m.heads[tp] = head{at, r.Timestamp}
+		return false
+	})
 }

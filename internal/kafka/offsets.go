@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 )
@@ -24,6 +26,9 @@ type lazyClient struct {
 	decided bool   // fetch gives only what is in no transaction, or in a committed one
 	mu      sync.Mutex
 	client  sarama.Client
+	wires   map[string]*wire     // by address
+	asked   map[string]time.Time // when the leaders of a topic were asked for last in the background
+	asking  sync.WaitGroup
 	closed  bool
 }
 
@@ -59,19 +64,81 @@ func (c *lazyClient) reset() {
 	}
 }
 
-// forget makes the client ask anew who leads the partitions of a topic.
-func (c *lazyClient) forget(topic string) {
-	if client, err := c.get(); err == nil {
-		_ = client.RefreshMetadata(topic)
-	}
-}
-
 func (c *lazyClient) close() {
 	c.cut()
-	c.reset()
 	c.mu.Lock()
 	c.closed = true
+	wires := c.wires
+	c.wires = nil
 	c.mu.Unlock()
+	c.reset()
+	for _, w := range wires {
+		w.close()
+	}
+	c.asking.Wait()
+}
+
+// wire returns the connection for fetches to the broker at addr.
+func (c *lazyClient) wire(addr string) *wire {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.wires[addr]
+	if w == nil {
+		w = &wire{config: c.config, addr: addr}
+		if c.wires == nil {
+			c.wires = map[string]*wire{}
+		}
+		if !c.closed {
+			c.wires[addr] = w
+		}
+	}
+	return w
+}
+
+// leader returns the broker that leads tp. It asks Kafka only when nothing is known of the topic: for a partition without a
+// leader the error comes at once, and the leaders are asked for in the background.
+func (c *lazyClient) leader(tp topicPartition) (*sarama.Broker, error) {
+	client, err := c.get()
+	if err != nil {
+		return nil, err
+	}
+	led, err := client.WritablePartitions(tp.topic)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(led, tp.partition) {
+		c.lookUpSoon(tp.topic)
+		return nil, sarama.ErrLeaderNotAvailable
+	}
+	return client.Leader(tp.topic, tp.partition)
+}
+
+// lookUpEvery is how often the leaders of a topic are asked for at most while a partition has none.
+const lookUpEvery = 500 * time.Millisecond
+
+func (c *lazyClient) lookUpSoon(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || time.Since(c.asked[topic]) < lookUpEvery {
+		return
+	}
+	if c.asked == nil {
+		c.asked = map[string]time.Time{}
+	}
+	c.asked[topic] = time.Now()
+	c.asking.Go(func() { c.lookUp(topic) })
+}
+
+// offset asks the leader of tp for an offset: sarama.OffsetOldest, OffsetNewest, or that of a time in milliseconds.
+func (c *lazyClient) offset(tp topicPartition, which int64) (int64, error) {
+	if _, err := c.leader(tp); err != nil {
+		return 0, err
+	}
+	client, err := c.get()
+	if err != nil {
+		return 0, err
+	}
+	return client.GetOffset(tp.topic, tp.partition, which)
 }
 
 // clusterID asks for Kafka's cluster id.

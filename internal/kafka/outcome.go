@@ -57,6 +57,12 @@ func (r *Runner) follow(f *flight, rec *Record, res Result) (*Outcome, error) {
 		m := r.signed(f, res.Follow[0], res.Intended)
 		if m.Value != nil {
 			_, _, err := r.cfg.Publisher.PublishForever(r.life, m)
+			if errors.Is(err, ErrTooLarge) && res.cut {
+				if res.Follow[0].Value = m.Value[:len(m.Value)/2]; len(m.Value) < 2 {
+					res.Follow[0].Value = nil
+				}
+				continue
+			}
 			if errors.Is(err, ErrTooLarge) {
 				r.log.Error("a record is too large for its topic; another takes its place", zap.String("topic", m.Topic), zap.Int("bytes", len(m.Value)))
 				res = r.cfg.Shrink(rec, res)

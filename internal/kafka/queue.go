@@ -19,14 +19,22 @@ type item struct {
 	wall    int64         // the same on the wall clock, in Unix nanoseconds
 	slot    int           // its place in the heap, from 1; 0 when it does not wait
 	crowded bool          // called early, to make room
+
+	panics  int               // how often its handler has panicked
+	damaged *UndecodableBatch // in place of a record
 }
 
-func itemOf(rec *Record, unordered bool) *item {
+// recordSize returns about how much memory rec takes.
+func recordSize(rec *Record) int64 {
 	size := len(rec.Key) + len(rec.Value) + 256
 	for _, h := range rec.Headers {
 		size += len(h.Key) + len(h.Value) + 40
 	}
-	it := &item{rec: rec, size: int64(size)}
+	return int64(size)
+}
+
+func itemOf(rec *Record, unordered bool) *item {
+	it := &item{rec: rec, size: recordSize(rec)}
 	if !unordered {
 		it.key = string(rec.Key)
 	}

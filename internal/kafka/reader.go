@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -15,6 +16,8 @@ import (
 type Reader struct {
 	conn    *lazyClient
 	offsets func(group string) (*offsets, error)
+	large   sync.Mutex // see cursor
+	skipped skippedBatches
 }
 
 // Bounds says what a partition holds.
@@ -104,29 +107,39 @@ func (r *Reader) Scan(ctx context.Context, topic string, bounds []Bounds, visit 
 }
 
 func (r *Reader) scan(ctx context.Context, topic string, b Bounds, visit func(*Record) error) error {
-	for at := b.Oldest; at < b.Newest; {
+	cur := newCursor(topicPartition{topic, b.Partition}, b.Oldest, &r.large)
+	for cur.at < b.Newest {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		records, next, err := r.conn.fetch(topic, b.Partition, at, 0)
+		at := cur.at
+		err := r.conn.load(cur, 0)
 		if errors.Is(err, errUndecided) {
 			return nil
 		}
-		if err == nil && next == at {
+		if err == nil && len(cur.rest) == 0 && cur.at == at {
 			err = errNoRecord
 		}
-		if err != nil {
-			return fmt.Errorf("read %s/%d at %d: %w", topic, b.Partition, at, err)
+		over, failed := false, error(nil)
+		if err == nil {
+			err = cur.scan(&r.skipped, func(rec *Record) bool {
+				if over = rec.Offset >= b.Newest; !over {
+					failed = visit(rec)
+				}
+				return !over && failed == nil
+			})
 		}
-		for _, rec := range records {
-			if rec.Offset >= b.Newest {
-				return nil
-			}
-			if err := visit(rec); err != nil {
-				return err
-			}
+		switch {
+		case failed != nil:
+			return failed
+		case over:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s at %d: %w", cur.topicPartition, at, err)
 		}
-		at = next
 	}
 	return nil
 }
+
+// Undecodable returns how many record batches were skipped because they cannot be decoded.
+func (r *Reader) Undecodable() uint64 { return r.skipped.n.Load() }

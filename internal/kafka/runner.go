@@ -18,6 +18,8 @@ type Runner struct {
 	cfg     RunnerConfig
 	log     *zap.Logger
 	offsets *offsets
+	reader  *partitionReader
+	large   sync.Mutex // see cursor
 
 	mu        sync.Mutex // guards all below and all state of sessions, claims and flights
 	session   *session   // nil between sessions
@@ -38,6 +40,7 @@ type Runner struct {
 	hands     hands
 	wakeups   wakeups
 	stats     Stats
+	panics    panics
 	waiting   map[string]Backlog // see Backlog
 	life      context.Context    // ends when what is still running must end
 }
@@ -55,8 +58,13 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	sc, err := cfg.Kafka.commits()
+	if err != nil {
+		return nil, err
+	}
 	return &Runner{
 		cfg: cfg, log: cfg.Log.With(zap.String("group", cfg.Group)), offsets: o,
+		reader:  newPartitionReader(newLazyClient(cfg.Kafka.Brokers, sc)),
 		flights: map[topicPartition]map[int64]*flight{}, rebuilt: map[topicPartition]int64{},
 		known:   map[string]TopicID{},
 		lastErr: errors.New("not joined yet"),
@@ -77,6 +85,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer end()
 	defer r.offsets.conn.close()
 	defer context.AfterFunc(life, r.offsets.conn.cut)()
+	defer r.reader.close()
 	r.life = life
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(r.cfg.Drain+afterDrain, end) })
 	defer stop()
@@ -131,7 +140,6 @@ func (r *Runner) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sc.Consumer.Fetch.Default = r.cfg.FetchBytes
 	life, cut := context.WithCancel(r.life)
 	defer cut()
 	bound(life, sc) // leaving the group must not wait for a frozen broker's answer
@@ -248,11 +256,4 @@ func (r *Runner) InFlight() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.inFlight()
-}
-
-func (r *Runner) record(m *sarama.ConsumerMessage) *Record {
-	return &Record{
-		Cluster: r.cluster, Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Timestamp: m.Timestamp,
-		Key: m.Key, Value: m.Value, Headers: headersOf(m.Headers),
-	}
 }

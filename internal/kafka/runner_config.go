@@ -54,6 +54,11 @@ type RunnerConfig struct {
 	// topic for its size and those before it are acknowledged. It is asked again about what it gave; one that is refused
 	// without its value waits until its topic takes it.
 	Shrink func(r *Record, res Result) Result
+	// Undecodable returns the dead letter of a record batch that cannot be decoded. Its value is cut to what the topic takes.
+	// Nil keeps none.
+	Undecodable func(b *UndecodableBatch) Message
+	// Panicked returns what becomes of a record whose handler has panicked three times. Nil tries it for ever.
+	Panicked func(a *Attempt) Result
 	// OnLedger is called for each ledger record about a job of the partition that a take-over reads, before its claim starts
 	// anything; again when the take-over has to be tried again.
 	OnLedger func(topic string, partition int32, r *Record)
@@ -105,4 +110,11 @@ func def[T comparable](v *T, d T) {
 	if *v == zero {
 		*v = d
 	}
+}
+
+// UndecodableBatch is a record batch of a job partition that cannot be decoded.
+type UndecodableBatch struct {
+	*Record          // the batch's place; Offset is the first, and Value is the batch as it is on the log
+	LastOffset int64 // of the offsets that the batch takes
+	Count      int32 // of its records, as its header says; 0 if that is not known
 }

@@ -32,7 +32,7 @@ func (p *player) step() {
 			p.log = append(p.log, make([]*Record, p.n(20))...)
 		}
 	case 4, 5, 6:
-		if p.phase > 0 && (!p.c.paused || p.n(3) == 0) {
+		if p.phase == 4 && (!p.c.paused || p.n(3) == 0) { // a claim reads once it is taken over
 			p.fetch(1 + p.n(2))
 		}
 	case 7, 8, 9:

@@ -92,7 +92,7 @@ func (h *sessions) Cleanup(sarama.ConsumerGroupSession) error {
 func (h *sessions) ConsumeClaim(s sarama.ConsumerGroupSession, in sarama.ConsumerGroupClaim) error {
 	c := h.r.open(h.present, in)
 	defer h.r.close(c)
-	return c.own(s.Context(), in)
+	return c.own(s.Context())
 }
 
 // mayStart reports whether the lease holds. Without one it asks for a renewal, which will start what is ready.
@@ -144,7 +144,7 @@ func (r *Runner) dispatch() {
 	}
 	for r.busy < r.cfg.Concurrency && r.room.count < r.cfg.MaxWaiting {
 		c := s.next()
-		if c == nil || !s.mayStart() {
+		if c == nil || !s.mayStart() || !r.panics.admits(time.Now()) {
 			return
 		}
 		r.start(c, c.pop())

@@ -209,7 +209,7 @@ func (st *stage) commit() {
 func (st *stage) fetch(n int) {
 	for ; n > 0 && st.at < int64(len(st.log)); n-- {
 		if rec := st.log[st.at]; rec != nil {
-			st.c.arrived(rec)
+			st.c.arrived([]*Record{rec}, nil, rec.Offset+1)
 		}
 		st.at++
 	}

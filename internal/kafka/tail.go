@@ -15,11 +15,13 @@ import (
 // Tail reads the one partition of a topic from its start and goes on reading, outside of any group: for a topic that every
 // process has to know whole.
 type Tail struct {
-	topic  string
-	visit  func(*Record)
-	conn   *lazyClient
-	log    *zap.Logger
-	caught chan struct{}
+	topic   string
+	visit   func(*Record)
+	conn    *lazyClient
+	log     *zap.Logger
+	caught  chan struct{}
+	large   sync.Mutex // see cursor
+	skipped skippedBatches
 
 	id       TopicID   // of the topic that is being read; zero while it is unknown
 	askedID  time.Time // when it was asked for last
@@ -43,9 +45,14 @@ func NewTail(cfg Config, topic string, visit func(*Record), log *zap.Logger) (*T
 	}
 	return &Tail{
 		topic: topic, visit: visit, conn: newLazyClient(cfg.Brokers, sc), log: log, caught: make(chan struct{}),
-		err: errors.New("not read yet"),
+		err:     errors.New("not read yet"),
+		skipped: skippedBatches{log: log, what: "pauses, cancellations or suppressions"},
 	}, nil
 }
+
+// Undecodable returns how many record batches were skipped because they cannot be decoded. What they said is missing until
+// the next start.
+func (t *Tail) Undecodable() uint64 { return t.skipped.n.Load() }
 
 // Caught is closed once the topic has been read to its end as it stood when reading began.
 func (t *Tail) Caught() <-chan struct{} { return t.caught }
@@ -66,53 +73,43 @@ func (t *Tail) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, t.conn.cut)()
 	log := newSeldom(t.log)
 	log.last = time.Now() // at the first start the topic is still to be made
-	at, end := int64(0), int64(-1)
+	cur, end := newCursor(topicPartition{t.topic, 0}, 0, &t.large), int64(-1)
 	for ctx.Err() == nil {
-		next, err := at, t.checkID()
+		err := t.checkID()
 		if err == nil {
-			next, err = t.turn(at, &end, t.visit)
+			err = t.turn(cur, &end, t.visit)
 		}
-		t.note(err, next >= end)
+		t.note(err, cur.at >= end)
 		switch {
 		case mustStartAgain(err):
 			t.startAgain(ctx)
-			at, end = 0, -1
+			cur, end = newCursor(cur.topicPartition, 0, &t.large), -1
 		case err != nil && ctx.Err() == nil:
 			t.askedID = time.Time{} // the topic may be another one when it is there again
 			log.warn("reading "+t.topic, err)
 			pause(ctx, 500*time.Millisecond)
-		case err == nil:
-			at = next
 		}
 	}
 	return nil
 }
 
 // turn reads what one fetch brings. end is asked for once, at the start.
-func (t *Tail) turn(at int64, end *int64, visit func(*Record)) (int64, error) {
+func (t *Tail) turn(cur *cursor, end *int64, visit func(*Record)) error {
 	if *end < 0 {
-		client, err := t.conn.get()
+		newest, err := t.conn.offset(cur.topicPartition, sarama.OffsetNewest)
 		if err != nil {
-			return at, err
-		}
-		newest, err := client.GetOffset(t.topic, 0, sarama.OffsetNewest)
-		if err != nil {
-			return at, fmt.Errorf("ask for the end of %s: %w", t.topic, err)
+			return fmt.Errorf("ask for the end of %s: %w", t.topic, err)
 		}
 		*end = newest
 	}
 	wait := tailWait
-	if at < *end {
+	if cur.at < *end {
 		wait = 0
 	}
-	records, next, err := t.conn.fetch(t.topic, 0, at, wait)
-	if err != nil {
-		return at, err
+	if err := t.conn.load(cur, wait); err != nil {
+		return err
 	}
-	for _, r := range records {
-		visit(r)
-	}
-	return next, nil
+	return cur.scan(&t.skipped, func(r *Record) bool { visit(r); return true })
 }
 
 // note keeps what [Tail.Ready] says, and closes Caught.

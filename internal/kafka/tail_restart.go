@@ -72,16 +72,16 @@ func (t *Tail) startAgain(ctx context.Context) {
 
 // readAll gives visit what the topic holds now.
 func (t *Tail) readAll(visit func(*Record)) error {
-	end := int64(-1)
-	for at := int64(0); end < 0 || at < end; {
-		next, err := t.turn(at, &end, visit)
-		if err == nil && next == at && at < end {
+	cur, end := newCursor(topicPartition{t.topic, 0}, 0, &t.large), int64(-1)
+	for end < 0 || cur.at < end {
+		at := cur.at
+		err := t.turn(cur, &end, visit)
+		if err == nil && cur.at == at && at < end && cur.suspect < 0 {
 			err = errNoRecord
 		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", t.topic, err)
 		}
-		at = next
 	}
 	return nil
 }

@@ -3,25 +3,21 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// errElsewhere: Sarama began at another offset than the one that is committed now; the session must begin again.
-var errElsewhere = errors.New("the committed offset has moved since the session began")
-
 // takeOver learns from the last commit and from the ledger what of the partition is done, makes that its own first
 // commit, and lets the claim start. Trouble is met with patience: the claim waits, for that is no worse than not owning it.
-func (c *claim) takeOver(ctx context.Context, initial int64) error {
+func (c *claim) takeOver(ctx context.Context) error {
 	log := newSeldom(c.r.log.With(zap.Stringer("claim", c.topicPartition)))
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := c.tryTakeOver(ctx, initial)
+		err := c.tryTakeOver(ctx)
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, errElsewhere) || errors.Is(err, errFenced) {
+		if errors.Is(err, errFenced) {
 			return err
 		}
 		log.warn("taking over", err)
@@ -33,7 +29,7 @@ func (c *claim) takeOver(ctx context.Context, initial int64) error {
 	}
 }
 
-func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
+func (c *claim) tryTakeOver(ctx context.Context) error {
 	ledger := c.r.cfg.Ledger
 	was, err := c.r.offsets.fetch(c.topicPartition)
 	if err != nil {
@@ -62,13 +58,6 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 			return err
 		}
 	}
-	elsewhere := error(nil)
-	if initial > s.low && s.low >= oldest {
-		elsewhere = fmt.Errorf("%w: began at %d, committed is %d", errElsewhere, initial, s.low)
-	}
-	if elsewhere != nil && s.low == was.offset {
-		return elsewhere
-	}
 	p := c.partition % s.count
 	began := time.Now()
 	learnt, end, err := c.readLedger(ctx, p, &s, oldest == newest && s.low >= oldest)
@@ -88,9 +77,6 @@ func (c *claim) tryTakeOver(ctx context.Context, initial int64) error {
 	}
 	if err := c.session.commit(func() []*claim { return []*claim{c} }); err != nil {
 		return err
-	}
-	if elsewhere != nil { // the position was void, and the next session begins at the one that has just been committed
-		return elsewhere
 	}
 	c.r.log.Debug("claim taken over", zap.Stringer("claim", c.topicPartition), zap.Int64("low", s.low), zap.Int64("ledger_end", end), zap.Int("outcomes", outcomes), zap.Duration("took", time.Since(began)))
 	c.r.cfg.OnTakeOver(c.topic, c.partition, s.origin == reset)
@@ -191,7 +177,7 @@ func (c *claim) restored(s start, now logs, ledgerPartition int32, learnt *progr
 	}
 }
 
-// begin lets the claim start what has arrived meanwhile.
+// begin lets the claim read and start.
 func (c *claim) begin() {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
@@ -201,8 +187,8 @@ func (c *claim) begin() {
 	c.takenAt = c.moved
 	backlog := c.backlog
 	c.backlog = nil
-	for _, rec := range backlog {
-		c.take(rec)
+	for _, a := range backlog {
+		c.takeAny(a)
 	}
 	c.r.dispatch()
 	c.wake()
@@ -232,7 +218,7 @@ func (c *claim) takeOverAgain(ctx context.Context) error {
 		err := c.session.commit(func() []*claim { return []*claim{c} })
 		switch {
 		case err == nil:
-			return c.takeOver(ctx, 0)
+			return c.takeOver(ctx)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, errFenced):

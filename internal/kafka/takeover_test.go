@@ -34,13 +34,13 @@ func TestNothingStartsBeforeTheFirstCommitOfItsClaim(t *testing.T) {
 	_, err = st.r.offsets.commit(st.s.member, []committed{{topicPartition{"jobs", 1}, 0, ""}}) // so that there is a group
 	require.NoError(t, err)
 	st.s.leased = time.Now().Add(time.Hour)
-	st.c.arrived(st.log[0])
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Count: 1})
-	require.ErrorIs(t, st.c.tryTakeOver(t.Context(), 0), sarama.ErrOffsetsLoadInProgress)
+	require.ErrorIs(t, st.c.tryTakeOver(t.Context()), sarama.ErrOffsetsLoadInProgress)
 	require.False(t, st.c.taken)
 	require.Zero(t, st.r.InFlight())
 
-	require.NoError(t, st.c.tryTakeOver(t.Context(), 0))
+	require.NoError(t, st.c.tryTakeOver(t.Context()))
+	st.c.arrived(st.log, nil, 1)
 	require.Equal(t, 1, st.r.InFlight())
 	was, err := st.r.offsets.fetch(st.tp)
 	require.NoError(t, err)

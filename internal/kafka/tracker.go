@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // tracker knows which offsets of one partition are done. It is pure: no clock, no lock, no I/O.
@@ -13,9 +15,18 @@ type tracker struct {
 	low, next int64
 	base      int64    // offset of bit 0 of words[0]; a multiple of 64, at most low
 	words     []uint64 // done bits
+	wide      []span   // ranges that are done, in order and apart: those too wide or too far ahead for bits
 	version   int      // grows with every change
 	end       int64    // offsets from here on cannot be done: the log was truncated there
 }
+
+// A range of more than wideSpan offsets, and what lies farther ahead than farAhead, is kept as a span. A commit does not tell
+// about those: its metadata has no room for them, and whoever fetches them again finds no records but a batch that cannot be
+// decoded.
+const (
+	wideSpan = 1 << 12
+	farAhead = 1 << 20
+)
 
 func newTracker(low int64) tracker {
 	return tracker{low: low, next: low, base: low &^ 63, end: math.MaxInt64}
@@ -31,42 +42,95 @@ func (t *tracker) fetched(o int64) bool {
 	return !t.isDone(o)
 }
 
+// fetchedTo takes note that all below next has arrived; what lies between holds no record and is done.
+func (t *tracker) fetchedTo(next int64) {
+	t.skip(t.next, next)
+	t.next = max(t.next, next)
+}
+
+// skip sets the done bits of a range. Its cost grows with the words of bits, not with the offsets.
 func (t *tracker) skip(from, to int64) {
-	if from == t.low && to > from { // the usual case, however wide: the log's start has moved
-		t.low = to
-		t.version++
-		t.settle()
+	if from, to = max(from, t.low), min(to, t.end); from >= to {
 		return
 	}
-	for o := from; o < to; o++ {
-		t.done(o)
+	t.version++
+	switch {
+	case from == t.low: // the usual case, however wide: the log's start has moved
+		t.low = to
+	case to-from > wideSpan || to-t.base > farAhead:
+		t.widen(span{from, to})
+	default:
+		t.set(from, to)
 	}
+	t.settle()
+}
+
+// set sets bits from from to to, exclusive, word by word.
+func (t *tracker) set(from, to int64) {
+	last := (to - 1 - t.base) >> 6
+	for int64(len(t.words)) <= last {
+		t.words = append(t.words, 0)
+	}
+	for w := (from - t.base) >> 6; w <= last; w++ {
+		first := t.base + w<<6
+		mask := ^uint64(0)
+		if from > first {
+			mask <<= uint(from - first)
+		}
+		if to < first+64 {
+			mask &= 1<<uint(to-first) - 1
+		}
+		t.words[w] |= mask
+	}
+}
+
+// widen adds a span and joins those that touch.
+func (t *tracker) widen(s span) {
+	apart := make([]span, 0, len(t.wide)+1)
+	for _, x := range t.wide {
+		if x.to < s.from || s.to < x.from {
+			apart = append(apart, x)
+			continue
+		}
+		s = span{min(s.from, x.from), max(s.to, x.to)}
+	}
+	t.wide = append(apart, s)
+	slices.SortFunc(t.wide, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 }
 
 func (t *tracker) isDone(o int64) bool {
 	if o < t.low {
 		return true
 	}
-	w := (o - t.base) >> 6
-	return w < int64(len(t.words)) && t.words[w]&(1<<uint(o&63)) != 0
+	if w := (o - t.base) >> 6; w < int64(len(t.words)) && t.words[w]&(1<<uint(o&63)) != 0 {
+		return true
+	}
+	for _, s := range t.wide {
+		if s.from <= o && o < s.to {
+			return true
+		}
+	}
+	return false
 }
 
 // done sets the done bit of o and moves low past everything that is done.
 func (t *tracker) done(o int64) {
-	if t.isDone(o) || o >= t.end {
-		return
+	if o < t.end && !t.isDone(o) {
+		t.skip(o, o+1)
 	}
-	w := (o - t.base) >> 6
-	for int64(len(t.words)) <= w {
-		t.words = append(t.words, 0)
-	}
-	t.words[w] |= 1 << uint(o&63)
-	t.version++
-	t.settle()
 }
 
-// settle moves low over done bits and forgets the words below it.
+// settle moves low over all that is done and forgets what lies below it.
 func (t *tracker) settle() {
+	t.settleWords()
+	for len(t.wide) > 0 && t.wide[0].from <= t.low {
+		t.low = max(t.low, t.wide[0].to)
+		t.wide = t.wide[1:]
+		t.settleWords()
+	}
+}
+
+func (t *tracker) settleWords() {
 	for {
 		w := (t.low - t.base) >> 6
 		if w >= int64(len(t.words)) {
@@ -99,6 +163,13 @@ func (t *tracker) cut(end int64) {
 			t.words[i] = 0
 		} else if keep < 64 {
 			t.words[i] &= 1<<uint(keep) - 1
+		}
+	}
+	wide := t.wide
+	t.wide = nil
+	for _, s := range wide {
+		if s.to = min(s.to, end); s.from < s.to {
+			t.wide = append(t.wide, s)
 		}
 	}
 	t.next, t.end = min(t.next, end), end

@@ -22,7 +22,7 @@ func (st *stage) beside() *claim {
 
 // arrive hands a record at that offset to c.
 func (st *stage) arrive(c *claim, o int64) {
-	c.arrived(&Record{Topic: c.topic, Partition: c.partition, Offset: o, Value: fmt.Append(nil, "job", o)})
+	c.arrived([]*Record{{Topic: c.topic, Partition: c.partition, Offset: o, Value: fmt.Append(nil, "job", o)}}, nil, o+1)
 	st.settle()
 }
 

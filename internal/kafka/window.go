@@ -26,20 +26,19 @@ func (c *claim) full() bool {
 		r.bytes >= r.cfg.MaxBytes && c.bytes > 0
 }
 
-// arrived takes a record that was fetched.
-func (c *claim) arrived(rec *Record) {
-	c.r.mu.Lock()
-	defer c.r.mu.Unlock()
-	c.moved = time.Now()
-	if c.void != nil {
-		return // whatever it is, the next session fetches it again if it is still to be done
-	}
-	if !c.taken {
-		c.backlog = append(c.backlog, rec)
+// arrivedRecord is a record that was fetched, or in its place a batch that cannot be decoded.
+type arrivedRecord struct {
+	*Record
+	damaged *damagedBatch
+}
+
+// takeAny queues what is still to be done. The lock is held.
+func (c *claim) takeAny(a arrivedRecord) {
+	if a.damaged != nil {
+		c.takeDamaged(a.damaged)
 		return
 	}
-	c.take(rec)
-	c.r.dispatch()
+	c.take(a.Record)
 }
 
 // take queues a record that is still to be done. The lock is held.
@@ -48,7 +47,7 @@ func (c *claim) take(rec *Record) {
 		return
 	}
 	if rec.Offset >= c.horizon {
-		c.backlog = append(c.backlog, rec)
+		c.backlog = append(c.backlog, arrivedRecord{Record: rec})
 		c.wake()
 		return
 	}
@@ -68,10 +67,15 @@ func (c *claim) take(rec *Record) {
 	it := itemOf(rec, c.r.cfg.Unordered)
 	it.left = c.followed(rec)
 	it.intent = c.inDoubt(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) })
-	c.items[rec.Offset] = it
+	c.enqueueNew(it)
+}
+
+// enqueueNew takes an item that was not there before into the window. The lock is held.
+func (c *claim) enqueueNew(it *item) {
+	c.items[it.rec.Offset] = it
 	c.bytes += it.size
 	c.r.bytes += it.size
-	if !c.parked.empty() || rec.Offset-c.low >= c.r.cfg.MaxSpan {
+	if !c.parked.empty() || it.rec.Offset-c.low >= c.r.cfg.MaxSpan {
 		it.parked = true
 		c.parked.push(it)
 		return
@@ -119,6 +123,9 @@ func (c *claim) ended(offset int64) {
 	c.finish(offset)
 	delete(c.follows, offset)
 	if it := c.items[offset]; it != nil {
+		if it.damaged != nil {
+			c.skip(offset+1, it.damaged.LastOffset+1)
+		}
 		delete(c.items, offset)
 		c.r.wakeups.remove(it)
 		c.release(it.size)
@@ -126,13 +133,18 @@ func (c *claim) ended(offset int64) {
 			c.enqueue(next, &c.queued)
 		}
 	}
+	c.unpark()
+	c.notice()
+}
+
+// unpark lets what was parked come forward as far as a commit can describe it now. The lock is held.
+func (c *claim) unpark() {
 	for !c.parked.empty() && c.parked.peek().rec.Offset-c.low < c.r.cfg.MaxSpan {
 		it := c.parked.pop()
 		if it.parked = false; c.items[it.rec.Offset] == it { // else it was done by an attempt from an earlier session
 			c.line(it)
 		}
 	}
-	c.notice()
 }
 
 // release gives bytes back; when there is room again, every claim may want to fetch.

@@ -24,6 +24,9 @@ const (
 	HeaderOriginTopic     = "ls-origin-topic"
 	HeaderOriginPartition = "ls-origin-partition"
 	HeaderOriginOffset    = "ls-origin-offset"
+
+	HeaderOriginLastOffset = "ls-origin-last-offset" // of a record batch: the last offset that it takes
+	HeaderOriginCount      = "ls-origin-count"       // of a record batch: how many records it states to have
 )
 
 // Schema is the newest version of a job's value that this build understands.

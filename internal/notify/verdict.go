@@ -22,21 +22,23 @@ const (
 
 // Reasons that say more than a provider's own words. They travel in events and dead letters.
 const (
-	ReasonRecipientGone   = "recipient_gone"
-	ReasonOptedOut        = "opted_out"
-	ReasonBadRecipient    = "bad_recipient"
-	ReasonTooLarge        = "too_large"
-	ReasonNotSupportedYet = "not_supported_yet"
-	ReasonUndecodable     = "undecodable"
-	ReasonInvalid         = "invalid"
-	ReasonSchemaUnknown   = "schema_unknown"
-	ReasonExpired         = "expired"
-	ReasonAttemptsUsedUp  = "attempts_used_up"
-	ReasonAmbiguous       = "ambiguous" // held: nobody knows whether a gateway took it
-	ReasonOrder           = "order"     // it kept others of its key waiting for too long
-	ReasonSuppressed      = "suppressed"
-	ReasonCancelled       = "cancelled"
-	ReasonUnconfirmed     = "unconfirmed" // sent for good: its provider has not said in time what became of it
+	ReasonRecipientGone    = "recipient_gone"
+	ReasonOptedOut         = "opted_out"
+	ReasonBadRecipient     = "bad_recipient"
+	ReasonTooLarge         = "too_large"
+	ReasonNotSupportedYet  = "not_supported_yet"
+	ReasonUndecodable      = "undecodable"
+	ReasonInvalid          = "invalid"
+	ReasonSchemaUnknown    = "schema_unknown"
+	ReasonExpired          = "expired"
+	ReasonAttemptsUsedUp   = "attempts_used_up"
+	ReasonAmbiguous        = "ambiguous" // held: nobody knows whether a gateway took it
+	ReasonOrder            = "order"     // it kept others of its key waiting for too long
+	ReasonSuppressed       = "suppressed"
+	ReasonCancelled        = "cancelled"
+	ReasonUndecodableBatch = "undecodable_batch" // the dead letter holds a whole record batch
+	ReasonPanicked         = "panicked"          // handling it failed three times, by a fault of this program
+	ReasonUnconfirmed      = "unconfirmed"       // sent for good: its provider has not said in time what became of it
 )
 
 // Failure is a verdict other than accepted: the error that a gateway's Send returns.

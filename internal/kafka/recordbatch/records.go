@@ -25,31 +25,83 @@ const smallestRecord = 7
 // all records or for none. The error matches [ErrUndecodable]. Offsets rise strictly and stay within what the batch's header
 // states. The *Record is valid until visit returns; its bytes stay valid.
 func (b *Batch) Each(visit func(r *Record)) error {
-	switch {
-	case b.Magic != 2:
-		return undecodable("its format is v%d, not v2", b.Magic)
-	case b.LastOffsetDelta < 0:
-		return undecodable("its last offset lies before its first")
-	case b.Count < 0 || int64(b.Count) > int64(b.LastOffsetDelta)+1:
-		return undecodable("it states %d records for %d offsets", b.Count, int64(b.LastOffsetDelta)+1)
-	case !b.Intact():
-		return undecodable("its checksum is wrong")
-	}
-	body, err := decompress(int(b.Attributes&codecMask), b.Raw[HeaderSize:])
+	records, err := b.Open(MaxSize, nil)
 	if err != nil {
-		return undecodable("%w", err)
-	}
-	if err := b.check(body); err != nil {
 		return err
 	}
-	in := input{rest: body}
-	for range b.Count {
-		var r Record
-		in.record(&r, b)
-		visit(&r)
+	for r := records.Next(); r != nil; r = records.Next() {
+		visit(r)
+		r.Headers = nil // visit may have kept them
 	}
 	return nil
 }
+
+// Records reads the records of a batch one by one. Not for concurrent use.
+type Records struct {
+	batch *Batch
+	in    input
+	left  int32
+	names Names
+	r     Record
+}
+
+// Open checks and decompresses the batch; all its records can be read. The error matches [ErrUndecodable], and [ErrTooLarge]
+// when the batch decompresses to more than limit bytes. A limit up to [SmallSize] never allocates much more than that. names
+// may be nil.
+func (b *Batch) Open(limit int, names Names) (*Records, error) {
+	switch {
+	case b.Magic != 2:
+		return nil, undecodable("its format is v%d, not v2", b.Magic)
+	case b.LastOffsetDelta < 0:
+		return nil, undecodable("its last offset lies before its first")
+	case b.Count < 0 || int64(b.Count) > int64(b.LastOffsetDelta)+1:
+		return nil, undecodable("it states %d records for %d offsets", b.Count, int64(b.LastOffsetDelta)+1)
+	case !b.Intact():
+		return nil, undecodable("its checksum is wrong")
+	}
+	body, err := decompress(int(b.Attributes&codecMask), b.Raw[HeaderSize:], min(limit, MaxSize))
+	if err != nil {
+		return nil, undecodable("%w", err)
+	}
+	if err := b.check(body); err != nil {
+		return nil, err
+	}
+	return &Records{batch: b, in: input{rest: body}, left: b.Count, names: names}, nil
+}
+
+// Next returns the next record; nil after the last. The *Record is valid until the next call; its bytes stay valid.
+func (rs *Records) Next() *Record {
+	if rs.left == 0 {
+		return nil
+	}
+	rs.left--
+	rs.r.Headers = rs.r.Headers[:0]
+	rs.in.record(&rs.r, rs.batch, rs.names)
+	return &rs.r
+}
+
+// Names keeps the names of headers, so that each of the few is in memory once. Not for concurrent use.
+type Names map[string]string
+
+// Bounds of what a Names keeps.
+const (
+	mostNames   = 256
+	longestName = 64
+)
+
+func (n Names) of(name []byte) string {
+	if known, ok := n[string(name)]; ok {
+		return known
+	}
+	s := string(name)
+	if n != nil && len(n) < mostNames && len(s) <= longestName {
+		n[s] = s
+	}
+	return s
+}
+
+// mostHeaders bounds the headers of a record: one that takes two bytes here takes forty in memory.
+const mostHeaders = 1 << 16
 
 // check walks over all records without keeping anything.
 func (b *Batch) check(body []byte) error {
@@ -123,7 +175,7 @@ func (in *input) skip() int64 {
 	in.bytes()
 	in.bytes()
 	n := in.varint()
-	if n < 0 || n > int64(len(in.rest)) { // a header takes two bytes at least
+	if n < 0 || n > mostHeaders || n > int64(len(in.rest)) { // a header takes two bytes at least
 		in.bad = true
 		return 0
 	}
@@ -140,7 +192,7 @@ func (in *input) skip() int64 {
 }
 
 // record reads one record that check has found good.
-func (in *input) record(r *Record, b *Batch) {
+func (in *input) record(r *Record, b *Batch, names Names) {
 	in.varint()
 	in.rest = in.rest[1:]
 	r.Timestamp = b.FirstTimestamp + in.varint()
@@ -150,12 +202,7 @@ func (in *input) record(r *Record, b *Batch) {
 	r.Offset = b.Base + in.varint()
 	r.Key = in.bytes()
 	r.Value = in.bytes()
-	n := in.varint()
-	if n == 0 {
-		return
-	}
-	r.Headers = make([]Header, n)
-	for i := range r.Headers {
-		r.Headers[i] = Header{Key: string(in.bytes()), Value: in.bytes()}
+	for range in.varint() {
+		r.Headers = append(r.Headers, Header{Key: names.of(in.bytes()), Value: in.bytes()})
 	}
 }
