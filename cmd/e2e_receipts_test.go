@@ -132,11 +132,22 @@ func TestReceiptsOfAnHTTPGateway(t *testing.T) {
 		require.Equal(t, []any{403, "forbidden"}, []any{status, result}, "a replay")
 		status, result = api.bring(receipt(`{"provider_id":"another","state":"delivered"}`, time.Now()))
 		require.Equal(t, []any{404, "not-found"}, []any{status, result})
-		status, result = api.bring(receipt(body, time.Now()))
+		arrived := strings.Replace(body, "bounced", "delivered", 1)
+		status, result = api.bring(receipt(arrived, time.Now()))
 		require.Equal(t, []any{200, "recorded"}, []any{status, result})
+		api.awaitState(id, notify.StateDelivered)
+		status, result = api.bring(receipt(body, time.Now()))
+		require.Equal(t, []any{200, "recorded"}, []any{status, result}, "it came back after it had arrived")
 		life = api.awaitState(id, notify.StateBounced)
 		require.Equal(t, []string{"5.1.1", "no such user"}, []string{life.Code, life.Reason})
-		status, result = api.bring(receipt(body, time.Now()))
-		require.Equal(t, []any{200, "repeated"}, []any{status, result})
+		for _, again := range []string{body, arrived} {
+			status, result = api.bring(receipt(again, time.Now()))
+			require.Equal(t, []any{200, "repeated"}, []any{status, result})
+		}
+		var states []notify.State
+		for _, e := range api.awaitState(id, notify.StateBounced).Timeline {
+			states = append(states, e.State)
+		}
+		require.Equal(t, []notify.State{notify.StateQueued, notify.StateSent, notify.StateDelivered, notify.StateBounced}, states)
 	})
 }

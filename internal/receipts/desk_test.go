@@ -139,17 +139,26 @@ func TestWhatIsNews(t *testing.T) {
 		"no id":                  {func(_ *notify.Life, r *notify.Report) { r.NotificationID = "" }, Recorded, nil},
 		"delivered":              {in(notify.StateDelivered), Repeated, nil},
 		"bounced":                {in(notify.StateBounced), Repeated, nil},
-		"dead":                   {in(notify.StateDead), Late, nil},
-		"rejected":               {in(notify.StateRejected), Late, nil},
-		"an earlier run":         {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
-		"on its way":             {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
-		"queued":                 {in(notify.StateQueued), "", notify.ErrEarly},
-		"retrying":               {in(notify.StateRetrying), "", notify.ErrEarly},
-		"a later run":            {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, "", notify.ErrEarly},
-		"another id":             {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
-		"another try":            {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
-		"another try, by name":   {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, "", notify.ErrUnknownNotification},
-		"another gateway's":      {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
+		"bounced, twice": {func(l *notify.Life, r *notify.Report) {
+			l.State, r.State = notify.StateBounced, notify.StateBounced
+		}, Repeated, nil},
+		"delivered, then bounced": {func(l *notify.Life, r *notify.Report) {
+			l.State, l.Final, r.State = notify.StateDelivered, true, notify.StateBounced
+		}, Recorded, nil},
+		"delivered by another gateway, then bounced": {func(l *notify.Life, r *notify.Report) {
+			l.State, l.Gateway, r.State = notify.StateDelivered, "backup", notify.StateBounced
+		}, "", notify.ErrUnknownNotification},
+		"dead":                 {in(notify.StateDead), Late, nil},
+		"rejected":             {in(notify.StateRejected), Late, nil},
+		"an earlier run":       {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
+		"on its way":           {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
+		"queued":               {in(notify.StateQueued), "", notify.ErrEarly},
+		"retrying":             {in(notify.StateRetrying), "", notify.ErrEarly},
+		"a later run":          {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, "", notify.ErrEarly},
+		"another id":           {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
+		"another try":          {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
+		"another try, by name": {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, "", notify.ErrUnknownNotification},
+		"another gateway's":    {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b, said := sent(), delivered()

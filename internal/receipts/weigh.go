@@ -7,7 +7,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// weigh says what a report is to a notification. One that was held or lost was in doubt, which the report ends.
+// weigh says what a report is to a notification. One that was held or lost was in doubt, which the report ends. A delivered one may
+// still bounce: a mail server that has accepted a message may return it later. A bounced one stays bounced.
 func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
 	run := said.Run
 	if run == notify.AnyRun {
@@ -18,9 +19,9 @@ func weigh(life *notify.Life, gateway string, said notify.Report) (result string
 		return Late, nil
 	case run > life.Run:
 		return "", notify.ErrEarly
-	case life.State == notify.StateDelivered || life.State == notify.StateBounced:
+	case life.State == notify.StateBounced, life.State == notify.StateDelivered && said.State != notify.StateBounced:
 		return Repeated, nil
-	case life.State == notify.StateSent || life.State == notify.StateHeld || life.State == notify.StateLost:
+	case life.State == notify.StateDelivered || life.State == notify.StateSent || life.State == notify.StateHeld || life.State == notify.StateLost:
 		if !tells(life, gateway, said) {
 			return "", notify.ErrUnknownNotification
 		}

@@ -6,8 +6,9 @@ import "github.com/laudspeaker/laudspeaker/internal/notify"
 // highest place. Of several with the same place the earliest counts, then the one with the smaller event id, so that the
 // order in which they are read, and how often, makes no difference.
 //
-// From the highest bit on: run, rank, whether it is final, and step where steps follow one another within a rank. An event
-// that leaves the state as it is (a note) has the place -1.
+// From the highest bit on: run, rank, whether it is final, and within a rank the step of what waits, and bounced before all
+// other ends: a message that bounces after it was delivered has not arrived. An event that leaves the state as it is (a
+// note) has the place -1.
 func Place(e *notify.Event) int64 {
 	if e.Note != "" {
 		return -1
@@ -19,8 +20,11 @@ func Place(e *notify.Event) int64 {
 		place |= 1
 	}
 	place <<= 31
-	if e.State.Rank() == notify.StateRetrying.Rank() {
+	switch {
+	case e.State.Rank() == notify.StateRetrying.Rank():
 		place |= int64(min(max(e.Step, 0), steps))
+	case e.State == notify.StateBounced:
+		place |= 1
 	}
 	return place
 }

@@ -2,6 +2,7 @@ package status
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -53,6 +54,20 @@ func TestReceiptsGoBeforeSent(t *testing.T) {
 			require.Equal(t, receipt, last.State)
 			require.True(t, last.Final)
 		}
+	})
+}
+
+// A bounce that comes after the delivery counts, whichever is read first, and whatever their clocks say.
+func TestPlace_BouncedGoesBeforeDelivered(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+		event := func(s notify.State, awaited bool) notify.Event {
+			e := notify.Event{NotificationID: "n", State: s, Awaited: awaited, At: at.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "at")) * time.Hour)}
+			e.Seal()
+			return e
+		}
+		events := []notify.Event{event(notify.StateSent, true), event(notify.StateDelivered, false), event(notify.StateBounced, false), event(notify.StateSent, false)}
+		require.Equal(t, notify.StateBounced, fold(rapid.Permutation(events).Draw(t, "read")).State)
 	})
 }
 
