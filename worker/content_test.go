@@ -12,6 +12,7 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 func shareKey(key byte) func(c *Config) {
@@ -225,4 +226,23 @@ func TestWorker_AnotherKeySaysNothing(t *testing.T) {
 		key = 1
 		require.Nil(t, dropped(t, w, moved(record(otherMail), 44)))
 	})
+}
+
+// BenchmarkContent is what comparing contents costs each job: read and remembered, as nearly all of them are, or put in one
+// spelling.
+func BenchmarkContent(b *testing.B) {
+	w := worker(nil, shareKey(1))
+	for name, r := range map[string]*kafka.Record{
+		"of the API": minted(mail), "with its own id": record(mail, "ls-id", someID, "ls-fingerprint", "0123456789abcdef"), "direct": record(mail),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			n, _, faults := validate.Decode(r.Value, false)
+			for b.Loop() {
+				if h, ok := w.content(r, n, faults); ok {
+					w.sealer().seal(h)
+				}
+			}
+		})
+	}
 }

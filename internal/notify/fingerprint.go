@@ -173,7 +173,7 @@ func (c *canonical) value(depth int) bool {
 
 // member is a name of an object and where its value is in out.
 type member struct {
-	name     string
+	name     []byte
 	from, to int
 }
 
@@ -189,7 +189,7 @@ func (c *canonical) object(depth int) bool {
 		if !ok || !c.take(':') {
 			return false
 		}
-		ordered = ordered && (first || members[len(members)-1].name < name)
+		ordered = ordered && (first || bytes.Compare(members[len(members)-1].name, name) < 0)
 		c.out = append(appendEscaped(append(c.out, ','), name), ':')
 		from := len(c.out)
 		if !c.value(depth + 1) {
@@ -212,10 +212,10 @@ func (c *canonical) object(depth int) bool {
 // reorder writes the members of an object anew, by name. Of two of one name the last counts.
 func (c *canonical) reorder(members []member, start int) {
 	was := bytes.Clone(c.out[start:])
-	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	slices.SortStableFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
 	c.out = c.out[:start]
 	for i, m := range members {
-		if i+1 < len(members) && members[i+1].name == m.name {
+		if i+1 < len(members) && bytes.Equal(members[i+1].name, m.name) {
 			continue
 		}
 		c.out = append(appendEscaped(append(c.out, ','), m.name), ':')
@@ -269,7 +269,7 @@ func (c *canonical) number() bool {
 }
 
 // quoted reads a string. Most are plain and copied as they are.
-func (c *canonical) quoted() (string, bool) {
+func (c *canonical) quoted() ([]byte, bool) {
 	start, plain := c.i, true
 	for c.i++; c.i < len(c.in); c.i++ {
 		switch b := c.in[c.i]; {
@@ -277,29 +277,29 @@ func (c *canonical) quoted() (string, bool) {
 			c.i++
 			raw := c.in[start:c.i]
 			if plain {
-				return string(raw[1 : len(raw)-1]), true
+				return raw[1 : len(raw)-1], true
 			}
 			var text string
 			err := json.Unmarshal(raw, &text)
-			return text, err == nil
+			return []byte(text), err == nil
 		case b == '\\':
 			c.i++
 			plain = false
 		case b < ' ':
-			return "", false
+			return nil, false
 		case b >= utf8.RuneSelf:
 			plain = false
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 // appendEscaped appends s as json.Marshal does, which also escapes what HTML would read.
-func appendEscaped(b []byte, s string) []byte {
+func appendEscaped(b, s []byte) []byte {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c < ' ', c >= utf8.RuneSelf, c == '"', c == '\\', c == '<', c == '>', c == '&':
-			quoted, err := json.Marshal(s)
+			quoted, err := json.Marshal(string(s))
 			if err != nil { // not reached: every string has a JSON form
 				return append(b, `""`...)
 			}
