@@ -8,7 +8,8 @@ import (
 // Handler does the work of a [Runner], record by record. Records of one key come one after the other, others at once.
 type Handler interface {
 	// Identify names what r is about. It is pure: asked before a record is skipped because the ledger says that it is
-	// done, and compared with what the ledger says.
+	// done, and compared with what the ledger says. A follow-on that a take-over has found comes without key and value: its
+	// headers have to tell.
 	Identify(r *Record) string
 	// Handle runs one attempt. ctx lives longer than the session: what has begun to call a provider ends by its own
 	// deadline, [Attempt.Timeout], and not by a rebalance. A Handle that waits before it calls one ends its waiting with
