@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -229,6 +230,11 @@ func (b *bus) requireOutcome(o outcome, state notify.State, channel notify.Chann
 		require.Regexp(b.t, "^[0-9a-f]{16}$", print)
 		delete(got, notify.HeaderFingerprint)
 	}
+	if by, follows := got[kafka.HeaderGeneration]; follows { // a next step or a dead letter
+		require.Regexp(b.t, "^[1-9][0-9]*$", by)
+		require.NotEqual(b.t, notify.StateSent, o.State)
+		delete(got, kafka.HeaderGeneration)
+	}
 	require.Equal(b.t, want, got)
 	require.Equal(b.t, job.Partition, o.Partition, "the job's partition, modulo as many")
 }
@@ -244,6 +250,8 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 	require.NoError(b.t, err)
 	require.WithinDuration(b.t, o.At, at, time.Second)
 	delete(got, notify.HeaderDeadAt)
+	require.Regexp(b.t, fmt.Sprintf("^[A-Za-z0-9_-]{22}/%d/%d/[0-9]+$", job.Partition, job.Offset), got[kafka.HeaderSource])
+	delete(got, kafka.HeaderSource)
 	want := map[string]string{
 		notify.HeaderID: o.NotificationID, notify.HeaderLane: string(laneOf(job)), notify.HeaderRun: "0", notify.HeaderStep: strconv.Itoa(stepOf(job)),
 		notify.HeaderAttempt: strconv.Itoa(o.Attempt), notify.HeaderHome: number(int64(job.Partition)), notify.HeaderDeadReason: reason,
