@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -327,4 +328,78 @@ func playSteps(t *testing.T, steps []step) error {
 		return fmt.Errorf("an event was written %d times", most)
 	}
 	return whole(m, l)
+}
+
+// chunks is a source that brings what a test gives it.
+type chunks chan []kafka.Chunk
+
+func (c chunks) Run(ctx context.Context, _ kafka.From, out chan<- []kafka.Chunk) error {
+	for {
+		select {
+		case some := <-c:
+			select {
+			case out <- some:
+			case <-ctx.Done():
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// A topic that was created again, and a partition that was truncated: errors that are counted, with their positions; what the
+// truncation took is a gap, in the store and for everybody.
+func TestRecorder_PositionsThatAreVoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, source := newMemory(), make(chunks)
+		core, logs := observer.New(zap.ErrorLevel)
+		var published []Gap
+		r := NewRecorder(Config{
+			Store: m, Source: source, Reading: reading, Log: zap.New(core),
+			Publish: func(_ context.Context, g Gap) error { published = append(published, g); return nil },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer cancel()
+		go func() { _ = r.Run(ctx, reading.Cluster) }()
+		job := func(offset int64) *kafka.Record {
+			return &kafka.Record{Topic: jobs, Offset: offset, Timestamp: time.Now(), Value: fmt.Appendf(nil, `{"id":%q}`, notify.DerivedID("n", fmt.Sprint(offset)))}
+		}
+		bring := func(c kafka.Chunk) {
+			c.Topic = jobs
+			source <- []kafka.Chunk{c}
+			synctest.Wait()
+		}
+		old, anew := kafka.TopicID{1}, kafka.TopicID{2}
+		bring(kafka.Chunk{TopicID: old, Records: []*kafka.Record{job(0), job(1), job(2)}, Next: 3, End: 3})
+		require.Equal(t, RecordPlace{Log: Log{jobs, old}, Offset: 2}, m.places[notify.DerivedID("n", "2")])
+
+		bring(kafka.Chunk{TopicID: old, Next: 1, End: 1, Restart: kafka.Truncated})
+		want := Gap{Log: Log{jobs, old}, From: 1, To: 3, At: time.Now()}
+		require.Equal(t, []Gap{want}, published)
+		require.Equal(t, []Gap{want}, m.gaps)
+		require.Equal(t, 1.0, testutil.ToFloat64(r.gauge.truncated))
+
+		bring(kafka.Chunk{TopicID: anew, Next: 0, End: 5, Restart: kafka.Recreated})
+		require.EqualValues(t, 0, m.at[part{jobs, 0}])
+		require.Equal(t, anew, m.logs[part{jobs, 0}])
+		require.Equal(t, 1.0, testutil.ToFloat64(r.gauge.recreated))
+
+		bring(kafka.Chunk{TopicID: anew, Next: 4, End: 5, Restart: kafka.RecordsGone})
+		require.Equal(t, 4.0, testutil.ToFloat64(r.gauge.missed))
+		require.Equal(t, 3, logs.Len())
+		require.EqualValues(t, 4, logs.All()[2].ContextMap()["count"])
+
+		gap := Gap{Log: Log{jobs, anew}, Partition: 2, From: 7, To: 9}
+		other := gap
+		other.Topic = "fax_topic"
+		source <- []kafka.Chunk{{Topic: events, Next: 2, End: 2, Records: []*kafka.Record{
+			{Topic: events, Headers: gap.Headers("workers"), Timestamp: time.Now().Add(time.Hour)},
+			{Topic: events, Offset: 1, Headers: other.Headers("workers"), Timestamp: time.Now()},
+		}}}
+		synctest.Wait()
+		gap.At, gap.Done = time.Now(), []byte{}
+		require.Equal(t, []Gap{want, gap}, m.gaps, "of topics that are not ours nothing is kept, and no clock puts a gap into the future")
+	})
 }
