@@ -135,7 +135,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		jobs   int
-		repeat int // per round
+		repeat int // per round: calls, and of a frozen worker the outcomes that wait
 		fault  func(f *field, v *victim, ws []*child)
 	}{
 		{"broker killed", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
@@ -159,7 +159,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 			ws[0], ws[1] = f.spawn(slots), f.spawn(slots)
 			v.start()
 		}},
-		{"worker frozen for 9 s", 9000, slots, func(f *field, v *victim, ws []*child) {
+		{"worker frozen for 9 s", 9000, slots + 256, func(f *field, v *victim, ws []*child) {
 			_ = ws[0].cmd.Process.Signal(syscall.SIGSTOP)
 			during(9 * time.Second)
 			_ = ws[0].cmd.Process.Signal(syscall.SIGCONT)
