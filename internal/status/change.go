@@ -24,6 +24,12 @@ type RecordPlace struct {
 	Run, Step int // of the notification
 }
 
+// TopicID is that of Kafka, for stores, which know nothing else of it.
+type TopicID = kafka.TopicID
+
+// ParseTopicID is the inverse of [TopicID.String].
+func ParseTopicID(text string) (TopicID, error) { return kafka.ParseTopicID(text) }
+
 // Log is a topic as it was created once: a topic that is deleted and created again under the same name is another log.
 type Log struct {
 	Topic string

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
@@ -47,7 +46,7 @@ func jobOf(n, i int) status.Change {
 	e.Seal()
 	expires := at.Add(time.Hour)
 	address := fmt.Sprintf("user%d@example.com", k*7919%(*rows/4+1))
-	place := status.RecordPlace{Log: status.Log{Topic: "email_topic", ID: kafka.TopicID{1}}, Partition: int32(k % 12), Offset: int64(k / 12)}
+	place := status.RecordPlace{Log: status.Log{Topic: "email_topic", ID: status.TopicID{1}}, Partition: int32(k % 12), Offset: int64(k / 12)}
 	return status.Change{Event: e, Place: place, Job: &status.Job{
 		Recipient: address, Address: address, Metadata: map[string]string{"shop": "17"}, AcceptedAt: at, ExpiresAt: &expires,
 		Payload: []byte(`{"subject":"Your order","text":"` + strings.Repeat("Thank you. ", 50) + `"}`),

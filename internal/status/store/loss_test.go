@@ -11,14 +11,13 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
 var (
-	before = status.Log{Topic: "email_topic", ID: kafka.TopicID{1}}
-	again  = status.Log{Topic: "email_topic", ID: kafka.TopicID{2}} // the topic was deleted and created again
+	before = status.Log{Topic: "email_topic", ID: status.TopicID{1}}
+	again  = status.Log{Topic: "email_topic", ID: status.TopicID{2}} // the topic was deleted and created again
 )
 
 // on gives c the place of its record.

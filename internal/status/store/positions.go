@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
@@ -38,8 +37,8 @@ func positions(ctx context.Context, db asker) ([]status.Position, error) {
 }
 
 // topicID reads what a row says. Text that is no id counts as an id that is not known.
-func topicID(text string) kafka.TopicID {
-	id, _ := kafka.ParseTopicID(text)
+func topicID(text string) status.TopicID {
+	id, _ := status.ParseTopicID(text)
 	return id
 }
 
