@@ -70,8 +70,10 @@ func fillTier(b *testing.B, brokers []string, topic string, n int) {
 				_, _, err := publisher.PublishForever(ctx, kafka.Message{
 					Topic: topic, Partition: int32(i % 12), Key: fmt.Append(nil, i), Value: []byte(`{"channel":"sms","recipient":"+14155550100","payload":{"body":"hello"}}`),
 					Headers: []kafka.Header{
-						{Key: notify.HeaderID, Value: []byte(notify.NewID())}, {Key: notify.HeaderLane, Value: []byte("bulk")},
-						{Key: notify.HeaderHome, Value: fmt.Append(nil, i%12)}, {Key: notify.HeaderStep, Value: []byte("1")},
+						{Key: notify.HeaderID, Value: []byte(notify.NewID())},
+						{Key: notify.HeaderLane, Value: []byte("bulk")},
+						{Key: notify.HeaderHome, Value: fmt.Append(nil, i%12)},
+						{Key: notify.HeaderStep, Value: []byte("1")},
 						{Key: notify.HeaderNotBefore, Value: []byte(time.Now().UTC().Format(time.RFC3339Nano))},
 					},
 				})

@@ -144,8 +144,11 @@ func auditFault(r *audit.Report) error {
 		n    int64
 		what string
 	}{
-		{r.Unaccounted, "unaccounted for"}, {r.Lost, "lost"}, {r.Unknown, "unknown"},
-		{r.MissingRecords, "records deleted before they were processed"}, {r.VoidPositions, "positions of topics or records that are no more"},
+		{r.Unaccounted, "unaccounted for"},
+		{r.Lost, "lost"},
+		{r.Unknown, "unknown"},
+		{r.MissingRecords, "records deleted before they were processed"},
+		{r.VoidPositions, "positions of topics or records that are no more"},
 	} {
 		if f.n > 0 {
 			said = append(said, f.what+": "+thousands(f.n))

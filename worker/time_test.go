@@ -141,7 +141,8 @@ func TestSchedule(t *testing.T) {
 		{3 * time.Minute, "3m"},
 		{time.Hour, "20m"},
 		{2 * time.Hour, "2h"},
-		{30 * 24 * time.Hour, "12h"},
+		{48 * time.Hour, "12h"},
+		{30 * 24 * time.Hour, "72h"},
 	} {
 		t.Run(c.in.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -206,7 +206,7 @@ func (a *audit) countMissing() error {
 // undecodable takes a dead letter that stands for a batch that nobody can decode, and reports whether it is one. Its records are
 // accounted for by their number.
 func (a *audit) undecodable(r *kafka.Record) (bool, error) {
-	if reason, _ := r.Header(notify.HeaderDeadReason); reason != reasonUndecodableBatch {
+	if reason, _ := r.Header(notify.HeaderDeadReason); reason != notify.ReasonUndecodableBatch {
 		return false, nil
 	}
 	if a.doubts != nil { // it has been counted
@@ -221,18 +221,11 @@ func (a *audit) undecodable(r *kafka.Record) (bool, error) {
 	from := number(notify.HeaderOriginOffset)
 	at := Range{
 		Topic: notify.Clip(topic, 255), Partition: int32(number(notify.HeaderOriginPartition)),
-		From: from, To: max(from, number(headerOriginLastOffset)) + 1, Count: max(1, number(headerOriginCount)),
+		From: from, To: max(from, number(notify.HeaderOriginLastOffset)) + 1, Count: max(1, number(notify.HeaderOriginCount)),
 	}
 	a.report.Undecodable += at.Count
 	return true, a.Found(Finding{What: FoundUndecodable, Range: &at})
 }
-
-// What a dead letter says that holds a whole batch.
-const (
-	reasonUndecodableBatch = "undecodable_batch"
-	headerOriginLastOffset = "ls-origin-last-offset"
-	headerOriginCount      = "ls-origin-count"
-)
 
 // noShelf is the shelf of an entry whose record is nowhere that is known.
 const noShelf = 1<<16 - 1

@@ -14,8 +14,10 @@ func TestState_RestartKeepsSuppressionsAlone(t *testing.T) {
 	a := Suppress("default", notify.ChannelEmail, "a@example.com")
 	b := Suppress("default", notify.ChannelEmail, "b@example.com")
 	c := Suppress("acme", notify.ChannelSMS, "+4915112345678")
-	s := applied([]Record{a.Record(), b.Record(), c.Record(), Cancel(ids[0], noon).Record(), Pause(notify.ChannelEmail, "").Record(),
-		Cancel(ids[1], time.Now()).Record()})
+	s := applied([]Record{
+		a.Record(), b.Record(), c.Record(), Cancel(ids[0], noon).Record(), Pause(notify.ChannelEmail, "").Record(),
+		Cancel(ids[1], time.Now()).Record(),
+	})
 	on := func() (all []bool) {
 		for _, e := range []Entry{a, b, c} {
 			all = append(all, s.Suppressed(e.Tenant, e.Channel, e.Address))

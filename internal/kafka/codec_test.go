@@ -91,8 +91,10 @@ func TestMetadataOfOthersAndBrokenOnes(t *testing.T) {
 		_, err := decodeMetadata(s)
 		require.ErrorIs(t, err, errForeign, "%q", s)
 	}
-	for _, s := range []string{"ls1", "ls1.0.1.1", "ls2.0.1.1.AA", "ls1.9.1.1.AA", "ls1.0.-1.1.AA", "ls1.0.1.0.AA", "ls1.0.1.1.!!", "ls1.0.99999999999999999999.1.",
-		"ls2.0.1.1.t:short.AA", "ls2.1.1.1..AA", "ls2.0.1.1.t:Af7_AAAAAAAAAAAAAAAAAA.AA.AA", "ls3.0.1.1..AA"} {
+	for _, s := range []string{
+		"ls1", "ls1.0.1.1", "ls2.0.1.1.AA", "ls1.9.1.1.AA", "ls1.0.-1.1.AA", "ls1.0.1.0.AA", "ls1.0.1.1.!!", "ls1.0.99999999999999999999.1.",
+		"ls2.0.1.1.t:short.AA", "ls2.1.1.1..AA", "ls2.0.1.1.t:Af7_AAAAAAAAAAAAAAAAAA.AA.AA", "ls3.0.1.1..AA",
+	} {
 		_, err := decodeMetadata(s)
 		require.ErrorIs(t, err, errUnreadable, "%q", s)
 	}

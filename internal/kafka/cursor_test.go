@@ -109,7 +109,7 @@ func TestCursor_SkipsMarkersAndAbortedBatchesByTheirHeaders(t *testing.T) {
 	require.Equal(t, int64(3), rec.Offset)
 }
 
-var aborted1 = aborted{{producerID: -1, firstOffset: 0}} //nolint:gochecknoglobals // a fixture
+var aborted1 = aborted{{producerID: -1, firstOffset: 0}}
 
 func TestCursor_LargeBatchIsClosedForAPauseAndReadOn(t *testing.T) {
 	var body []byte

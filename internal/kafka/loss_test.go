@@ -537,10 +537,15 @@ func TestGaps(t *testing.T) {
 		"nothing is gone":     {5, 5, nil, nil},
 		"nothing of it known": {5, 1 << 40, nil, []gap{{5, 1 << 40, nil}}},
 		"some is done":        {5, 30, []int64{6, 13}, []gap{{5, 30, []byte{0b10, 1}}}},
-		"done far ahead": {5, 1 << 40, []int64{1 << 30, 1<<30 + 9}, []gap{{5, 1 << 30, nil},
-			{1 << 30, 1 << 40, []byte{1, 0b10}}}},
-		"done at both ends of more than one record takes": {0, gapBits + 20, []int64{0, gapBits - 1, gapBits + 1},
-			[]gap{{0, gapBits + 1, bitmapOf(gapBits, 0, gapBits-1)}, {gapBits + 1, gapBits + 20, []byte{1}}}},
+		"done far ahead": {5, 1 << 40, []int64{1 << 30, 1<<30 + 9}, []gap{
+			{5, 1 << 30, nil},
+			{1 << 30, 1 << 40, []byte{1, 0b10}},
+		}},
+		"done at both ends of more than one record takes": {
+			0, gapBits + 20,
+			[]int64{0, gapBits - 1, gapBits + 1},
+			[]gap{{0, gapBits + 1, bitmapOf(gapBits, 0, gapBits-1)}, {gapBits + 1, gapBits + 20, []byte{1}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, gaps(c.from, c.to, c.done)) })
 	}

@@ -85,26 +85,31 @@ func TestWhereAClaimBegins_WithTopicIDs(t *testing.T) {
 			committed{offset: 7, metadata: text(other, ledger)}, now, start{low: 2, count: 3, limit: 9, origin: recreated},
 		},
 		"and the new one is longer than the old one was": {
-			committed{offset: 7, metadata: text(other, ledger)}, with(func(l *logs) { l.newest = 1000 }),
+			committed{offset: 7, metadata: text(other, ledger)},
+			with(func(l *logs) { l.newest = 1000 }),
 			start{low: 2, count: 3, limit: 1000, origin: recreated},
 		},
 		"a mover's too": {
-			committed{offset: 7, metadata: text(other, ledger)}, with(func(l *logs) { l.noLedger = true }),
+			committed{offset: 7, metadata: text(other, ledger)},
+			with(func(l *logs) { l.noLedger = true }),
 			start{low: 2, count: 3, limit: 9, origin: recreated},
 		},
 		"the ledger was created again: all of it, and the bits stay": {
-			committed{offset: 7, metadata: text(job, other)}, now,
+			committed{offset: 7, metadata: text(job, other)},
+			now,
 			start{low: 7, count: 3, limit: 9, bitmap: []byte{2}, origin: ledgerAnew},
 		},
 		"the log was truncated: its end": {
 			committed{offset: 12, metadata: text(job, ledger)}, now, start{low: 9, ledger: 40, count: 3, limit: 9, origin: truncated},
 		},
 		"below a bit of the bitmap": {
-			committed{offset: 7, metadata: text(job, ledger)}, with(func(l *logs) { l.newest = 8 }),
+			committed{offset: 7, metadata: text(job, ledger)},
+			with(func(l *logs) { l.newest = 8 }),
 			start{low: 7, ledger: 40, count: 3, limit: 8, bitmap: []byte{2}},
 		},
 		"of a mover, by a commit from before ids were written": {
-			committed{offset: 12, metadata: text(TopicID{}, TopicID{})}, with(func(l *logs) { l.noLedger = true }),
+			committed{offset: 12, metadata: text(TopicID{}, TopicID{})},
+			with(func(l *logs) { l.noLedger = true }),
 			start{low: 9, ledger: 40, count: 3, limit: 9, origin: truncated},
 		},
 		"of a mover, with brokers without ids": {
@@ -113,7 +118,8 @@ func TestWhereAClaimBegins_WithTopicIDs(t *testing.T) {
 			start{low: 9, ledger: 40, count: 3, limit: 9, origin: truncated},
 		},
 		"of a lane, with brokers without ids: truncated or created again, the ledger tells what is done": {
-			committed{offset: 12, metadata: text(job, ledger)}, with(func(l *logs) { l.job = TopicID{} }),
+			committed{offset: 12, metadata: text(job, ledger)},
+			with(func(l *logs) { l.job = TopicID{} }),
 			start{low: 2, count: 12, limit: 9, origin: recreated},
 		},
 	} {

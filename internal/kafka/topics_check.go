@@ -262,15 +262,17 @@ func (a *admin) replicasByDefault() int {
 	if err != nil {
 		return 0
 	}
-	entries, err := a.admin.DescribeConfig(sarama.ConfigResource{
+	results, err := a.admin.DescribeConfigs([]*sarama.ConfigResource{{
 		Type: sarama.BrokerResource, Name: strconv.Itoa(int(broker.ID())), ConfigNames: []string{defaultReplicas},
-	})
+	}}, sarama.DescribeConfigsOptions{})
 	if err != nil {
 		return 0
 	}
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Value); err == nil && e.Name == defaultReplicas {
-			return n
+	for _, r := range results {
+		for _, e := range r.Configs {
+			if n, err := strconv.Atoi(e.Value); err == nil && e.Name == defaultReplicas {
+				return n
+			}
 		}
 	}
 	return 0

@@ -29,24 +29,42 @@ func TestTopicFaults_OneSentenceWithTheCommandThatFixesIt(t *testing.T) {
 		}, 3, 3, ""},
 		"settings that the broker does not know": {spec, nil, 3, 3, ""},
 		"kept for ever":                          {spec, map[string]string{"retention.ms": "-1"}, 3, 3, ""},
-		"removed by size": {spec, map[string]string{"retention.bytes": "0"}, 1, 1,
-			"topic jobs: retention.bytes is 0: a partition that grows beyond it loses its oldest records, processed or not." + setWith + "retention.bytes=-1"},
+		"removed by size": {
+			spec,
+			map[string]string{"retention.bytes": "0"},
+			1, 1,
+			"topic jobs: retention.bytes is 0: a partition that grows beyond it loses its oldest records, processed or not." + setWith + "retention.bytes=-1",
+		},
 		"a compacted topic has no such limit": {compacted, map[string]string{"retention.bytes": "1000", "retention.ms": "1", "cleanup.policy": "compact"}, 1, 1, ""},
-		"an unclean election": {spec, map[string]string{"unclean.leader.election.enable": "true"}, 1, 1,
+		"an unclean election": {
+			spec,
+			map[string]string{"unclean.leader.election.enable": "true"},
+			1, 1,
 			"topic jobs: unclean.leader.election.enable is true: a broker that lags behind may become the leader, and what it lacks is lost although it was acknowledged." +
-				setWith + "unclean.leader.election.enable=false"},
-		"one copy is enough for an answer": {spec, map[string]string{"min.insync.replicas": "1"}, 3, 3,
-			"topic jobs: min.insync.replicas is 1: what only one broker has is acknowledged, and is lost with it." + setWith + "min.insync.replicas=2"},
+				setWith + "unclean.leader.election.enable=false",
+		},
+		"one copy is enough for an answer": {
+			spec,
+			map[string]string{"min.insync.replicas": "1"},
+			3, 3,
+			"topic jobs: min.insync.replicas is 1: what only one broker has is acknowledged, and is lost with it." + setWith + "min.insync.replicas=2",
+		},
 		"with two copies one must be enough": {spec, map[string]string{"min.insync.replicas": "1"}, 2, 2, ""},
-		"more at once": {spec, map[string]string{"min.insync.replicas": "1", "retention.bytes": "9", "retention.ms": "60000"}, 3, 3,
+		"more at once": {
+			spec,
+			map[string]string{"min.insync.replicas": "1", "retention.bytes": "9", "retention.ms": "60000"},
+			3, 3,
 			"topic jobs: retention.ms is 60000 (1m0s), less than the 3600000 (1h0m0s) that it should be: what waits longer is lost; " +
 				"retention.bytes is 9: a partition that grows beyond it loses its oldest records, processed or not; " +
 				"min.insync.replicas is 1: what only one broker has is acknowledged, and is lost with it." +
-				setWith + "min.insync.replicas=2,retention.bytes=-1,retention.ms=3600000"},
-		"fewer copies than brokers allow": {spec, nil, 4, 1,
+				setWith + "min.insync.replicas=2,retention.bytes=-1,retention.ms=3600000",
+		},
+		"fewer copies than brokers allow": {
+			spec, nil, 4, 1,
 			"topic jobs: it has 1 of the 3 replicas that 4 brokers allow. Fix it with echo '" +
 				`{"version":1,"partitions":[{"topic":"jobs","partition":0,"replicas":[0,1,2]},{"topic":"jobs","partition":1,"replicas":[0,1,2]}]}` +
-				`' > reassign.json; kafka-reassign-partitions.sh --bootstrap-server "$BOOTSTRAP" --reassignment-json-file reassign.json --execute`},
+				`' > reassign.json; kafka-reassign-partitions.sh --bootstrap-server "$BOOTSTRAP" --reassignment-json-file reassign.json --execute`,
+		},
 		"two brokers allow no more": {spec, nil, 2, 1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

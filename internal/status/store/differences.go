@@ -128,8 +128,12 @@ func (j *seenJob) differences(other *seenJob) []string {
 	d := &differ{}
 	a, b := j.origin, other.origin
 	for _, f := range []struct{ name, a, b string }{
-		{"tenant", a.tenant, b.tenant}, {"channel", a.channel, b.channel}, {"lane", a.lane, b.lane}, {"recipient", a.recipient, b.recipient},
-		{"recipient_type", a.recipientType, b.recipientType}, {"reference", a.reference, b.reference},
+		{"tenant", a.tenant, b.tenant},
+		{"channel", a.channel, b.channel},
+		{"lane", a.lane, b.lane},
+		{"recipient", a.recipient, b.recipient},
+		{"recipient_type", a.recipientType, b.recipientType},
+		{"reference", a.reference, b.reference},
 	} {
 		d.note("#/"+f.name, f.a == f.b)
 	}
