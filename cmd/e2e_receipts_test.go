@@ -61,8 +61,10 @@ func TestReceiptsOfTwilio(t *testing.T) {
 		require.True(t, life.Final)
 		require.Len(t, life.Timeline, 3)
 		requireBrought(fake.Report(0, "delivered", ""), 200, "repeated")
-		requireBrought(fake.Report(0, "undelivered", "30003"), 200, "repeated")
-		require.Len(t, api.awaitState(first, notify.StateDelivered).Timeline, 3)
+		requireBrought(fake.Report(0, "undelivered", "30003"), 200, "recorded")
+		require.Len(t, api.awaitState(first, notify.StateBounced).Timeline, 4, "a late bounce counts")
+		requireBrought(fake.Report(0, "delivered", ""), 200, "repeated")
+		require.Len(t, api.awaitState(first, notify.StateBounced).Timeline, 4)
 
 		second := api.post(smsOfEachKind["sender"])
 		api.awaitState(second, notify.StateSent)
@@ -79,7 +81,7 @@ func TestReceiptsOfTwilio(t *testing.T) {
 		third := api.post(smsOfEachKind["plain"])
 		requireBrought(twiliotest.Signed(textsReceive+"?id="+third+"&run=0", says, twiliotest.AuthToken), 503, "not-sent-yet")
 		require.Equal(t, notify.StateQueued, api.awaitState(third, notify.StateQueued).State)
-		for result, n := range map[string]int{"forged": 1, "acknowledged": 1, "recorded": 2, "repeated": 2, "unknown": 2, "early": 1} {
+		for result, n := range map[string]int{"forged": 1, "acknowledged": 1, "recorded": 3, "repeated": 2, "unknown": 2, "early": 1} {
 			require.EqualValues(t, n, api.sum("laudspeaker_receipts_total", `result="`+result+`"`), result)
 		}
 	})
