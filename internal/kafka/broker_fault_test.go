@@ -128,14 +128,18 @@ func during(d time.Duration) {
 	<-ctx.Done()
 }
 
-const slots = 64
+// A worker has that many calls at once, and beside them at most that many outcomes that wait for an acknowledgement.
+const (
+	slots    = 64
+	awaiting = 256
+)
 
 // TestFaultsUnderLoad strikes busy workers and their broker. What was in flight at a fault may be sent again, once.
 func TestFaultsUnderLoad(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		jobs   int
-		repeat int // per round: calls, and of a frozen worker the outcomes that wait
+		repeat int // per round: calls, and of killed and frozen workers the outcomes that wait
 		fault  func(f *field, v *victim, ws []*child)
 	}{
 		{"broker killed", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
@@ -152,14 +156,14 @@ func TestFaultsUnderLoad(t *testing.T) {
 			during(8 * time.Second)
 			v.signal(syscall.SIGCONT)
 		}},
-		{"workers killed while the broker is away", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
+		{"workers killed while the broker is away", 9000, 2*(slots+awaiting) + slots, func(f *field, v *victim, ws []*child) {
 			v.kill()
 			ws[0].kill()
 			ws[1].kill()
 			ws[0], ws[1] = f.spawn(slots), f.spawn(slots)
 			v.start()
 		}},
-		{"worker frozen for 9 s", 9000, slots + 256, func(f *field, v *victim, ws []*child) {
+		{"worker frozen for 9 s", 9000, slots + awaiting, func(f *field, v *victim, ws []*child) {
 			_ = ws[0].cmd.Process.Signal(syscall.SIGSTOP)
 			during(9 * time.Second)
 			_ = ws[0].cmd.Process.Signal(syscall.SIGCONT)

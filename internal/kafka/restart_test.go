@@ -115,7 +115,7 @@ func TestKilledWorkersRepeatAtMostWhatWasInFlight(t *testing.T) {
 	bound := 0
 	for i := range kills {
 		f.awaitBusy(ws...)
-		bound += 64 + 256 // calls, and outcomes that wait
+		bound += slots + awaiting
 		ws[i%3].kill()
 		ws[i%3] = f.spawn(64)
 	}

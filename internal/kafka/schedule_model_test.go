@@ -68,6 +68,8 @@ func (p *player) step() {
 		}
 	}
 	p.settle()
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
 	require.LessOrEqual(p.t, p.r.busy, p.r.cfg.Concurrency)
 	require.LessOrEqual(p.t, p.r.room.count, p.r.cfg.MaxWaiting)
 	require.LessOrEqual(p.t, p.r.room.bytes, p.r.cfg.MaxWaitingBytes)
