@@ -38,7 +38,7 @@ run: build ## the whole of Laudspeaker on this machine, Kafka included; sends no
 	@exec bin/laudspeaker all $(ARGS)
 
 test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka, LAUDSPEAKER_TEST_POSTGRES=postgres://… the store's on a real PostgreSQL too)
-	go test $(TESTFLAGS) $(PACKAGES)
+	go test -timeout=20m $(TESTFLAGS) $(PACKAGES)
 
 race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(PACKAGES)
