@@ -309,3 +309,12 @@ func yaml(b *bus, gateways, channels map[string]string) string {
 	}
 	return text
 }
+
+// mustRun returns a function that runs commands with that configuration file, each of which has to succeed.
+func mustRun(t *testing.T, file string) func(args ...string) {
+	return func(args ...string) {
+		t.Helper()
+		code, _, stderr := run(t, append(args, "--config", file)...)
+		require.Zero(t, code, stderr)
+	}
+}

@@ -136,11 +136,7 @@ func TestControl_SuppressionsOutlastTheTopic(t *testing.T) {
 		yaml := simulated(b)
 		p := boot(t, "all", yaml)
 		file := write(t, yaml)
-		say := func(args ...string) {
-			t.Helper()
-			code, _, stderr := run(t, append(args, "--config", file)...)
-			require.Zero(t, code, stderr)
-		}
+		say := mustRun(t, file)
 		say("suppress", "--channel", "sms", "+14155550100", "+14155550101", "+14155550102")
 		say("unsuppress", "--channel", "sms", "+14155550102")
 		say("pause", "--channel", "email")

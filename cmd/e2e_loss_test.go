@@ -60,11 +60,7 @@ func TestLoss_OfTheJobTopicUnderALiveProcess(t *testing.T) {
 		yaml := simulated(b)
 		p := boot(t, "all", yaml)
 		file := write(t, yaml)
-		say := func(args ...string) {
-			t.Helper()
-			code, _, stderr := run(t, append(args, "--config", file)...)
-			require.Zero(t, code, stderr)
-		}
+		say := mustRun(t, file)
 		send := func(n int) (ids []string) {
 			for i := range n {
 				ids = append(ids, p.post(smsTo(fmt.Sprintf("+1415555%04d", i), "hello")))
