@@ -146,8 +146,11 @@ func (l *load) background(t testing.TB) (stop func()) {
 	return stop
 }
 
+// awaitBacklog waits until n acknowledged messages have not been delivered. The sink is slow meanwhile.
 func (l *load) awaitBacklog(t testing.TB, n int) {
 	t.Helper()
+	l.sink.slow.Store(true)
+	defer l.sink.slow.Store(false)
 	require.Eventually(t, func() bool { return l.backlog() >= n }, 2*time.Minute, 20*time.Millisecond, "no backlog")
 }
 

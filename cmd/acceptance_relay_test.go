@@ -86,8 +86,8 @@ func (m *mailSession) Data(r io.Reader) error {
 	_, after, _ := strings.Cut(string(content), "Subject: ")
 	subject, _, _ := strings.Cut(after, "\r\n")
 	defer m.sink.take(m.conn.Hostname(), m.to, subject)()
-	if m.sink.delay > 0 {
-		<-time.After(m.sink.delay)
+	if wait := m.sink.answerAfter(); wait > 0 {
+		<-time.After(wait)
 	}
 	return nil
 }

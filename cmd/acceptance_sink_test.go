@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,6 +20,7 @@ import (
 // worker is known by its password at Twilio, and by the name in its greeting at the relay.
 type sink struct {
 	delay time.Duration
+	slow  atomic.Bool // each answer takes a second: a backlog forms however slowly the API accepts
 
 	mu       sync.Mutex
 	taken    map[string]int // how often each "recipient/number" was taken
@@ -30,6 +32,14 @@ type sink struct {
 	first    time.Time
 	refuses  bool // the relay knows the password no more
 	refusals int
+}
+
+// answerAfter is how long a message waits for its answer.
+func (s *sink) answerAfter() time.Duration {
+	if s.slow.Load() {
+		return time.Second
+	}
+	return s.delay
 }
 
 func newSink(delay time.Duration) *sink {
@@ -102,7 +112,7 @@ func (s *sink) twilio(t testing.TB) string {
 		_, worker, _ := r.BasicAuth()
 		defer s.take(worker, r.PostFormValue("To"), r.PostFormValue("Body"))()
 		select {
-		case <-time.After(s.delay):
+		case <-time.After(s.answerAfter()):
 		case <-r.Context().Done():
 			return
 		}
