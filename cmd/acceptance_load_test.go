@@ -37,7 +37,7 @@ type refusal struct {
 }
 
 func newLoad(s *sink, url string, body func(key, number int) (string, string)) *load {
-	return &load{url: url, body: body, sink: s, most: 8000, acked: map[string]string{}}
+	return &load{url: url, body: body, sink: s, most: min(2000*scale(), 8000), acked: map[string]string{}}
 }
 
 // sms and email are the messages that a load posts.
