@@ -37,8 +37,9 @@ build: ## bin/laudspeaker, one static binary (the first build takes minutes, lat
 run: build ## the whole of Laudspeaker on this machine, Kafka included; sends nothing until a gateway is configured (ARGS='--config FILE')
 	@exec bin/laudspeaker all $(ARGS)
 
+# Most of the time of the tests is waiting: more of them run at once than there are cores.
 test: ## all tests, with only Go (LAUDSPEAKER_TEST_BROKERS=host:port runs them on a real Kafka, LAUDSPEAKER_TEST_POSTGRES=postgres://… the store's on a real PostgreSQL too)
-	go test -timeout=20m $(TESTFLAGS) $(PACKAGES)
+	go test -timeout=20m -parallel=6 $(TESTFLAGS) $(PACKAGES)
 
 race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(PACKAGES)
@@ -51,9 +52,10 @@ chaos: export LAUDSPEAKER_TEST_CHAOS_SEED  := $(SEED)
 chaos: ## kills, freezes and cuts off everything under load, on a Kafka of its own (needs Java 17 and Maven; CHAOS=1000000 KILLS=200 SEED=1)
 	go test -count=1 -timeout=24h -v -run '$(or $(TESTS),TestChaos)' ./cmd
 
-cluster: ## lets single brokers and partitions fail under load, on a Kafka of three nodes of its own (needs Java 17 and Maven; FORM=short, FAULTS=frozen,job)
+cluster: ## lets single brokers and partitions fail under load, on a Kafka of three nodes of its own (needs Java 17 and Maven; FORM=short, FAULTS=frozen,job; FORM=chaos CHAOS=1000000 KILLS=200)
 	LAUDSPEAKER_TEST_CLUSTER=$(or $(FORM),long) LAUDSPEAKER_TEST_CLUSTER_FAULTS=$(FAULTS) LAUDSPEAKER_TEST_CHAOS_SEED=$(SEED) \
-		go test -count=1 -timeout=2h -v -run '^TestCluster' ./cmd
+	LAUDSPEAKER_TEST_CHAOS=$(CHAOS) LAUDSPEAKER_TEST_CHAOS_KILLS=$(KILLS) \
+		go test -count=1 -timeout=24h -v -run '^TestCluster' ./cmd
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run --allow-parallel-runners $(ARGS) ./...

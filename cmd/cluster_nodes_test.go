@@ -246,11 +246,11 @@ func clusterPort() int { return numberOf(clusterEnv+"_PORT", 20192) }
 // clusterEnv turns the suite on and begins the names of its variables.
 const clusterEnv = "LAUDSPEAKER_TEST_CLUSTER"
 
-// clusterForm is "short" or "long"; without the variable the test is skipped.
+// clusterForm is "short", "long" or "chaos"; without the variable the test is skipped.
 func clusterForm(t testing.TB) string {
 	form := os.Getenv(clusterEnv)
-	if form != "short" && form != "long" {
-		t.Skip("set " + clusterEnv + "=short or long to run this on three nodes of a real Kafka")
+	if form != "short" && form != "long" && form != "chaos" {
+		t.Skip("set " + clusterEnv + "=short, long or chaos to run this on three nodes of a real Kafka")
 	}
 	return form
 }
