@@ -72,9 +72,9 @@ func (c *cluster) led() int32 {
 
 func (c *cluster) killLeader() {
 	node := c.led()
-	c.strike(span{name: "leader killed", affected: c.harmed(node)}, func() {
+	c.strike(span{name: "leader killed", affected: c.harmed(node), heals: true}, func() {
 		c.nodes.on("kill", node)
-		during(15 * time.Second)
+		during(25 * time.Second)
 		c.nodes.on("start", node)
 	})
 }
@@ -171,7 +171,7 @@ func (c *cluster) loseQuorum() {
 // isolateLeader cuts a node off from the others, not from the processes: it goes on as if it led its partitions.
 func (c *cluster) isolateLeader() {
 	node := c.led()
-	c.strike(span{name: "leader cut off from the other nodes, not from clients", affected: c.harmed(node)}, func() {
+	c.strike(span{name: "leader cut off from the other nodes, not from clients", affected: c.harmed(node), heals: true}, func() {
 		heal := c.nodes.isolate(node)
 		during(40 * time.Second)
 		heal()

@@ -23,6 +23,7 @@ type figures struct {
 	p99        time.Duration   // of the partitions that were not affected, accepted → provider
 	others     int             // letters of those
 	standstill []time.Duration // of each affected partition: the longest time in which nothing of it reached the provider
+	untaken    []time.Duration // of each affected partition: the longest time in which the API took nothing for it
 	refused    int             // letters that the API did not take
 	elsewhere  int             // of those, letters of partitions that were not affected
 	repeated   int             // letters that the provider took more than once
@@ -33,7 +34,7 @@ func (c *cluster) measure(s span) figures {
 	var f figures
 	requests := c.provider.requests()
 	var waits []time.Duration
-	reached := map[string][]time.Time{}
+	reached, taken := map[string][]time.Time{}, map[string][]time.Time{}
 	for claim, letters := range c.lettersOf(s) {
 		for _, l := range letters {
 			if l.acked.IsZero() {
@@ -43,6 +44,7 @@ func (c *cluster) measure(s span) figures {
 				}
 				continue
 			}
+			taken[claim] = append(taken[claim], l.acked)
 			if len(slices.DeleteFunc(slices.Clone(requests[l.number]), func(q request) bool { return !q.did.taken() })) > 1 {
 				f.repeated++
 			}
@@ -57,8 +59,10 @@ func (c *cluster) measure(s span) figures {
 	f.others, f.p99 = len(waits), percentile(waits, 99)
 	for claim := range s.affected {
 		f.standstill = append(f.standstill, longestGap(s, reached[claim]))
+		f.untaken = append(f.untaken, longestGap(s, taken[claim]))
 	}
 	slices.Sort(f.standstill)
+	slices.Sort(f.untaken)
 	return f
 }
 
@@ -74,8 +78,9 @@ func longestGap(s span, moments []time.Time) (longest time.Duration) {
 }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%d letters of other partitions, p99 %s; affected partitions stood still for %s, median %s; %d repeated; the API refused %d, of them %d of other partitions",
-		f.others, f.p99.Round(time.Millisecond), ends(f.standstill), percentile(f.standstill, 50).Round(10*time.Millisecond), f.repeated, f.refused, f.elsewhere)
+	return fmt.Sprintf("%d letters of other partitions, p99 %s; affected partitions stood still for %s, median %s, the API took nothing for them for %s, median %s; %d repeated; the API refused %d, of them %d of other partitions",
+		f.others, f.p99.Round(time.Millisecond), ends(f.standstill), percentile(f.standstill, 50).Round(10*time.Millisecond),
+		ends(f.untaken), percentile(f.untaken, 50).Round(10*time.Millisecond), f.repeated, f.refused, f.elsewhere)
 }
 
 // ends are the shortest and the longest time.
@@ -88,8 +93,8 @@ func ends(ds []time.Duration) string {
 
 // The limits are generous: they tell a fault that stays where it is from one that spreads, not a busy machine from an idle one.
 const (
-	othersWithin  = 10 * time.Second // p99; the faults last for 15 s and longer
-	recoverWithin = time.Minute      // after the fault was lifted
+	othersWithin  = 8 * time.Second  // p99; the faults last for 15 s and longer
+	recoverWithin = 30 * time.Second // after the fault was lifted
 )
 
 // report prints a line for each fault, and judges.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +84,15 @@ func TestHostileBatches(t *testing.T) {
 		api.awaitState(api.post(`{"channel":"email","recipient":"eve@test.example","payload":{"subject":"s","text":"t"}}`), notify.StateSuppressed)
 		require.True(t, w.running() && api.running())
 		require.NotContains(t, w.Log.String()+api.Log.String(), "panic")
+		t.Logf("peak memory of the process, both roles and the test: %d MiB", peakMemory(t)>>20)
 	})
+}
+
+// peakMemory is the most resident memory that this process has had, in bytes (Linux: KiB in getrusage(2)).
+func peakMemory(t testing.TB) int64 {
+	var usage syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return usage.Maxrss << 10
 }
 
 // undecodableLetters returns the origins of the dead letters of batches that could not be decoded.
