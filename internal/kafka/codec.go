@@ -10,7 +10,7 @@ import (
 )
 
 // metadataLimit keeps a commit's metadata below the 4,096 bytes at which brokers refuse it, and the offset with it.
-const metadataLimit = 3500
+const metadataLimit = 4000
 
 // metadata is the text that a commit carries beside its offset, in one of two versions:
 //

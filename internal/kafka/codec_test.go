@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -80,9 +81,12 @@ func TestMetadata_AnOlderBuildReadsTheWholeLedger(t *testing.T) {
 }
 
 func TestAWholeSpanFitsACommit(t *testing.T) {
-	_, fits := metadata{ledger: 1 << 60, count: 1 << 20, job: jobID, journal: ledgerID, bitmap: make([]byte, RunnerConfig{}.withDefaults().MaxSpan/8)}.encode()
+	_, fits := metadata{
+		ledger: 1 << 60, count: 1 << 20, job: jobID, journal: ledgerID, bitmap: make([]byte, RunnerConfig{}.withDefaults().MaxSpan/8),
+		by: 1 << 40, orderly: true, since: time.Now(), ended: time.Now(), fenced: strings.Repeat("v", fencesLimit),
+	}.encode()
 	require.True(t, fits, "what MaxSpan allows to start must fit what a commit can say")
-	_, fits = metadata{bitmap: make([]byte, 2700)}.encode()
+	_, fits = metadata{bitmap: make([]byte, 3000)}.encode()
 	require.False(t, fits)
 }
 

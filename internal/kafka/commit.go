@@ -164,7 +164,8 @@ func (c *claim) draft() draft {
 	case !fits && c.taken:
 		return c.last
 	case !fits: // restored from a wider map than ours: what is left out is read from the ledger again
-		m.bitmap = c.bitmap()[:metadataLimit/2]
+		m.bitmap = c.bitmap()
+		m.bitmap = m.bitmap[:min(len(m.bitmap), metadataLimit/2)]
 		text, _ = m.encode()
 	}
 	return draft{offset, text, c.reflected(end), c.version, now, m.orderly}

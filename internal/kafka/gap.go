@@ -64,12 +64,13 @@ func gaps(from, to int64, done []int64) []gap {
 }
 
 // doneWithin lists the offsets from from to to, exclusive, whose result is known or will be: their done bit is set, the
-// ledger names an outcome, or this process has the attempt in flight. The lock is held.
+// ledger names an outcome, or this process has the attempt in flight. It leaves wide spans out, see outsideWide. The lock is
+// held.
 func (c *claim) doneWithin(from, to int64) []int64 {
 	var done []int64
 	bits := c.base + int64(len(c.words))<<6
 	for o := max(from, c.low); o < min(to, bits); o++ {
-		if c.isDone(o) {
+		if c.words[(o-c.base)>>6]&(1<<uint(o&63)) != 0 {
 			done = append(done, o)
 		}
 	}
@@ -88,6 +89,18 @@ func (c *claim) doneWithin(from, to int64) []int64 {
 	return slices.Compact(done)
 }
 
+// gapsWithin describes what is missing of the offsets from from to to, and counts it. The lock is held.
+func (c *claim) gapsWithin(from, to int64) (all []gap, count int64) {
+	for _, s := range c.outsideWide(max(from, c.low), to) {
+		done := c.doneWithin(s.from, s.to)
+		if missing := s.to - s.from - int64(len(done)); missing > 0 {
+			all = append(all, gaps(s.from, s.to, done)...)
+			count += missing
+		}
+	}
+	return all, count
+}
+
 // lost publishes the gap from offset from to start, where the log begins now, and then takes it for done. It does nothing
 // when all of it is done.
 func (c *claim) lost(ctx context.Context, from, start int64) error {
@@ -95,11 +108,10 @@ func (c *claim) lost(ctx context.Context, from, start int64) error {
 	defer c.losing.Unlock()
 	c.r.mu.Lock()
 	from = max(from, c.low)
-	done := c.doneWithin(from, start)
+	found, count := c.gapsWithin(from, start)
 	c.r.mu.Unlock()
-	count := start - from - int64(len(done))
 	if count > 0 && c.gapTo < start {
-		if err := c.publishGaps(ctx, gaps(from, start, done)); err != nil {
+		if err := c.publishGaps(ctx, found); err != nil {
 			return err
 		}
 		c.gapTo = start // the take-over may have to be tried again

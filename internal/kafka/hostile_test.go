@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,6 +102,53 @@ func TestRunner_HostileBatchBecomesADeadLetterAndStopsNothing(t *testing.T) {
 	require.Eventually(t, func() bool { return len(again.sorted()) > 0 }, time.Minute, 5*time.Millisecond)
 	require.Equal(t, []string{"0=last"}, again.sorted())
 	require.Zero(t, r.Stats().Undecodable)
+}
+
+// waiter is a handler whose first job waits in place until it is let go.
+type waiter struct {
+	seen
+	free atomic.Bool
+}
+
+func (w *waiter) Handle(ctx context.Context, a *Attempt) Result {
+	if string(a.Value) == "waits" && !w.free.Load() {
+		return Result{Again: time.Now().Add(time.Hour)}
+	}
+	return w.seen.Handle(ctx, a)
+}
+
+// The last commit of a session says that dead letters were left, however many offsets their batches take and whatever is
+// unfinished before them.
+func TestRunner_DeadLettersOfWideBatchesAreLeftOnce(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"), kfake.SeedTopics(1, "ledger"), kfake.SeedTopics(1, "dead"))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	cfg := Config{Brokers: c.ListenAddrs()}
+	write := func(raw []byte) { require.Zero(t, kafkatest.ProduceRaw(t, c.ListenAddrs()[0], "jobs", 0, raw)) }
+	write(goodBatch(0, "waits"))
+	write(goodBatch(0, "first"))
+	widths := []int32{4000, 4000, 4000, 4000, 381, 4096, 1 << 20, 1 << 30} // the last two begin beyond what may start
+	for _, n := range widths {
+		write(batchtest.Batch(0, n-1, n, []byte("garbage")))
+	}
+	letters := func() int { return len(kafkatest.All(t, cfg.Brokers, "dead")) }
+	w := &waiter{}
+	bury := func(rc *RunnerConfig) {
+		rc.Handler, rc.FollowTopics = w, []string{"dead"}
+		rc.Undecodable = func(b *UndecodableBatch) Message { return Message{Topic: "dead", Value: b.Value} }
+	}
+	for range 2 {
+		r, stop := w.run(t, cfg, bury)
+		require.Eventually(t, func() bool { return letters() >= 6 && r.InFlight() == 0 && r.fetchedTo() > 20_000 }, time.Minute, 5*time.Millisecond)
+		stop()
+		require.Equal(t, 6, letters())
+	}
+	w.free.Store(true)
+	_, stop := w.run(t, cfg, bury)
+	write(goodBatch(0, "last"))
+	require.Eventually(t, func() bool { return len(w.sorted()) == 3 }, time.Minute, 5*time.Millisecond)
+	stop()
+	require.Equal(t, len(widths), letters())
 }
 
 func TestRunner_PartitionWithoutLeaderStopsOnlyItself(t *testing.T) {

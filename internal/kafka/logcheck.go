@@ -136,7 +136,7 @@ func (r *Runner) recreated(topic string, id TopicID) {
 // is held.
 func (c *claim) truncate(end int64) {
 	at := c.next
-	undone := max(0, at-max(end, c.low)-int64(len(c.doneWithin(end, at))))
+	_, undone := c.gapsWithin(end, at)
 	if c.low <= end || !c.jobID.IsZero() || c.r.cfg.NoLedger {
 		c.cut(end)
 	}

@@ -552,6 +552,22 @@ func TestGaps(t *testing.T) {
 	require.Equal(t, "Ag", base64.RawStdEncoding.EncodeToString([]byte{0b10}))
 }
 
+// What the log had skipped and what a batch that cannot be decoded has taken is not missing, however wide it is.
+func TestGaps_LeaveOutWideSpans(t *testing.T) {
+	c := &claim{r: &Runner{}, progress: newProgress(0)}
+	require.True(t, c.fetched(0))
+	c.done(5)
+	c.skip(10, 20_000)
+	c.skip(100_000, 1<<40)
+	all, count := c.gapsWithin(1, 1<<41)
+	require.Equal(t, []gap{
+		{from: 1, to: 10, done: bitmapOf(8, 4)}, {from: 20_000, to: 100_000}, {from: 1 << 40, to: 1 << 41},
+	}, all)
+	require.EqualValues(t, 8+80_000+1<<40, count)
+	_, count = c.gapsWithin(20, 19_000)
+	require.Zero(t, count)
+}
+
 func bitmapOf(n int, set ...int) []byte {
 	b := make([]byte, n/8)
 	for _, i := range set {

@@ -192,7 +192,7 @@ func (p *progress) forgetDone() {
 // lose takes the offsets from from to to, which the log no longer holds, for done.
 func (p *progress) lose(from, to int64) {
 	if from < to {
-		p.skip(from, to)
+		p.tracker.lose(from, to)
 		p.next = max(p.next, to)
 		p.forgetDone()
 	}

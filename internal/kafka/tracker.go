@@ -16,13 +16,14 @@ type tracker struct {
 	base      int64    // offset of bit 0 of words[0]; a multiple of 64, at most low
 	words     []uint64 // done bits
 	wide      []span   // ranges that are done, in order and apart: those too wide or too far ahead for bits
+	told      int64    // offsets from here on are done only because they were skipped: a commit does not tell about them
 	version   int      // grows with every change
 	end       int64    // offsets from here on cannot be done: the log was truncated there
 }
 
 // A range of more than wideSpan offsets, and what lies farther ahead than farAhead, is kept as a span. A commit does not tell
-// about those: its metadata has no room for them, and whoever fetches them again finds no records but a batch that cannot be
-// decoded.
+// about those, nor about skipped offsets above the last record that is done: whoever fetches them again finds no records. The
+// base of a batch that cannot be decoded counts as a record.
 const (
 	wideSpan = 1 << 12
 	farAhead = 1 << 20
@@ -84,6 +85,26 @@ func (t *tracker) set(from, to int64) {
 	}
 }
 
+// lose takes a range for done that the log no longer holds, and lets commits tell about it: its loss is published once. A
+// range that ends far ahead of low is not told.
+func (t *tracker) lose(from, to int64) {
+	from, to = max(from, t.low), min(to, t.end)
+	if from >= to {
+		return
+	}
+	if to-t.low <= mostTold {
+		t.version++
+		t.set(from, to)
+		t.told = max(t.told, to)
+		t.settle()
+	} else {
+		t.skip(from, to)
+	}
+}
+
+// mostTold is how many offsets a commit has room for.
+const mostTold = 1 << 14
+
 // widen adds a span and joins those that touch.
 func (t *tracker) widen(s span) {
 	apart := make([]span, 0, len(t.wide)+1)
@@ -117,7 +138,26 @@ func (t *tracker) isDone(o int64) bool {
 func (t *tracker) done(o int64) {
 	if o < t.end && !t.isDone(o) {
 		t.skip(o, o+1)
+		t.told = max(t.told, o+1)
 	}
+}
+
+// outsideWide returns the parts of a range that lie in no span of wide.
+func (t *tracker) outsideWide(from, to int64) []span {
+	var parts []span
+	for _, w := range t.wide {
+		if w.to <= from || to <= w.from {
+			continue
+		}
+		if from < w.from {
+			parts = append(parts, span{from, w.from})
+		}
+		from = w.to
+	}
+	if from < to {
+		parts = append(parts, span{from, to})
+	}
+	return parts
 }
 
 // settle moves low over all that is done and forgets what lies below it.
@@ -172,11 +212,12 @@ func (t *tracker) cut(end int64) {
 			t.wide = append(t.wide, s)
 		}
 	}
-	t.next, t.end = min(t.next, end), end
+	t.next, t.told, t.end = min(t.next, end), min(t.told, end), end
 	t.version++
 }
 
-// bitmap gives the done bits from low on: bit i%8 of byte i/8 is low+i. Trailing zero bytes are left out.
+// bitmap gives the done bits from low on: bit i%8 of byte i/8 is low+i. Trailing zero bytes are left out, and so is what a
+// commit does not tell.
 func (t *tracker) bitmap() []byte {
 	shift := uint(t.low - t.base)
 	out := make([]byte, 0, len(t.words)*8)
@@ -190,6 +231,7 @@ func (t *tracker) bitmap() []byte {
 			w >>= 8
 		}
 	}
+	out = out[:min(int64(len(out)), max(0, t.told-t.low+7)/8)]
 	for len(out) > 0 && out[len(out)-1] == 0 {
 		out = out[:len(out)-1]
 	}
