@@ -122,6 +122,8 @@ func TestDeadLettersAreListedShownAndRedriven(t *testing.T) {
 		})
 		require.Equal(t, "\x1b[31m{half", string(again.Value), "it ends as it did, untouched")
 		require.ElementsMatch(t, []string{broken, hush}, g.listed(), "its letter of before is left out")
+		g.requireBatch()
+		g.requirePanicked()
 	})
 }
 
@@ -133,6 +135,52 @@ func (g *graveyard) expired(like *kafka.Record) (id string) {
 		Headers: append(slices.Clone(like.Headers), kafka.Header{Key: notify.HeaderID, Value: []byte(id)}),
 	})
 	return id
+}
+
+// requireBatch writes the letter of a batch that cannot be decoded. It is listed and shown without its bytes, and refused by a
+// redrive.
+func (g *graveyard) requireBatch() {
+	t := g.t
+	desk := dispatcher.Desk{Topics: dispatcher.Topics{Prefix: g.prefix, Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}}
+	g.publish(desk.Undecodable(&kafka.UndecodableBatch{
+		Record: &kafka.Record{Topic: g.prefix + "email_topic", Offset: 1 << 40, Value: []byte("\x00\x01\x1b[31mada@test.example")}, LastOffset: 1<<40 + 4, Count: 3,
+	}))
+	ids := g.listed("--reason", notify.ReasonUndecodableBatch)
+	require.Len(t, ids, 1)
+	out, _ := g.dlq("show", ids[0])
+	require.Contains(t, out, "not shown: the value is a record batch that cannot be decoded")
+	require.Contains(t, out, "\n  ls-origin-last-offset: 1099511627780\n")
+	require.Contains(t, out, "\n  ls-origin-count: 3\n")
+	require.NotContains(t, out, "ada@test.example")
+	out, _ = g.dlq("show", ids[0], "--json")
+	require.Contains(t, out, `"withheld":"the value is a record batch that cannot be decoded"`)
+	require.NotContains(t, out, "value_base64")
+	for _, how := range [][]string{{"--dry-run"}, nil} {
+		code, out, said := run(t, append([]string{"dlq", "redrive", ids[0], "--config", g.file}, how...)...)
+		require.NotZero(t, code)
+		require.Contains(t, out, "redrive")
+		require.Contains(t, said, ids[0]+": the letter holds a record batch that cannot be decoded: ask the one who wrote it to send its notifications again")
+		require.Contains(t, said, "1 could not be redriven, as said above")
+	}
+	require.Equal(t, ids, g.listed("--reason", notify.ReasonUndecodableBatch), "it stays")
+}
+
+// requirePanicked writes the letter of a job that a mover could not handle, and redrives it.
+func (g *graveyard) requirePanicked() {
+	t := g.t
+	id := strings.Replace(directID, "0190", "0197", 1)
+	desk := dispatcher.Desk{Topics: dispatcher.Topics{Prefix: g.prefix, Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}}
+	res := desk.Panicked(&kafka.Attempt{Record: &kafka.Record{
+		Topic: g.prefix + "email_topic.delay.30s", Key: []byte("k"), Value: fmt.Appendf(nil, policy, ""), Headers: []kafka.Header{{Key: notify.HeaderID, Value: []byte(id)}},
+	}})
+	g.publish(res.Follow[0])
+	out, _ := g.dlq("show", id)
+	require.Regexp(t, `(?m)^  why +panicked`, out)
+	require.Contains(t, out, `"text": "It works."`)
+	out, _ = g.dlq("redrive", "--reason", notify.ReasonPanicked)
+	require.Equal(t, "redriven 1, skipped 0 (already redriven), expired 0\n", out)
+	require.Eventually(t, func() bool { return slices.Contains(g.runs(id), "1/0") }, time.Minute, 50*time.Millisecond)
+	require.Empty(t, g.listed("--reason", notify.ReasonPanicked))
 }
 
 func (g *graveyard) requireShown(id string, letter *kafka.Record) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -54,5 +56,22 @@ func TestDeadLettersOverHTTP(t *testing.T) {
 		require.Len(t, answer.Skipped, 1)
 		require.Equal(t, []string{id, notify.SkipSent}, []string{answer.Skipped[0].ID, answer.Skipped[0].Why})
 		require.Len(t, r.taken("policy@example.com"), 1)
+		b.requireBatchLeftAlone(p)
 	})
+}
+
+// requireBatchLeftAlone redrives the letter of a batch that cannot be decoded: the answer says why it is left alone.
+func (b *bus) requireBatchLeftAlone(p *program) {
+	t := b.t
+	desk := dispatcher.Desk{Topics: dispatcher.Topics{Prefix: b.prefix, Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}}
+	b.publish(desk.Undecodable(&kafka.UndecodableBatch{Record: &kafka.Record{Topic: b.prefix + "email_topic", Offset: 1 << 40, Value: []byte("\x00\x01")}, LastOffset: 1 << 40}))
+	response, err := http.Post(p.API+"/v1/dead-letters/redrive", "application/json", strings.NewReader(`{"reason":"undecodable_batch"}`))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	var answer redriveAnswer
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+	require.Zero(t, answer.Redriven)
+	require.Len(t, answer.Skipped, 1)
+	require.Equal(t, notify.SkipBatch, answer.Skipped[0].Why)
 }

@@ -117,7 +117,7 @@ var notes = map[string]map[string]note{
 	},
 	"SkippedLetter": {
 		"letter": {doc: "Where the dead letter is."},
-		"why":    {doc: "redriven (before), sent (a gateway has taken it), expired, expunged, gone (its value was too large for a dead letter and is no longer where the job was), or too_large (for its topic as it is now)."},
+		"why":    {doc: "redriven (before), sent (a gateway has taken it), expired, expunged, gone (its value was too large for a dead letter and is no longer where the job was), too_large (for its topic as it is now), or undecodable_batch (it holds a record batch that nobody can decode: its writer has to send these notifications again)."},
 	},
 	"Captured": {
 		"summary":   {doc: "The subject, the title or the beginning of the body."},

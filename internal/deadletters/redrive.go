@@ -47,7 +47,7 @@ var errBatch = errors.New("the letter holds a record batch that cannot be decode
 // Add takes one letter. It is an error only when nothing more can be done.
 func (r *Redriver) Add(ctx context.Context, l *dispatcher.Letter) error {
 	if l.Reason == notify.ReasonUndecodableBatch {
-		r.Skip(l, notify.SkipGone, errBatch)
+		r.Skip(l, notify.SkipBatch, errBatch)
 		return nil
 	}
 	if why, err := r.fate(ctx, l); err != nil || why != "" {

@@ -243,6 +243,34 @@ func TestWhatIsKnownOfALetterIsHeeded(t *testing.T) {
 	require.Len(t, y.jobs(notify.ChannelEmail), 5, "what may have been sent is not sent blindly")
 }
 
+// A letter that holds a record batch stands for notifications that nobody can name: it is listed, and never redriven. One of a
+// handler that panicked is redriven like any other.
+func TestService_LettersOfBatchesAndPanics(t *testing.T) {
+	y := newYard(t)
+	s := y.service()
+	y.bury(notify.ChannelEmail, 0, 1, notify.ReasonPanicked)
+	batch := dispatcher.Desk{Topics: y.topics}.Undecodable(&kafka.UndecodableBatch{
+		Record: &kafka.Record{Topic: y.topics.Channel(notify.ChannelEmail), Offset: 7, Value: []byte("\x00\x01secret words")}, LastOffset: 11, Count: 5,
+	})
+	require.Equal(t, []error{nil}, y.publisher.PublishAll(t.Context(), []kafka.Message{batch}))
+	page, err := s.List(t.Context(), notify.LetterFilter{Reason: notify.ReasonUndecodableBatch}, "", 50)
+	require.NoError(t, err)
+	require.Len(t, page.Data, 1)
+	id := page.Data[0].ID
+	require.NotEmpty(t, id)
+	for range 2 {
+		done, err := s.Redrive(t.Context(), notify.Redrive{LetterFilter: notify.LetterFilter{IDs: []string{id}}, Limit: 10})
+		require.NoError(t, err)
+		require.Zero(t, done.Redriven)
+		require.Len(t, done.Skipped, 1)
+		require.Equal(t, []string{id, notify.SkipBatch}, []string{done.Skipped[0].ID, done.Skipped[0].Why})
+	}
+	done, err := s.Redrive(t.Context(), notify.Redrive{Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Redriven)
+	require.Equal(t, []string{"1/1"}, y.jobs(notify.ChannelEmail))
+}
+
 // A limit counts what was looked at, so that an answer has an end; redriving page after page takes each once.
 func TestARedriveGoesOnWhereItEnded(t *testing.T) {
 	y := newYard(t)

@@ -54,9 +54,13 @@ func (d Desk) Panicked(a *kafka.Attempt) kafka.Result {
 	return kafka.Result{Follow: append(buried.Follow, d.apart(buried.Outcome))}
 }
 
-// laneOf is the lane of a job topic; normal for a topic of the delay ladder, which all lanes share.
+// laneOf is the lane of a job topic, or of a topic of lane urgent's own delay ladder; normal for one of the ladder that the
+// other lanes share.
 func (d Desk) laneOf(topic string) notify.Lane {
 	for _, ch := range d.Topics.Channels() {
+		if strings.HasPrefix(topic, d.Topics.Job(ch, notify.LaneUrgent)+delays) {
+			return notify.LaneUrgent
+		}
 		for _, lane := range notify.Lanes() {
 			if topic == d.Topics.Job(ch, lane) {
 				return lane

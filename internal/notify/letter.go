@@ -76,15 +76,16 @@ type SkippedLetter struct {
 
 // Why a letter is not redriven.
 const (
-	SkipRedriven = "redriven"  // it was already
-	SkipSent     = "sent"      // a gateway turned out to have taken it
-	SkipExpired  = "expired"   // it would only expire again
-	SkipExpunged = "expunged"  // what it says was to be forgotten
-	SkipGone     = "gone"      // its value was too large for a dead letter, and is no longer where the job was
-	SkipTooLarge = "too_large" // its topic no longer takes a record of its size
+	SkipRedriven = "redriven"          // it was already
+	SkipSent     = "sent"              // a gateway turned out to have taken it
+	SkipExpired  = "expired"           // it would only expire again
+	SkipExpunged = "expunged"          // what it says was to be forgotten
+	SkipGone     = "gone"              // its value was too large for a dead letter, and is no longer where the job was
+	SkipTooLarge = "too_large"         // its topic no longer takes a record of its size
+	SkipBatch    = "undecodable_batch" // it holds a record batch: nobody knows what notifications it stands for
 )
 
 // Skips lists them.
 func Skips() []string {
-	return []string{SkipRedriven, SkipSent, SkipExpired, SkipExpunged, SkipGone, SkipTooLarge}
+	return []string{SkipRedriven, SkipSent, SkipExpired, SkipExpunged, SkipGone, SkipTooLarge, SkipBatch}
 }
