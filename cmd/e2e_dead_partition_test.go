@@ -1,0 +1,141 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+)
+
+// keyFor is an ordering key whose notifications go to that partition of four.
+func keyFor(partition int32) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("key-", i); kafka.Home([]byte(key))%4 == partition {
+			return key
+		}
+	}
+}
+
+func keyed(partition int32) string {
+	return fmt.Sprintf(`{"channel":"email","recipient":"ada@test.example","ordering_key":%q,"payload":{"subject":"s","text":"t"}}`, keyFor(partition))
+}
+
+// With one partition that cannot be written the API refuses what belongs there, and nothing else, whatever waits for it.
+func TestAPI_DeadPartitionRefusesItsKeysOnly(t *testing.T) {
+	t.Parallel()
+	for name, faults := range map[string][]kfake.Fault{
+		"not enough replicas": {{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas}},
+		"no leader": {
+			{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition},
+			{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+			require.NoError(t, err)
+			t.Cleanup(cluster.Close)
+			api := boot(t, "serve-api", "kafka: {brokers: ['"+cluster.ListenAddrs()[0]+"'], partitions: 4}\n"+
+				"gateways: {kept: {type: capture, dir: '"+t.TempDir()+"'}}\nchannels: {email: {gateways: [kept]}}\n")
+			s := newSubmitter(t, api)
+			for p := range int32(4) {
+				require.Equal(t, http.StatusAccepted, s.post(keyed(p)))
+			}
+			var installed []*kfake.FaultHandle
+			for _, f := range faults {
+				f.Topic, f.Partitions, f.Count = "email_topic", []int32{0}, -1
+				installed = append(installed, cluster.Fault(f))
+			}
+
+			const many = 1200
+			var begun, refused, other atomic.Int32
+			var flood sync.WaitGroup
+			for range many {
+				flood.Go(func() {
+					begun.Add(1)
+					if s.post(keyed(0)) == http.StatusServiceUnavailable {
+						refused.Add(1)
+					} else {
+						other.Add(1)
+					}
+				})
+			}
+			require.Eventually(t, func() bool { return begun.Load() == many }, time.Minute, time.Millisecond)
+			for i := range int32(60) { // while these wait, and after they were refused
+				require.Equal(t, http.StatusAccepted, s.post(keyed(1+i%3)), "of another partition")
+			}
+			s.requireBatch()
+			flood.Wait()
+			require.Equal(t, []int32{many, 0}, []int32{refused.Load(), other.Load()})
+			s.requireBatch()
+			require.Equal(t, http.StatusServiceUnavailable, s.post(keyed(0)))
+
+			for _, f := range installed {
+				f.Remove()
+			}
+			require.Eventually(t, func() bool { return s.post(keyed(0)) == http.StatusAccepted }, time.Minute, 10*time.Millisecond)
+			for p := range int32(4) {
+				require.Equal(t, http.StatusAccepted, s.post(keyed(p)))
+			}
+		})
+	}
+}
+
+// submitter posts to an API from many goroutines.
+type submitter struct {
+	t      *testing.T
+	api    *program
+	client *http.Client
+}
+
+func newSubmitter(t *testing.T, api *program) *submitter {
+	s := &submitter{t: t, api: api, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
+}
+
+// post submits a notification and returns the status of the answer; 0 without one.
+func (s *submitter) post(body string) int {
+	response, err := s.client.Post(s.api.API+"/v1/notifications", "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
+}
+
+// requireBatch submits a batch for all partitions: of its items those of partition 0 are refused.
+func (s *submitter) requireBatch() {
+	s.t.Helper()
+	var items []string
+	for i := range int32(400) {
+		items = append(items, keyed(i%4))
+	}
+	response, err := s.client.Post(s.api.API+"/v1/notifications/batch", "application/json", strings.NewReader(`{"notifications":[`+strings.Join(items, ",")+`]}`))
+	require.NoError(s.t, err)
+	defer response.Body.Close()
+	require.Equal(s.t, http.StatusOK, response.StatusCode)
+	var answer struct{ Results []struct{ Status int } }
+	require.NoError(s.t, json.NewDecoder(response.Body).Decode(&answer))
+	require.Len(s.t, answer.Results, len(items))
+	for i, r := range answer.Results {
+		want := http.StatusAccepted
+		if i%4 == 0 {
+			want = http.StatusServiceUnavailable
+		}
+		require.Equal(s.t, want, r.Status, "item %d", i)
+	}
+}
