@@ -94,6 +94,52 @@ func TestSendAt(t *testing.T) {
 	})
 }
 
+// Jobs that wait in a tier which the configuration has no more are moved on and sent, in time.
+func TestLadder_RemovedTierIsDrained(t *testing.T) {
+	t.Parallel()
+	onEachBus(t, func(t *testing.T, b *bus) {
+		s := newTurnstile(t, "", nil)
+		settings := func(tiers string) string {
+			return strings.Replace(yaml(b, map[string]string{"texts": s.gateway()}, map[string]string{"sms": "gateways: [texts]"}),
+				"partitions: 3", "partitions: 3, delay_tiers: ["+tiers+"]", 1)
+		}
+		before := settings("200ms, 1s, 5s")
+		api, worker := boot(t, "serve-api", before), boot(t, "work --channel sms", before)
+		waits := func(lane notify.Lane, tier string) (id string, due time.Time) {
+			for { // a machine that is slow for a moment puts it into a shorter tier
+				due = time.Now().Add(8 * time.Second).UTC().Truncate(time.Millisecond)
+				id = api.post(smsTo("+14155550100", string(lane), `"lane":"`+string(lane)+`"`, `"send_at":"`+due.Format(time.RFC3339Nano)+`"`))
+				b.event(id, func(e notify.Event) bool { return e.State == notify.StateScheduled })
+				for _, r := range b.records(tier) {
+					if headersOf(r)[notify.HeaderID] == id {
+						return id, due
+					}
+				}
+			}
+		}
+		normal, dueNormal := waits(notify.LaneNormal, "sms_topic.delay.5s")
+		urgent, dueUrgent := waits(notify.LaneUrgent, "sms_topic.urgent.delay.5s")
+		require.Zero(t, worker.stop())
+
+		after := settings("200ms, 1s")
+		worker = boot(t, "work --channel sms", after)
+		worker.awaitLog("a tier of the delay ladder is no longer in kafka.delay_tiers; its jobs are still moved, and nothing new is written to it: " +
+			"delete the topic once laudspeaker_waiting is 0 for it")
+		for id, due := range map[string]time.Time{normal: dueNormal, urgent: dueUrgent} {
+			o := b.outcome(id)
+			require.Equal(t, notify.StateSent, o.State)
+			require.False(t, o.At.Before(due), "never early")
+		}
+		for _, topic := range []string{"sms_topic.delay.5s", "sms_topic.urgent.delay.5s"} {
+			require.Contains(t, worker.Log.String(), `"topic":"`+b.prefix+topic+`"`)
+		}
+		eventually(time.Minute, func() bool { return worker.sum("laudspeaker_waiting", `channel="sms"`) == 0 })
+		require.Zero(t, worker.stop())
+		mustRun(t, write(t, after))("audit")
+		mustRun(t, write(t, before))("audit")
+	})
+}
+
 // A cancelled one does not wait for its time.
 func TestACancelledOneIsNotSent(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 )
 
 func TestTrimmer_DeletesWhatWasCommittedLongEnoughAgo(t *testing.T) {
@@ -104,6 +106,48 @@ func TestRunner_DeletesRecordsThatAreDone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A real broker takes the deletion, too. What comes later is at its place, and the group goes on behind it.
+func TestRunner_DeletesRecordsOnABroker(t *testing.T) {
+	cfg := Config{Brokers: kafkatest.Brokers(t)}
+	jobs, status, group := kafkatest.Topic(t, cfg.Brokers, 2), kafkatest.Topic(t, cfg.Brokers, 1), kafkatest.Name(t)
+	t.Cleanup(func() { kafkatest.Forget(t, cfg.Brokers, group) })
+	ledger, err := NewLedger(cfg, status, zap.NewNop())
+	require.NoError(t, err)
+	defer ledger.conn.close()
+	p := runPublisher(t, cfg.Brokers, PublisherConfig{})
+	write := func(partition int32, n int) {
+		for range n {
+			_, _, err := p.PublishForever(t.Context(), Message{Topic: jobs, Partition: partition, Value: []byte("v")})
+			require.NoError(t, err)
+		}
+	}
+	reader, err := NewReader(cfg)
+	require.NoError(t, err)
+	defer reader.Close()
+	work := func(until func([]Bounds) bool) {
+		r, err := NewRunner(RunnerConfig{
+			Kafka: cfg, Group: group, Topics: []string{jobs}, Handler: keeps(5), Ledger: ledger, Publisher: p, Log: zap.NewNop(),
+			AttemptTimeout: time.Second, NoLedger: true, Unordered: true, DeleteAfter: time.Millisecond, DeleteEvery: 50 * time.Millisecond,
+		})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		require.Eventually(t, func() bool {
+			b, err := reader.Bounds(jobs)
+			return err == nil && until(b)
+		}, time.Minute, 20*time.Millisecond)
+		require.Zero(t, r.Stats().Lost, "what was deleted was done")
+		cancel()
+		require.NoError(t, <-ended)
+	}
+	write(0, 8) // of which one stays
+	write(1, 3)
+	work(func(b []Bounds) bool { return b[0].Oldest == 5 && b[1].Oldest == 3 })
+	write(1, 2)
+	work(func(b []Bounds) bool { return b[1].Oldest == 5 && b[1].Newest == 5 && b[0].Oldest == 5 && b[0].Newest == 8 })
 }
 
 // keeps is a handler that is done with every record but the one at that offset.
