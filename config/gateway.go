@@ -13,7 +13,7 @@ type SMTP struct {
 	TLS                string        `yaml:"tls" default:"mandatory" enum:"mandatory,implicit,opportunistic,none" doc:"mandatory (STARTTLS or nothing is sent), implicit (TLS from the first byte), opportunistic (STARTTLS when offered) or none. A password goes over TLS only, unless the relay is on loopback."`
 	CAFile             string        `yaml:"ca_file" doc:"PEM file with the CA of the relay; empty takes the system's."`
 	From               string        `yaml:"from" doc:"Sender of mail that names none, as an RFC 5322 mailbox." example:"Acme <no-reply@acme.example>"`
-	HELO               string        `yaml:"helo" doc:"Name by which we greet the relay; empty takes the host's name."`
+	HELO               string        `yaml:"helo" doc:"Name by which we greet the relay: the public, fully qualified name of this host. Empty takes the host's name if it is fully qualified, else the address of the connection ([192.0.2.1])."`
 	Connections        int           `yaml:"connections" default:"16" doc:"Connections kept to the relay at most."`
 	IdleTimeout        time.Duration `yaml:"idle_timeout" default:"30s" doc:"A connection idle for longer is closed."`
 	ConnectionLifetime time.Duration `yaml:"connection_lifetime" default:"10m" doc:"A connection older than this is closed after its message."`

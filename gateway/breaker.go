@@ -103,10 +103,21 @@ func (b *Breaker) Admit(now time.Time) (Pass, bool) {
 // Record takes in how the call of p's holder ended, once for each pass. A stale result, such as a success on a connection
 // from better times, changes nothing and does not count.
 func (b *Breaker) Record(p Pass, v notify.Verdict, now time.Time) BreakerChange {
+	return b.RecordFor(p, v, 0, now)
+}
+
+// longestPause bounds what a provider can ask of a breaker: an operator who has put things right waits no longer.
+const longestPause = 15 * time.Minute
+
+// RecordFor is Record for an unavailable gateway that asks for no probe before pause is over. Other verdicts ignore pause.
+func (b *Breaker) RecordFor(p Pass, v notify.Verdict, pause time.Duration, now time.Time) BreakerChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.epoch != b.epoch {
 		return BreakerUnchanged
+	}
+	if v != notify.Unavailable {
+		pause = 0
 	}
 	switch v {
 	case notify.Accepted, notify.Permanent, notify.Throttled:
@@ -117,11 +128,11 @@ func (b *Breaker) Record(p Pass, v notify.Verdict, now time.Time) BreakerChange 
 	default: // transient or ambiguous
 		b.circuit.RecordFailure()
 	}
-	return b.changed(p, now)
+	return b.changed(p, pause, now)
 }
 
 // changed says what the result of p's holder made of the circuit, and plans the next probe when it is open.
-func (b *Breaker) changed(p Pass, now time.Time) BreakerChange {
+func (b *Breaker) changed(p Pass, pause time.Duration, now time.Time) BreakerChange {
 	closed := b.circuit.IsClosed()
 	if closed && !p.probe {
 		return BreakerUnchanged
@@ -133,7 +144,7 @@ func (b *Breaker) changed(p Pass, now time.Time) BreakerChange {
 		return BreakerReclosed
 	}
 	b.wait = min(max(2*b.wait, b.cfg.FirstWait), b.cfg.LongestWait)
-	b.due = now.Add(b.wait)
+	b.due = now.Add(max(b.wait, min(pause, longestPause)))
 	if p.probe {
 		return BreakerReopened
 	}

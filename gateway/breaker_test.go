@@ -273,3 +273,15 @@ func TestBreakerAgreesWithAnAccountByHand(t *testing.T) {
 		}
 	})
 }
+
+// TestBreaker_PauseOfUnavailable: a quota that is used up is not probed before its time, and not later than a quarter of an hour.
+func TestBreaker_PauseOfUnavailable(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 10 * time.Second, 5 * time.Minute: 5 * time.Minute, 48 * time.Hour: 15 * time.Minute} {
+		b := NewBreaker(BreakerConfig{})
+		require.Equal(t, BreakerOpened, b.RecordFor(admitted(t, b, dawn), notify.Unavailable, pause, dawn))
+		require.Equal(t, want, b.NextProbe(dawn), pause)
+		refused(t, b, dawn.Add(want-time.Millisecond))
+		require.Equal(t, BreakerReopened, b.RecordFor(admitted(t, b, dawn.Add(want)), notify.Transient, pause, dawn.Add(want)))
+		require.Equal(t, 10*time.Second, b.NextProbe(dawn.Add(want)), "other verdicts ask for no pause")
+	}
+}

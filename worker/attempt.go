@@ -17,18 +17,20 @@ const patience = 500 * time.Millisecond
 
 // attempt asks the gateways of the route in turn, under one deadline, until one of them decides about the message.
 func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
-	var failed *try // a try that counts: this attempt has been one
+	var r round
 	var end context.CancelFunc
 	for _, o := range w.cfg.Route.order(j) {
 		leave, later := w.enter(ctx, a, j, o)
 		if leave == nil && !later {
+			r.open = true
 			continue
 		}
-		if leave == nil && failed == nil {
+		if leave == nil && !r.decided() {
 			w.withdraw(a, j)
 			return j.again(time.Now())
 		}
 		if leave == nil {
+			r.open = true
 			break // what it has been through is an attempt all the same
 		}
 		defer leave.nothing() // when something panics, or the breaker would wait for this probe for ever
@@ -39,21 +41,55 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		t := w.send(ctx, a, j, o)
 		change := leave.with(t)
 		w.tell(o, t, change)
-		if t.verdict != notify.Transient && t.verdict != notify.Unavailable {
+		if !t.passes() {
 			return w.conclude(ctx, a, j, t)
 		}
-		// The next gateway may do better. What fails at one that is out of order says nothing about the message.
-		if t.verdict == notify.Transient && (t.failure.Works || o.Breaker.State() == gateway.BreakerClosed) {
-			failed = &t
-		}
+		r.add(t, o)
 		if ctx.Err() != nil {
+			r.open = true // whether or not a gateway is left: it may have answered for want of time
 			break
 		}
 	}
-	if failed == nil {
+	return w.endRound(ctx, a, j, r)
+}
+
+// round is what the gateways of a route have said in one attempt, as long as none has decided.
+type round struct {
+	failed  *try // transient: this attempt counts
+	slowed  *try // throttled by the last gateway that could take the message
+	refused *try // permanent, for a reason that is about that gateway
+	open    bool // a gateway has not judged the message: it was not asked, or refuses us
+}
+
+func (r *round) decided() bool { return r.failed != nil || r.slowed != nil || r.refused != nil }
+
+func (r *round) add(t try, o *Outlet) {
+	switch {
+	case t.verdict == notify.Permanent:
+		r.refused = &t
+	case t.verdict == notify.Throttled:
+		r.slowed = &t
+	case t.verdict == notify.Transient && (t.failure.Works || o.Breaker.State() == gateway.BreakerClosed):
+		r.failed = &t
+	default: // what fails at a gateway that is out of order says nothing about the message
+		r.open = true
+	}
+}
+
+// endRound decides when every gateway has passed the message on. Only the refusal of all of them is final.
+func (w *Worker) endRound(ctx context.Context, a *kafka.Attempt, j *job, r round) kafka.Result {
+	switch {
+	case r.slowed != nil:
+		return w.conclude(ctx, a, j, *r.slowed)
+	case r.failed != nil:
+		return w.conclude(ctx, a, j, *r.failed)
+	case r.refused != nil && r.open:
+		return w.putOff(a, j, *r.refused, w.cfg.Retries.after(j, j.step+1))
+	case r.refused != nil:
+		return w.conclude(ctx, a, j, *r.refused)
+	default:
 		return w.wait(a, j)
 	}
-	return w.conclude(ctx, a, j, *failed)
 }
 
 // pastDue reports whether a job that waited for its place must not be sent any more, or not now.
@@ -115,8 +151,16 @@ func (e *entered) with(t try) gateway.BreakerChange {
 	if t.failure != nil && t.failure.Works { // a relay that answers for one recipient is as good as one that accepts
 		shown = notify.Accepted
 	}
-	change := e.outlet.Breaker.Record(e.pass, shown, now)
-	if t.verdict == notify.Throttled && !t.failure.Works {
+	var pause time.Duration
+	if t.failure != nil {
+		pause = t.failure.After
+	}
+	change := e.outlet.Breaker.RecordFor(e.pass, shown, pause, now)
+	switch {
+	case t.verdict != notify.Throttled || t.failure.Works:
+	case t.failure.Crowded:
+		e.outlet.Limiter.Crowded(now)
+	default:
 		e.outlet.Limiter.Throttled(now)
 	}
 	if change == gateway.BreakerReclosed {

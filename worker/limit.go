@@ -198,6 +198,18 @@ func (l *Limiter) Throttled(now time.Time) {
 	l.change(now, func(at time.Duration) { l.pace.throttled(at) })
 }
 
+// Crowded says that the provider serves fewer calls at once than are there: one of them, which is still in flight, was refused
+// for that. Without a bound of its own the limiter slows down instead.
+func (l *Limiter) Crowded(now time.Time) {
+	l.change(now, func(at time.Duration) {
+		if l.places.size == 0 {
+			l.pace.throttled(at)
+			return
+		}
+		l.places.crowded(at)
+	})
+}
+
 // Recovered says that the gateway's breaker has closed: the concurrency starts small and doubles until it is full again, so
 // that the backlog does not break a provider that has only just come back.
 func (l *Limiter) Recovered(now time.Time) {

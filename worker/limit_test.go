@@ -289,3 +289,80 @@ func TestLeaveThatComesTooLateGoesToTheNext(t *testing.T) {
 		require.Zero(t, l.InFlight())
 	})
 }
+
+// TestLimiter_CrowdedKeepsToWhatIsServed: a provider that serves three calls at once is asked for three, and for one more every
+// half minute.
+func TestLimiter_CrowdedKeepsToWhatIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const serves = 3
+		l := NewLimiter(LimiterConfig{Concurrency: 16})
+		var served, refused, most int
+		var all []*caller
+		running := func() (n int) {
+			for _, c := range all {
+				if c.in() && c.release != nil {
+					n++
+				}
+			}
+			return n
+		}
+		drop := func() { // the provider refuses all calls beyond those that it serves
+			for _, c := range all {
+				if running() > serves && c.in() && c.release != nil {
+					refused++
+					l.Crowded(time.Now())
+					c.release()
+					c.release = nil
+					synctest.Wait()
+				}
+			}
+		}
+		all = askMany(l, notify.LaneNormal, 40)
+		for range 20 {
+			drop()
+			for _, c := range all {
+				if c.in() && c.release != nil {
+					served++
+					c.release()
+					c.release = nil
+					break
+				}
+			}
+			synctest.Wait()
+			most = max(most, running())
+		}
+		require.LessOrEqual(t, refused, 16)
+		require.LessOrEqual(t, most, serves)
+		require.GreaterOrEqual(t, served, 20)
+		for _, c := range all {
+			c.cancel()
+			synctest.Wait()
+			if c.in() && c.release != nil {
+				c.release()
+			}
+		}
+		synctest.Wait()
+		later(10 * time.Second)
+		require.Less(t, l.places.limit, 5)
+		later(8 * time.Minute)
+		free, err := l.Acquire(t.Context(), notify.LaneNormal, long)
+		require.NoError(t, err)
+		free()
+		require.Equal(t, 16, l.places.limit, "the places come back one by one")
+	})
+}
+
+// TestLimiter_CrowdedWithoutBound: with no bound of its own the limiter slows down.
+func TestLimiter_CrowdedWithoutBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimiter(LimiterConfig{})
+		for range 10 {
+			free, err := l.Acquire(t.Context(), notify.LaneNormal, long)
+			require.NoError(t, err)
+			l.Crowded(time.Now())
+			free()
+			later(100 * time.Millisecond)
+		}
+		require.Less(t, l.Rate(time.Now()), 100.0)
+	})
+}

@@ -9,6 +9,7 @@ import (
 const (
 	slowStep    = 500 * time.Millisecond // slow start: how often the places double
 	slowPart    = 16                     // slow start: the part of the places it begins with
+	widenEvery  = 30 * time.Second       // after a refusal for too many calls: how often one place comes back
 	urgentPart  = 64                     // the part of the places that always stays free for the first urgent job
 	urgentLeast = 4                      // with fewer places, none does
 )
@@ -23,7 +24,9 @@ type places struct {
 	limit  int // now: less than size in a slow start
 	slow   time.Duration
 	slowed bool // a slow start that began at slow is under way
-	second int  // the whole second that the queues' peaks have reached
+	served int  // calls at once that the provider has served when it refused one; 0 = it has refused none
+	since  time.Duration
+	second int // the whole second that the queues' peaks have reached
 
 	queues  [3]*queue // urgent, normal, bulk
 	used    int
@@ -83,6 +86,24 @@ func (p *places) recovered(now time.Duration) {
 	p.upTo(now)
 }
 
+// crowded takes the refusal of one call: the others are what the provider serves.
+func (p *places) crowded(now time.Duration) {
+	p.served, p.since = max(1, min(p.limit, p.used-1)), now
+	p.upTo(now)
+}
+
+// allowed is how many places there are without a slow start.
+func (p *places) allowed(now time.Duration) int {
+	if p.served == 0 {
+		return p.size
+	}
+	if n := p.served + int((now-p.since)/widenEvery); n < p.size {
+		return n
+	}
+	p.served = 0
+	return p.size
+}
+
 // upTo brings the limit and the peaks to the time.
 func (p *places) upTo(now time.Duration) {
 	if p.size == 0 {
@@ -94,9 +115,18 @@ func (p *places) upTo(now time.Duration) {
 		}
 		p.second = second
 	}
-	if !p.slowed {
+	if !p.slowed && p.served == 0 {
 		return
 	}
+	limit := p.allowed(now)
+	if p.slowed {
+		limit = min(limit, p.slowStart(now))
+	}
+	p.setLimit(limit)
+}
+
+// slowStart is how many places there are at this moment of a slow start, which ends with all of them.
+func (p *places) slowStart(now time.Duration) int {
 	limit := max(1, p.size/slowPart)
 	for range (now - p.slow) / slowStep {
 		if limit *= 2; limit >= p.size {
@@ -104,17 +134,19 @@ func (p *places) upTo(now time.Duration) {
 		}
 	}
 	p.slowed = limit < p.size
-	p.setLimit(min(limit, p.size))
+	return limit
 }
 
-// change is when somebody who waits may get a place without a release: the slow start's next step, or a peak that is
-// forgotten. 0 = never.
+// change is when somebody who waits may get a place without a release: the slow start's next step, a place that comes back
+// after a refusal, or a peak that is forgotten. 0 = never.
 func (p *places) change(now time.Duration) time.Duration {
 	switch {
 	case p.slowed:
 		return now + slowStep - (now-p.slow)%slowStep
 	case p.used < p.limit:
 		return time.Duration(p.second+1) * time.Second
+	case p.served > 0:
+		return now + widenEvery - (now-p.since)%widenEvery
 	default:
 		return 0
 	}

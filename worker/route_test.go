@@ -36,6 +36,27 @@ func asked(e notify.Event) string {
 	return strings.Join(names, "")
 }
 
+var (
+	elsewhere = &notify.Failure{Verdict: notify.Permanent, Code: "553 5.7.1", Reason: "from", Next: true}
+	closing   = &notify.Failure{Verdict: notify.Throttled, Code: "421 4.3.2", Next: true}
+)
+
+// A refusal that is about one gateway is final only after every gateway of the route has refused.
+func TestFailover_ClosedGatewayKeepsRefusedMessage(t *testing.T) {
+	a, b := says(elsewhere), says(unavailable, nil)
+	w := through(nil, a, b)
+	r := record(mail)
+	e := eventOf(t, w.Handle(t.Context(), attempt(r)))
+	require.Equal(t, notify.StateRetrying, e.State)
+	other := record(strings.Replace(mail, someID, notify.NewID(), 1))
+	other.Offset++
+	e = eventOf(t, w.Handle(t.Context(), attempt(other)))
+	require.Equal(t, notify.StateRetrying, e.State, "b is not asked now, and a's refusal is not final without it")
+	require.Equal(t, "a", asked(e))
+	require.Zero(t, e.Attempt)
+	require.Len(t, b.got, 1)
+}
+
 func TestFailover(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -56,6 +77,16 @@ func TestFailover(t *testing.T) {
 		{"one refuses us, one fails", unavailable, transient, notify.StateRetrying, "ab", 1, "451 4.3.0"},
 		{"one fails, one asks to slow down", transient, throttled, notify.StateRetrying, "ab", 0, "429"},
 		{"both refuse us", unavailable, unavailable, "", "", 0, ""},
+		{"the first refuses it, not for the message", elsewhere, nil, notify.StateSent, "ab", 1, ""},
+		{"both refuse it", elsewhere, elsewhere, notify.StateRejected, "ab", 1, "553 5.7.1"},
+		{"one refuses it, one finds it wrong", elsewhere, permanent, notify.StateRejected, "ab", 1, "554 5.7.1"},
+		{"one refuses it, one refuses us", elsewhere, unavailable, notify.StateRetrying, "ab", 0, "553 5.7.1"},
+		{"one refuses us, one refuses it", unavailable, elsewhere, notify.StateRetrying, "ab", 0, "553 5.7.1"},
+		{"one refuses it, one fails", elsewhere, transient, notify.StateRetrying, "ab", 1, "451 4.3.0"},
+		{"one refuses it, one asks to slow down", elsewhere, throttled, notify.StateRetrying, "ab", 0, "429"},
+		{"the first serves nobody now", closing, nil, notify.StateSent, "ab", 1, ""},
+		{"both serve nobody now", closing, closing, notify.StateRetrying, "ab", 0, "421 4.3.2"},
+		{"one serves nobody now, one fails", closing, transient, notify.StateRetrying, "ab", 0, "421 4.3.2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := through(nil, says(c.a), says(c.b))

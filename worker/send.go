@@ -32,6 +32,17 @@ func (t try) reason() string {
 	return t.failure.Reason
 }
 
+// passes reports whether the next gateway of the route is asked.
+func (t try) passes() bool {
+	switch t.verdict {
+	case notify.Transient, notify.Unavailable:
+		return true
+	case notify.Permanent, notify.Throttled:
+		return t.failure.Next
+	}
+	return false
+}
+
 // send calls the gateway once, and counts, notes and logs what it says.
 func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) try {
 	began := time.Now()

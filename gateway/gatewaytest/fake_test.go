@@ -140,13 +140,11 @@ func (s *sender) Close() error {
 }
 
 func suite(fault string) Suite[*provider] {
-	reply := func(v notify.Verdict, gone bool) func(*provider) {
-		return func(p *provider) {
-			p.set(func() {
-				p.answer = &notify.Failure{Verdict: v, Code: "x1", Reason: "because", Gone: gone, Remedy: "pay"}
-			})
-		}
+	fails := func(f notify.Failure) func(*provider) {
+		f.Code, f.Reason, f.Remedy = "x1", "because", "pay"
+		return func(p *provider) { p.set(func() { p.answer = &f }) }
 	}
+	reply := func(v notify.Verdict, gone bool) func(*provider) { return fails(notify.Failure{Verdict: v, Gone: gone}) }
 	hang := func(written bool) func(*provider) <-chan struct{} {
 		return func(p *provider) <-chan struct{} {
 			reached := make(chan struct{})
@@ -168,6 +166,9 @@ func suite(fault string) Suite[*provider] {
 			{Name: "no such user", Reply: reply(notify.Permanent, true), Want: notify.Permanent, WantGone: true},
 			{Name: "busy", Reply: reply(notify.Transient, false), Want: notify.Transient},
 			{Name: "too fast", Reply: reply(notify.Throttled, false), Want: notify.Throttled},
+			{Name: "not our domain", Reply: fails(notify.Failure{Verdict: notify.Permanent, Next: true}), Want: notify.Permanent, WantNext: true},
+			{Name: "too many", Reply: fails(notify.Failure{Verdict: notify.Throttled, Crowded: true}), Want: notify.Throttled, WantFewer: true},
+			{Name: "used up", Reply: fails(notify.Failure{Verdict: notify.Unavailable, After: time.Hour}), Want: notify.Unavailable, WantAfter: time.Hour},
 			{Name: "unpaid", Reply: reply(notify.Unavailable, false), Want: notify.Unavailable, WantRemedy: "pay"},
 		},
 		Steps: []Step[*provider]{

@@ -13,6 +13,10 @@ const (
 	Unavailable Kind = "reply: unavailable" // with a remedy
 	Garbled     Kind = "reply: garbled"     // an answer that the provider's documents do not know, by Case.Kind
 
+	Elsewhere Kind = "reply: permanent at this gateway only"         // the next gateway of the route may take the message
+	Crowded   Kind = "reply: throttled for too many calls at once"   // fewer calls help, not a slower pace
+	Paused    Kind = "reply: unavailable until a quota is available" // with the time of the next probe
+
 	LossBefore   Kind = "connection lost before the message was written" // transient
 	LossAfter    Kind = "connection lost after the message was written"  // ambiguous
 	HangBefore   Kind = "timeout before the message was written"         // transient
@@ -31,6 +35,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Accepted, Permanent, Gone, Transient, Throttled, Unavailable, Garbled,
+		Elsewhere, Crowded, Paused,
 		LossBefore, LossAfter, HangBefore, HangAfter, CancelBefore, CancelAfter,
 		Concurrent, Check, CheckRefused, Recovery, Close,
 	}

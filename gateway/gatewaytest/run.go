@@ -141,6 +141,8 @@ func (s Suite[F]) reply(t *testing.T, c Case[F]) {
 		require.Contains(t, f.Remedy, c.WantRemedy)
 		require.Equal(t, c.WantGone, f.Gone, "gone")
 		require.Equal(t, c.WantAfter, f.After, "after")
+		require.Equal(t, c.WantNext, f.Next, "the next gateway may take it")
+		require.Equal(t, c.WantFewer, f.Crowded, "too many calls at once")
 		if c.Want != notify.Ambiguous {
 			require.Zero(t, r.deliveries(t, r.fake)[n], "a message that failed must not have been delivered")
 		}

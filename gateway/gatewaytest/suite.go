@@ -52,6 +52,8 @@ type Case[F any] struct {
 	WantReason string        // contained in the reason
 	WantGone   bool          // exact
 	WantAfter  time.Duration // exact
+	WantNext   bool          // exact: the next gateway of the route may take the message
+	WantFewer  bool          // exact: too many calls at once
 	WantRemedy string        // contained; unavailable always needs some remedy
 }
 
@@ -79,6 +81,12 @@ func (c Case[F]) kind() Kind {
 		return c.Kind
 	case c.WantGone:
 		return Gone
+	case c.Want == notify.Permanent && c.WantNext:
+		return Elsewhere
+	case c.WantFewer:
+		return Crowded
+	case c.Want == notify.Unavailable && c.WantAfter > 0:
+		return Paused
 	}
 	return Kind("reply: " + string(c.Want))
 }

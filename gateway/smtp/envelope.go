@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"net/mail"
 	"regexp"
 	"strconv"
 	"strings"
@@ -49,6 +50,18 @@ func (s *Sender) envelope(m *notify.Message) (*envelope, error) {
 	e.size = raw.Len()
 	e.data = stuffed(raw.Bytes())
 	return e, nil
+}
+
+// probe is an envelope from the gateway's own sender to the same address, without a mail.
+func (s *Sender) probe() (*envelope, error) {
+	from, err := mail.ParseAddress(s.from)
+	if err != nil {
+		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: "the gateway's from is not one mailbox"}
+	}
+	return s.envelope(&notify.Message{
+		Notification: notify.Notification{ID: notify.NewID(), Channel: notify.ChannelEmail, Recipient: (&mail.Address{Address: from.Address}).String()},
+		Email:        &notify.Email{Subject: "check", Text: "check"},
+	})
 }
 
 // stuffed doubles the dots that begin lines and adds the final one, so that all goes out in one write.

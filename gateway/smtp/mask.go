@@ -79,6 +79,27 @@ func (m mask) clean(text string) string {
 	return strings.TrimSpace(notify.Clip(strings.Join(out, " "), 300))
 }
 
+// withoutQuotes leaves out words that follow each other in the mail too.
+func (m mask) withoutQuotes(words []string) []string {
+	quoted := make([]bool, len(words))
+	for i := range words {
+		for n := 2; n <= 3 && i+n <= len(words); n++ {
+			if m.quotes(words[i : i+n]) {
+				for j := range n {
+					quoted[i+j] = true
+				}
+			}
+		}
+	}
+	var rest []string
+	for i, w := range words {
+		if !quoted[i] {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
 // quotes reports whether the words follow each other in the mail, and are not just such as follow each other everywhere.
 func (m mask) quotes(words []string) bool {
 	cores := make([]string, len(words))

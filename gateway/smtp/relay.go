@@ -31,7 +31,7 @@ type relay struct {
 	name     string // of the gateway, for remedies
 	host     string
 	address  string
-	helo     string
+	helo     string // empty: the address literal of the connection
 	mode     string
 	tls      *tls.Config
 	username string
@@ -47,12 +47,43 @@ func withDefaults(c config.SMTP) config.SMTP {
 	or(&c.ConnectionLifetime, 10*time.Minute)
 	or(&c.Timeout, 30*time.Second)
 	if c.HELO == "" {
-		c.HELO, _ = os.Hostname()
-	}
-	if c.HELO == "" || strings.ContainsFunc(c.HELO, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		c.HELO = "localhost"
+		if host, _ := os.Hostname(); qualified(host) {
+			c.HELO = host
+		}
 	}
 	return c
+}
+
+// qualified reports whether relays can take name for a host's public name (RFC 5321 2.3.5).
+func qualified(name string) bool {
+	labels := strings.Split(name, ".")
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || strings.Trim(l, "-") != l || strings.ContainsFunc(l, func(r rune) bool {
+			return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}) {
+			return false
+		}
+	}
+	switch strings.ToLower(labels[len(labels)-1]) {
+	case "local", "localdomain", "localhost", "internal", "lan", "home", "arpa": // no public DNS has them
+		return false
+	}
+	return len(labels) > 1 && strings.Trim(labels[len(labels)-1], "0123456789") != "" && len(name) <= 253
+}
+
+// greeting is the name for EHLO: helo, or the address literal of this end of the connection (RFC 5321 4.1.3).
+func (r relay) greeting(w *wire) string {
+	if r.helo != "" {
+		return r.helo
+	}
+	local, ok := w.LocalAddr().(*net.TCPAddr)
+	switch {
+	case !ok:
+		return "[127.0.0.1]"
+	case local.IP.To4() != nil:
+		return "[" + local.IP.String() + "]"
+	}
+	return "[IPv6:" + local.IP.String() + "]"
 }
 
 func or[T comparable](v *T, d T) {
@@ -77,6 +108,8 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		return fault("connections: give 1 to 10000")
 	case (c.Username == "") != (c.Password == ""):
 		return fault("password: give both username and password, or neither")
+	case strings.ContainsFunc(c.HELO, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return fault("helo: give a host name such as mail.example.com, or an address literal such as [192.0.2.1]")
 	case c.Timeout < 0 || c.IdleTimeout < 0 || c.ConnectionLifetime < 0:
 		return fault("timeout: no duration may be negative")
 	}
@@ -137,7 +170,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 	if err != nil {
 		return nil, atGreeting, err
 	}
-	if err := client.Hello(r.helo); err != nil {
+	if err := client.Hello(r.greeting(w)); err != nil {
 		return nil, atHello, err
 	}
 	encrypted := r.mode == implicit

@@ -3,7 +3,6 @@ package smtp
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,36 +26,17 @@ func (r reply) fits(at step) bool {
 
 func (r reply) refusal() bool { return r.code/100 == 4 || r.code/100 == 5 }
 
-var needsAuth = regexp.MustCompile(`(?i)\bauth`)
+var wait = regexp.MustCompile(`(?i)\b(?:in|after|for|wait) (\d{1,4}) ?(s|m|h)(?:ec|in|econd|inute|r|our)?s?\b`)
 
-// account: the relay refuses the account, whatever the message. It may say so at any step.
-func account(r reply, code status) bool {
-	return slices.Contains([]int{530, 534, 535, 538}, r.code) ||
-		r.code == 503 && needsAuth.MatchString(r.text) ||
-		r.code >= 500 && (code.is(7, 8) || code.is(7, 9) || code.is(7, 11) || code.is(7, 13))
-}
-
-var rate = regexp.MustCompile(`(?i)\brate\b|too many (messages|connections|mails|emails|requests)|throttl|slow down|greylist`)
-
-// slows: the relay asks for fewer or later messages. 454 is a fault of its own, whatever follows, and x.2.x is the
-// mailbox's.
-func slows(r reply, code status) bool {
-	return r.code != 454 && (code.subject == 7 || code.subject != 2 && rate.MatchString(r.text))
-}
-
-var wait = regexp.MustCompile(`(?i)\b(?:in|after|for|wait) (\d{1,4}) ?(s|m)(?:ec|in|econd|inute)?s?\b`)
-
-// after finds how long the relay asks to wait; there is no other field for it than its text.
+// after finds how long the relay asks to wait, a day at most; there is no other field for it than its text.
 func after(text string) time.Duration {
 	m := wait.FindStringSubmatch(text)
 	if m == nil {
 		return 0
 	}
 	n, _ := strconv.Atoi(m[1])
-	if unit := strings.ToLower(m[2]); unit == "m" {
-		n *= 60
-	}
-	return min(time.Duration(n)*time.Second, time.Hour)
+	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[strings.ToLower(m[2])]
+	return min(time.Duration(n)*unit, 24*time.Hour)
 }
 
 // status is an enhanced status code (RFC 3463) without its class, which the reply's code gives more reliably.
@@ -78,6 +58,14 @@ func enhanced(r reply) status {
 func (s status) known() bool { return s.class != 0 }
 func (s status) is(subject, detail int) bool {
 	return s.known() && s.subject == subject && s.detail == detail
+}
+
+// number is the code without its class; empty when there is none.
+func (s status) number() string {
+	if !s.known() {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", s.subject, s.detail)
 }
 
 func (s status) String() string {

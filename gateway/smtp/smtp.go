@@ -83,13 +83,30 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	}
 }
 
-// Check connects and authenticates on a connection of its own.
+// Check connects and authenticates on a connection of its own. Then it names the gateway's own sender as sender and recipient
+// of a mail, and resets: by default Postfix reports at RCPT that it refuses the client, its name or its sender. What the relay
+// says of the recipient is no fault of the gateway.
 func (s *Sender) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limit.Timeout)
 	defer cancel()
 	var c connection
 	defer c.quit()
-	return s.relay.connect(ctx, &c)
+	if err := s.relay.connect(ctx, &c); err != nil || s.from == "" {
+		return err
+	}
+	e, err := s.probe()
+	if err != nil {
+		return err
+	}
+	refused := c.probe(ctx, e)
+	if refused == nil {
+		return nil
+	}
+	f := notify.Judge(s.relay.judge(ctx, e, refused))
+	if refused.err == nil && refused.at == atRcpt && f.Verdict != notify.Unavailable && (f.Verdict != notify.Throttled || f.Works) {
+		return nil
+	}
+	return f
 }
 
 // Close waits for what is being sent and says goodbye on every connection.

@@ -29,7 +29,8 @@ func (c *connection) send(ctx context.Context, e *envelope) (answer string, lost
 		if lost != nil {
 			ended := lost.err != nil || lost.reply.code == 421
 			lost.stale = used && !c.heard && ended
-			c.broken = c.broken || ended || lost.reply.code == 503
+			// A relay that serves too many connections serves one fewer.
+			c.broken = c.broken || ended || lost.reply.code == 503 || classify(lost.reply, nil) == causeConnections
 		}
 	}()
 	if lost := c.introduce(e); lost != nil {
@@ -88,6 +89,22 @@ func (c *connection) introduce(e *envelope) *setback {
 		group := all[:min(together, len(all))]
 		all = all[len(group):]
 		if lost := c.exchange(group); lost != nil {
+			return lost
+		}
+	}
+	return nil
+}
+
+// probe names e's sender and recipient, one command at a time, and resets: no mail follows.
+func (c *connection) probe(ctx context.Context, e *envelope) *setback {
+	release := c.wire.bind(ctx)
+	defer func() { c.broken = !release() || c.broken }()
+	for _, cmd := range c.commands(e) {
+		if cmd.at == atData {
+			cmd = command{at: atReset, line: "RSET\r\n"}
+		}
+		if lost := c.exchange([]command{cmd}); lost != nil {
+			c.broken = lost.err != nil || lost.reply.code == 421
 			return lost
 		}
 	}

@@ -5,12 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/textproto"
-	"strconv"
-	"strings"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -54,29 +51,17 @@ func (r relay) judge(ctx context.Context, e *envelope, s *setback) error {
 		f = r.unreachable(ctx, s)
 	case s.err != nil:
 		f = r.lost(ctx, s)
-	case e == nil:
-		f = r.unwelcome(s)
 	default:
 		f = r.refused(e, s)
-	}
-	if s.err == nil {
-		code := enhanced(s.reply)
-		f.Code = strings.TrimSpace(strconv.Itoa(s.reply.code) + " " + code.String())
-		text := r.mask(e).clean(s.reply.text)
-		f.Err = &textproto.Error{Code: s.reply.code, Msg: text}
-		if f.Reason == "" {
-			f.Reason = strings.TrimRight(fmt.Sprintf("the relay refused %s: %s", s.what(), text), ": ")
-		}
 	}
 	return f
 }
 
+// what names the thing that was refused where the cause does not.
 func (s *setback) what() string {
 	switch {
 	case s.field != "":
 		return s.field
-	case s.at == atMail:
-		return "the sender"
 	case s.at == atDot || s.at == atData:
 		return "the message"
 	}
@@ -146,51 +131,15 @@ func (r relay) lost(ctx context.Context, s *setback) *notify.Failure {
 	switch {
 	case ctx.Err() != nil:
 		f.Reason, f.Err = "the attempt ended at "+string(s.at)+", before the relay had the message", ctx.Err()
-	case errors.Is(s.err, errNoUTF8):
-		f.Verdict, f.Reason = notify.Permanent, errNoUTF8.Error()
+	case errors.Is(s.err, errNoUTF8): // about this relay: another one may offer it
+		f.Verdict, f.Reason, f.Next = notify.Permanent, errNoUTF8.Error(), true
 	case errors.Is(s.err, errTooLarge):
-		f.Verdict, f.Reason = notify.Permanent, notify.ReasonTooLarge
+		f.Verdict, f.Reason, f.Next = notify.Permanent, notify.ReasonTooLarge, true
 	case !network(s.err):
 		f.Reason, f.Err = "the relay's answer at "+string(s.at)+" is no SMTP reply", errGarbled
 	}
 	if s.at == atDot {
 		f.Verdict, f.Reason = notify.Ambiguous, "the relay has the message, its answer was lost"
-	}
-	return f
-}
-
-// unwelcome: the relay refuses us before any message.
-func (r relay) unwelcome(s *setback) *notify.Failure {
-	code, f := enhanced(s.reply), &notify.Failure{Verdict: notify.Transient}
-	switch {
-	case s.at == atAuth && (s.reply.code >= 500 || s.reply.code == 432):
-		f.Verdict, f.Remedy = notify.Unavailable, "set gateways."+r.name+".username and .password to what the relay accepts"
-	case s.reply.code >= 500:
-		f.Verdict, f.Remedy = notify.Unavailable, "have the relay accept this host, or set gateways."+r.name+".host, .tls and .helo to what it accepts"
-	case (s.at == atGreeting || s.at == atHello) && slows(s.reply, code):
-		f.Verdict, f.After = notify.Throttled, after(s.reply.text)
-	}
-	return f
-}
-
-// refused: the relay's answer to this message.
-func (r relay) refused(e *envelope, s *setback) *notify.Failure {
-	code, f := enhanced(s.reply), &notify.Failure{Verdict: notify.Permanent}
-	switch {
-	case account(s.reply, code):
-		f.Verdict, f.Remedy = notify.Unavailable, "set gateways."+r.name+".username and .password to an account of the relay that may send, and .tls to what it asks for"
-	case code.is(2, 2) || s.reply.code == 552 && s.at == atRcpt && !code.known():
-		f.Verdict, f.Works = notify.Transient, true // a full mailbox, which may be emptied, even as 552 5.2.2
-	case s.reply.code < 500 && slows(s.reply, code):
-		f.Verdict, f.After, f.Works = notify.Throttled, after(s.reply.text), s.at == atRcpt
-	case s.reply.code < 500 || s.reply.code == 503: // 503: it and we have lost the thread
-		f.Verdict, f.Works = notify.Transient, s.at == atRcpt // such as a recipient who is greylisted
-	case code.is(3, 4) || code.is(2, 3) || s.reply.code == 552:
-		f.Reason = notify.ReasonTooLarge
-	case s.at == atMail && e.ownFrom:
-		f.Verdict, f.Remedy = notify.Unavailable, "set gateways."+r.name+".from to a sender that the relay lets us use"
-	case e.names(s) == "recipient":
-		f.Gone, f.Reason = code.gone()
 	}
 	return f
 }

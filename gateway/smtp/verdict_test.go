@@ -41,22 +41,22 @@ func TestReplies(t *testing.T) {
 		{atRcpt, "recipient", "552 full", notify.Transient, "552", "the relay refused recipient: full", false, 0, ""},
 		{atRcpt, "recipient", "452 4.2.2 full, a high rate", notify.Transient, "452 4.2.2", "the relay refused recipient: full, a high rate", false, 0, ""},
 		{atRcpt, "recipient", "450 4.7.1 greylisted for 300 seconds", notify.Throttled, "450 4.7.1", "the relay refused recipient: greylisted for 300 seconds", false, 5 * time.Minute, ""},
-		{atRcpt, "recipient", "454 4.7.1 relay access denied", notify.Transient, "454 4.7.1", "the relay refused recipient: relay access denied", false, 0, ""},
+		{atRcpt, "recipient", "454 4.7.1 relay access denied", notify.Unavailable, "454 4.7.1", "the relay refused gateways.mail.username: relay access denied", false, 0, password},
 		{atRcpt, "recipient", "503 5.5.1 out of order", notify.Transient, "503 5.5.1", "the relay refused recipient: out of order", false, 0, ""},
-		{atMail, "", "451 Too many messages, slow down", notify.Throttled, "451", "the relay refused the sender: Too many messages, slow down", false, 0, ""},
-		{atMail, "", "452 4.3.1 disk full", notify.Transient, "452 4.3.1", "the relay refused the sender: disk full", false, 0, ""},
-		{atMail, "", "421 4.3.2 closing", notify.Transient, "421 4.3.2", "the relay refused the sender: closing", false, 0, ""},
-		{atMail, "", "530 5.7.0 authenticate", notify.Unavailable, "530 5.7.0", "the relay refused the sender: authenticate", false, 0, password},
-		{atMail, "", "503 AUTH first", notify.Unavailable, "503", "the relay refused the sender: AUTH first", false, 0, password},
+		{atMail, "", "451 Too many messages, slow down", notify.Throttled, "451", "the relay refused us at MAIL: Too many messages, slow down", false, 0, ""},
+		{atMail, "", "452 4.3.1 disk full", notify.Transient, "452 4.3.1", "the relay refused us at MAIL: disk full", false, 0, ""},
+		{atMail, "", "421 4.3.2 closing", notify.Throttled, "421 4.3.2", "the relay refused us at MAIL: closing", false, 0, ""},
+		{atMail, "", "530 5.7.0 authenticate", notify.Unavailable, "530 5.7.0", "the relay refused gateways.mail.username: authenticate", false, 0, password},
+		{atMail, "", "503 AUTH first", notify.Unavailable, "503", "the relay refused gateways.mail.username: AUTH first", false, 0, password},
 		{atMail, "", "552 5.3.4 too big", notify.Permanent, "552 5.3.4", notify.ReasonTooLarge, false, 0, ""},
-		{atMail, "", "550 5.7.1 not yours", notify.Permanent, "550 5.7.1", "the relay refused the sender: not yours", false, 0, ""},
+		{atMail, "", "550 5.7.1 not yours", notify.Permanent, "550 5.7.1", "the relay refused from: not yours", false, 0, ""},
 		{atData, "", "554 5.5.1 no", notify.Permanent, "554 5.5.1", "the relay refused the message: no", false, 0, ""},
 		{atDot, "", "554 5.7.1 spam", notify.Permanent, "554 5.7.1", "the relay refused the message: spam", false, 0, ""},
 		{atDot, "", "552 too big", notify.Permanent, "552", notify.ReasonTooLarge, false, 0, ""},
 		{atDot, "", "550 5.2.3 too big for the box", notify.Permanent, "550 5.2.3", notify.ReasonTooLarge, false, 0, ""},
 		{atDot, "", "550 5.1.1 no such user after all", notify.Permanent, "550 5.1.1", notify.ReasonRecipientGone, true, 0, ""},
-		{atDot, "", "535 5.7.13 account disabled", notify.Unavailable, "535 5.7.13", "the relay refused the message: account disabled", false, 0, password},
-		{atDot, "", "451 4.7.0 wait 90 min", notify.Throttled, "451 4.7.0", "the relay refused the message: wait 90 min", false, time.Hour, ""},
+		{atDot, "", "535 5.7.13 account disabled", notify.Unavailable, "535 5.7.13", "the relay refused gateways.mail.username: account disabled", false, 0, password},
+		{atDot, "", "451 4.7.0 wait 90 min", notify.Throttled, "451 4.7.0", "the relay refused the message: wait 90 min", false, 90 * time.Minute, ""},
 	} {
 		t.Run(string(c.at)+" "+c.say, func(t *testing.T) {
 			e := &envelope{message: message("ada@example.com"), to: []string{"<ada@example.com>"}, fields: []string{"recipient"}}
@@ -88,7 +88,7 @@ func TestWelcome(t *testing.T) {
 		remedy  string
 	}{
 		{atGreeting, "554 5.7.1 no access", notify.Unavailable, "accept this host"},
-		{atGreeting, "421 4.3.2 not now", notify.Transient, ""},
+		{atGreeting, "421 4.3.2 not now", notify.Throttled, ""},
 		{atGreeting, "421 4.7.0 too many connections", notify.Throttled, ""},
 		{atHello, "550 5.7.1 who are you", notify.Unavailable, ".helo"},
 		{atTLS, "454 4.7.0 TLS not available", notify.Transient, ""},
@@ -97,7 +97,11 @@ func TestWelcome(t *testing.T) {
 		{atAuth, "534 5.7.9 too weak", notify.Unavailable, ".password"},
 		{atAuth, "432 4.7.12 change it", notify.Unavailable, ".password"},
 		{atAuth, "454 4.7.0 later", notify.Transient, ""},
-		{atAuth, "421 4.7.0 later", notify.Transient, ""},
+		{atAuth, "421 4.7.0 later", notify.Throttled, ""},
+		{atAuth, "454 4.7.0 Too many login attempts, please try again later", notify.Throttled, ""},
+		{atHello, "501 Syntactically invalid HELO argument(s)", notify.Unavailable, ".helo to the public"},
+		{atGreeting, "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org", notify.Unavailable, "block lists"},
+		{atAuth, "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant", notify.Unavailable, ".username"},
 	} {
 		t.Run(string(c.at)+" "+c.say, func(t *testing.T) {
 			f := judged(nil, &setback{at: c.at, reply: said(c.say)})

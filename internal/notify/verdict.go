@@ -48,7 +48,9 @@ type Failure struct {
 	Reason  string        // a Reason constant or a plain sentence; never a secret, a recipient or a payload
 	Gone    bool          // permanent: about the recipient, not about the message; it makes no dead letter
 	Works   bool          // transient, throttled: the gateway itself works, it is this recipient who has to wait
-	After   time.Duration // throttled: how long the provider asks to wait; 0 = it did not say
+	Next    bool          // permanent, throttled: another gateway of the route may take the message now
+	Crowded bool          // throttled: too many calls at once; fewer of them help, not a slower pace
+	After   time.Duration // throttled: how long the provider asks to wait; unavailable: when it makes sense to ask again; 0 = it did not say
 	Remedy  string        // unavailable: what an operator does about it
 	Err     error         // the cause, for errors.As; may be nil
 }
