@@ -144,7 +144,9 @@ func suite(fault string) Suite[*provider] {
 		f.Code, f.Reason, f.Remedy = "x1", "because", "pay"
 		return func(p *provider) { p.set(func() { p.answer = &f }) }
 	}
-	reply := func(v notify.Verdict, gone bool) func(*provider) { return fails(notify.Failure{Verdict: v, Gone: gone}) }
+	reply := func(v notify.Verdict, gone bool) func(*provider) {
+		return fails(notify.Failure{Verdict: v, Gone: gone})
+	}
 	hang := func(written bool) func(*provider) <-chan struct{} {
 		return func(p *provider) <-chan struct{} {
 			reached := make(chan struct{})
