@@ -10,11 +10,19 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// bound makes the connections of clients with sc end with ctx. Sarama's calls know no context: a broker that is silent
-// would hold them, and whoever wants to end, for many times the read timeout.
-func bound(ctx context.Context, sc *sarama.Config) {
+// bound makes the connections of clients with sc end with ctx, and when their broker has left the cluster, of which brokers are
+// some. Sarama's calls know no context: a broker that is silent would hold them, and whoever wants to end, for many times the
+// read timeout.
+func bound(ctx context.Context, sc *sarama.Config, brokers []string) {
 	sc.Net.Proxy.Enable = true // SASL is done on top of what it dials, TLS below: see dialBroker
-	sc.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) { return dialBroker(ctx, sc, network, addr) })
+	sc.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) {
+		conn, err := dialBroker(ctx, sc, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		conn.watched(ctx, watchConn(conn, addr, sc, brokers))
+		return conn, nil
+	})
 }
 
 type dialer func(network, addr string) (net.Conn, error)
@@ -30,7 +38,7 @@ const unackedFor = 6 * time.Second
 
 // dialBroker connects to a broker. TLS is done here and not by Sarama, so that the deadlines of a [brokerConn] see
 // requests and not what they are encrypted to.
-func dialBroker(ctx context.Context, sc *sarama.Config, network, addr string) (net.Conn, error) {
+func dialBroker(ctx context.Context, sc *sarama.Config, network, addr string) (*brokerConn, error) {
 	d := net.Dialer{Timeout: sc.Net.DialTimeout, KeepAliveConfig: keepAlive, Control: limitUnacked}
 	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -34,6 +35,7 @@ type brokerConn struct {
 	since   time.Time        // when the broker was last heard, or began to owe an answer
 	limit   time.Time        // the caller's read deadline; zero without one
 	answers answerFrames
+	fenced  bool
 }
 
 // waitingRequest is a request that has no answer yet.
@@ -44,6 +46,33 @@ type waitingRequest struct {
 
 func newBrokerConn(conn net.Conn, longest time.Duration, release func() bool) *brokerConn {
 	return &brokerConn{Conn: conn, longest: longest, release: release}
+}
+
+// watched sets what ends the watch of [fenceWatch], with the connection or with ctx.
+func (c *brokerConn) watched(ctx context.Context, unwatch func()) {
+	unwatch = sync.OnceFunc(unwatch)
+	release := c.release
+	stop := context.AfterFunc(ctx, unwatch)
+	c.release = func() bool {
+		stop()
+		unwatch()
+		return release()
+	}
+}
+
+// owesSince reports whether the broker has owed an answer since t, without a byte of it.
+func (c *brokerConn) owesSince(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0 && c.since.Before(t)
+}
+
+// abandon closes the connection: its broker has left the cluster.
+func (c *brokerConn) abandon() {
+	c.mu.Lock()
+	c.fenced = true
+	c.mu.Unlock()
+	_ = c.Conn.Close()
 }
 
 // Write sends p. Sarama writes each request whole and by itself; what is not a request leaves the deadlines alone.
@@ -94,6 +123,9 @@ func (c *brokerConn) Read(p []byte) (int, error) {
 		_ = c.Conn.Close()
 		err = fmt.Errorf("no answer to a %s request for %s: %w",
 			kmsg.NameForKey(c.waiting[0].key), time.Since(c.since).Round(time.Millisecond), net.ErrClosed)
+	}
+	if err != nil && c.fenced {
+		err = fmt.Errorf("the broker has left the cluster: %w", net.ErrClosed)
 	}
 	return n, err
 }

@@ -52,7 +52,7 @@ func (c Config) base() (*sarama.Config, error) {
 	sc.Metadata.Full = false
 	sc.Metadata.AllowAutoTopicCreation = false
 	sc.Metadata.RefreshFrequency = c.RefreshInterval
-	bound(context.Background(), sc)
+	bound(context.Background(), sc, c.Brokers)
 	if err := c.TLS.apply(sc); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type lazyClient struct {
 
 func newLazyClient(brokers []string, sc *sarama.Config) *lazyClient {
 	life, cut := context.WithCancel(context.Background())
-	bound(life, sc)
+	bound(life, sc, brokers)
 	return &lazyClient{brokers: brokers, config: sc, cut: cut}
 }
 

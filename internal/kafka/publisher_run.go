@@ -121,7 +121,7 @@ func (c Config) reach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bound(ctx, conf)
+	bound(ctx, conf, c.Brokers)
 	var errs []error
 	for _, addr := range c.Brokers {
 		b := sarama.NewBroker(addr)

@@ -142,7 +142,7 @@ func (r *Runner) join(ctx context.Context) error {
 	}
 	life, cut := context.WithCancel(r.life)
 	defer cut()
-	bound(life, sc) // leaving the group must not wait for a frozen broker's answer
+	bound(life, sc, r.cfg.Kafka.Brokers) // leaving the group must not wait for a frozen broker's answer
 	client, err := newGroupClient(r.cfg.Kafka.Brokers, sc)
 	if err != nil {
 		return fmt.Errorf("join %s: %w", r.cfg.Group, err)

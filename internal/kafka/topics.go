@@ -102,7 +102,7 @@ func openAdmin(ctx context.Context, cfg Config) (*admin, error) {
 	conf.Net.ReadTimeout = 15 * time.Second // above Admin.Timeout
 	conf.Admin.Timeout = 10 * time.Second
 	conf.Metadata.Full = true // without it nobody looks up the controller
-	bound(ctx, conf)
+	bound(ctx, conf, cfg.Brokers)
 	if err := cfg.reach(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -147,7 +147,9 @@ func TestRunner_DeletesRecordsOnABroker(t *testing.T) {
 	write(1, 3)
 	work(func(b []Bounds) bool { return b[0].Oldest == 5 && b[1].Oldest == 3 })
 	write(1, 2)
-	work(func(b []Bounds) bool { return b[1].Oldest == 5 && b[1].Newest == 5 && b[0].Oldest == 5 && b[0].Newest == 8 })
+	work(func(b []Bounds) bool {
+		return b[1].Oldest == 5 && b[1].Newest == 5 && b[0].Oldest == 5 && b[0].Newest == 8
+	})
 }
 
 // keeps is a handler that is done with every record but the one at that offset.

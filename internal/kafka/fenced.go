@@ -1,0 +1,171 @@
+package kafka
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// When Kafka has fenced a broker that is frozen, others lead its partitions. Requests that the broker still owes an answer would
+// nevertheless wait for it until their own deadline, up to 7 s, and those sent just before the fencing as long after it.
+const (
+	suspectAfter = time.Second            // without an answer, other brokers are asked
+	suspectEvery = 500 * time.Millisecond // as often
+)
+
+// fenceWatch closes connections to brokers that have left the cluster: the metadata of the other brokers named them before and does so no
+// longer. It asks only while a broker owes an answer for longer than [suspectAfter].
+type fenceWatch struct {
+	config  *sarama.Config // its connections are not watched
+	brokers []string
+	named   map[string]bool // by any answer so far; only run uses it
+
+	mu    sync.Mutex
+	conns map[*brokerConn]string // address
+	none  chan struct{}          // closed when there are no connections
+}
+
+// fenceWatches are the watches of this process, by their brokers: all clients of a cluster share one.
+//
+//nolint:gochecknoglobals // clients of a process do not know each other
+var (
+	fenceWatches   = map[string]*fenceWatch{}
+	fenceWatchesMu sync.Mutex
+)
+
+// watchConn watches conn, which is to the broker at addr, until unwatch is called.
+func watchConn(conn *brokerConn, addr string, sc *sarama.Config, brokers []string) (unwatch func()) {
+	fenceWatchesMu.Lock()
+	defer fenceWatchesMu.Unlock()
+	key := strings.Join(brokers, ",")
+	f := fenceWatches[key]
+	if f == nil {
+		own := *sc
+		own.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) {
+			return dialBroker(context.Background(), sc, network, addr)
+		})
+		f = &fenceWatch{config: &own, brokers: brokers, conns: map[*brokerConn]string{}, named: map[string]bool{}, none: make(chan struct{})}
+		fenceWatches[key] = f
+		go f.run()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[conn] = addr
+	return func() {
+		fenceWatchesMu.Lock()
+		defer fenceWatchesMu.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.conns, conn)
+		if len(f.conns) == 0 && fenceWatches[key] == f {
+			delete(fenceWatches, key)
+			close(f.none)
+		}
+	}
+}
+
+// run ends when there is no connection to watch.
+func (f *fenceWatch) run() {
+	tick := time.NewTicker(suspectEvery)
+	defer tick.Stop()
+	var asking *wire
+	defer func() {
+		if asking != nil {
+			asking.close()
+		}
+	}()
+	for {
+		select {
+		case <-tick.C:
+		case <-f.none:
+			return
+		}
+		suspects, addrs := f.suspects()
+		if len(suspects) == 0 {
+			if asking != nil {
+				asking.close()
+				asking = nil
+			}
+			continue
+		}
+		if asking == nil || addrs[asking.addr] {
+			if asking != nil {
+				asking.close()
+			}
+			asking = f.other(addrs)
+		}
+		if asking == nil {
+			continue
+		}
+		now, err := asking.liveBrokers()
+		if err != nil {
+			addrs[asking.addr] = true
+			asking.close()
+			asking = f.other(addrs)
+			continue
+		}
+		for conn, addr := range suspects {
+			if f.named[addr] && !now[addr] {
+				conn.abandon()
+			}
+		}
+		for addr := range now {
+			f.named[addr] = true
+		}
+	}
+}
+
+// suspects are the connections whose broker owes an answer for too long, and the addresses of these brokers.
+func (f *fenceWatch) suspects() (conns map[*brokerConn]string, addrs map[string]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for conn, addr := range f.conns {
+		if !conn.owesSince(time.Now().Add(-suspectAfter)) {
+			continue
+		}
+		if conns == nil {
+			conns, addrs = map[*brokerConn]string{}, map[string]bool{}
+		}
+		conns[conn], addrs[addr] = addr, true
+	}
+	return conns, addrs
+}
+
+// other returns a connection to any broker but those, nil without one.
+func (f *fenceWatch) other(but map[string]bool) *wire {
+	for addr := range f.named {
+		if !but[addr] {
+			return &wire{config: f.config, addr: addr}
+		}
+	}
+	for _, addr := range f.brokers {
+		if !but[addr] {
+			return &wire{config: f.config, addr: addr}
+		}
+	}
+	return nil
+}
+
+// liveBrokers asks for the addresses of the brokers that are not fenced.
+func (w *wire) liveBrokers() (map[string]bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 4 // topics: none
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	answer, err := w.ask(req, 0)
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]bool{}
+	for _, b := range answer.(*kmsg.MetadataResponse).Brokers { //nolint:forcetypeassert // made by ask
+		live[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = true
+	}
+	return live, nil
+}
