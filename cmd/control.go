@@ -25,7 +25,7 @@ func (p *process) control(role string, publisher allPublisher, log *zap.Logger) 
 	if err != nil {
 		return nil, nil, err
 	}
-	tail.BeforeRestart(keepSuppressions(state, topic, publisher))
+	tail.BeforeRestart(keepLasting(state, topic, publisher))
 	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name:        "laudspeaker_control_restarts_total",
 		Help:        "How often the control topic was deleted and created again, or lost its end, under this process.",
@@ -39,11 +39,11 @@ type allPublisher interface {
 	PublishAll(ctx context.Context, ms []kafka.Message) []error
 }
 
-// keepSuppressions writes the suppressions to a control topic that was created again which it does not speak of. Every process
-// does so: once is enough, and more is harmless.
-func keepSuppressions(state *control.State, topic string, publisher allPublisher) func(context.Context, func(func(*kafka.Record)) error) error {
+// keepLasting writes the suppressions and the key of fingerprints to a control topic that was created again and does not speak
+// of them. Every process does so: once is enough, and more is harmless.
+func keepLasting(state *control.State, topic string, publisher allPublisher) func(context.Context, func(func(*kafka.Record)) error) error {
 	return func(ctx context.Context, read func(func(*kafka.Record)) error) error {
-		there := control.NewSuppressions()
+		there := control.NewLasting()
 		if err := read(func(r *kafka.Record) { there.Note(r.Key) }); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func keepSuppressions(state *control.State, topic string, publisher allPublisher
 			return errors.Join(publisher.PublishAll(ctx, ms)...)
 		})
 		if err != nil {
-			return fmt.Errorf("publish the suppressions to %s: %w", topic, err)
+			return fmt.Errorf("publish what must outlast %s: %w", topic, err)
 		}
 		state.Restart()
 		return nil

@@ -146,6 +146,9 @@ func TestControl_SuppressionsOutlastTheTopic(t *testing.T) {
 		early := b.hear(file)
 		require.True(t, early.Cancelled(id))
 		paused := early.Changed()
+		hasKey := func() bool { _, ok := early.FingerprintKey(); return ok }
+		becomes(t, hasKey, "the worker shares a key")
+		key, _ := early.FingerprintKey()
 
 		kafkatest.Recreate(t, b.brokers, b.prefix+"control_topic", 1, "cleanup.policy", "compact")
 		<-paused
@@ -157,6 +160,8 @@ func TestControl_SuppressionsOutlastTheTopic(t *testing.T) {
 			}
 			require.False(t, state.Suppressed("default", notify.ChannelSMS, "+14155550102"))
 			require.False(t, state.Paused(notify.ChannelEmail, notify.LaneNormal))
+			now, ok := state.FingerprintKey()
+			require.True(t, ok && now == key, "the key by which workers compare is the same")
 		}
 		require.Equal(t, notify.StateSuppressed, b.outcome(p.post(smsTo("+14155550100", "no"))).State)
 		require.Equal(t, notify.StateSuppressed, b.outcome(p.post(smsTo("+14155550101", "no"))).State)

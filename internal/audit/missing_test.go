@@ -142,6 +142,23 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.Zero(t, a.MissingRecords)
 		require.EqualValues(t, 1, a.InFlight)
 	})
+	t.Run("records between those that a mover has moved are gone", func(t *testing.T) {
+		w := newWorld(1)
+		for i := range 6 { // 0, 1, 3 and 5 were moved, what was deleted ends at 5
+			id := notify.NewID()
+			w.job(short, 0, id, second)
+			if i != 2 && i != 4 {
+				w.job(lane, 0, id, second)
+			}
+		}
+		w.done(short, 0, 2, 3, 5)
+		w.forget(short, 0, 2)
+		require.Zero(t, w.audit(t).MissingRecords, "all of it was moved")
+		w.forget(short, 0, 3)
+		a := w.audit(t)
+		require.Equal(t, []Range{{Topic: short, From: 2, To: 5, Count: 2, Cause: "observed"}}, a.ranges(FoundMissing))
+		require.EqualValues(t, 4, a.InFlight)
+	})
 	t.Run("a mover's records are gone", func(t *testing.T) {
 		w := newWorld(1)
 		w.job(lane, 0, id, start)

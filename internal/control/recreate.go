@@ -6,27 +6,40 @@ import (
 )
 
 // When the topic is deleted and created again, or loses its end, its pauses and cancellations end. Its suppressions do not:
-// they protect recipients. Whoever knows them writes those to the new topic that are missing there, and only then reads it.
+// they protect recipients. Nor does the key of fingerprints: what the ledger holds under it could not be compared any more.
+// Whoever knows them writes what is missing to the new topic, and only then reads it.
 
-// restoredNote is the note of a suppression that was written again.
+// restoredNote is the note of an entry that was written again.
 const restoredNote = "written again after the control topic was created again"
 
-// Suppressions are the suppressions that a topic speaks of, whether it sets them or takes them back.
-type Suppressions struct{ keys *keySet }
+// Lasting is what a topic speaks of, whether it sets it or takes it back, among the entries that outlast the topic.
+type Lasting struct {
+	suppressions *keySet
+	key          bool // of fingerprints
+}
 
-// NewSuppressions gives an empty set.
-func NewSuppressions() *Suppressions { return &Suppressions{newKeySet()} }
+// NewLasting gives an empty set.
+func NewLasting() *Lasting { return &Lasting{suppressions: newKeySet()} }
 
 // Note takes in the key of a record of the topic.
-func (s *Suppressions) Note(key []byte) {
+func (l *Lasting) Note(key []byte) {
 	if name, ok := strings.CutPrefix(string(key), string(KindSuppress)+":"); ok {
-		s.keys.add([]byte(name))
+		l.suppressions.add([]byte(name))
+	}
+	if string(key) == string(Entry{Kind: KindFingerprintKey}.key()) {
+		l.key = true
 	}
 }
 
-// Missing gives write the suppressions that are in force and that the topic does not speak of, some at a time, and ends with
-// its first error. It is for the one reader of the topic, as [State.Apply] is.
-func (s *State) Missing(there *Suppressions, at time.Time, write func([]Record) error) error {
+// Missing gives write the key of fingerprints and the suppressions that are in force and that the topic does not speak of, some
+// at a time, and ends with its first error. It is for the one reader of the topic, as [State.Apply] is.
+func (s *State) Missing(there *Lasting, at time.Time, write func([]Record) error) error {
+	if key, ok := s.FingerprintKey(); ok && !there.key {
+		e := Entry{Kind: KindFingerprintKey, Key: key, At: at, Note: restoredNote}
+		if err := write([]Record{e.Record()}); err != nil {
+			return err
+		}
+	}
 	for _, set := range []*keySet{s.carried, s.suppressed} {
 		if set == nil {
 			continue
@@ -37,7 +50,7 @@ func (s *State) Missing(there *Suppressions, at time.Time, write func([]Record) 
 			var missing []Record
 			for _, key := range keys {
 				e, ok := namedSuppression(string(key))
-				if ok && !there.keys.has(key) {
+				if ok && !there.suppressions.has(key) {
 					e.At, e.Note = at, restoredNote
 					missing = append(missing, e.Record())
 				}
@@ -53,8 +66,8 @@ func (s *State) Missing(there *Suppressions, at time.Time, write func([]Record) 
 	return nil
 }
 
-// Restart begins anew with another topic: pauses and cancellations end. Suppressions stay in force until the new topic says
-// something about them.
+// Restart begins anew with another topic: pauses and cancellations end. Suppressions and the key of fingerprints stay in force
+// until the new topic says something about them.
 func (s *State) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

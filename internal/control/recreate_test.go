@@ -25,7 +25,7 @@ func TestState_RestartKeepsSuppressionsAlone(t *testing.T) {
 		return all
 	}
 	changed := s.Changed()
-	there := NewSuppressions()
+	there := NewLasting()
 	there.Note(b.Record().Key) // the new topic has taken b back already
 	there.Note([]byte("pause:email"))
 	var written []Record
@@ -53,5 +53,32 @@ func TestState_RestartKeepsSuppressionsAlone(t *testing.T) {
 	require.Equal(t, []bool{true, false, true}, on())
 	require.Equal(t, 2, s.List().Suppressions)
 	failed := errors.New("no broker")
-	require.ErrorIs(t, s.Missing(NewSuppressions(), noon, func([]Record) error { return failed }), failed)
+	require.ErrorIs(t, s.Missing(NewLasting(), noon, func([]Record) error { return failed }), failed)
+}
+
+// All processes go on with one key of fingerprints when the topic is made anew, also those that start afterwards.
+func TestState_TheKeyOfFingerprintsOutlastsTheTopic(t *testing.T) {
+	e := FingerprintKey(noon)
+	old := applied([]Record{e.Record(), Cancel(ids[0], noon).Record()})
+	var written []Record
+	keep := func(rs []Record) error { written = append(written, rs...); return nil }
+	require.NoError(t, old.Missing(NewLasting(), noon, keep))
+	require.Len(t, written, 1)
+	old.Restart()
+	young := applied(written)
+	for _, s := range []*State{old, young} {
+		key, ok := s.FingerprintKey()
+		require.True(t, ok)
+		require.Equal(t, e.Key, key)
+	}
+
+	there := NewLasting() // another process was faster
+	there.Note(written[0].Key)
+	written = nil
+	require.NoError(t, old.Missing(there, noon, keep))
+	require.Empty(t, written, "what the new topic says counts")
+	failed := errors.New("no broker")
+	require.ErrorIs(t, old.Missing(NewLasting(), noon, func([]Record) error { return failed }), failed)
+	require.NoError(t, New().Missing(NewLasting(), noon, keep))
+	require.Empty(t, written)
 }
