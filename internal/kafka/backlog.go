@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/bits"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Backlog is what waits in the partitions of one topic that this member holds.
@@ -35,6 +37,10 @@ func (r *Runner) inspect(ctx context.Context) {
 		oldest, newest, err := r.cfg.Ledger.bounds(at.claim.topicPartition)
 		if err == nil { // a partition without a leader must not keep the others from being looked at
 			r.check(ctx, at, oldest, newest)
+			err = r.verifyAtLeader(at.claim, oldest)
+		}
+		if err != nil {
+			r.log.Debug("log not inspected", zap.Stringer("claim", at.claim.topicPartition), zap.Error(err))
 		}
 	}
 	r.mu.Lock()

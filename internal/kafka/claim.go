@@ -18,7 +18,8 @@ type claim struct {
 	topicPartition
 	progress
 	ledgerCount, ledgerPartition int32
-	jobID, ledgerID              TopicID // as they were at the take-over; what is committed is about these topics
+	jobID, ledgerID              TopicID     // as they were at the take-over; what is committed is about these topics
+	epoch                        leaderEpoch // the newest that was read; what is committed is about this log
 
 	worked    bool // it has started something
 	by        generation

@@ -18,6 +18,7 @@ const (
 // long as it takes: nobody else waits for this claim.
 func (c *claim) consume(ctx context.Context) {
 	cur := newCursor(c.topicPartition, c.position(), &c.r.large)
+	cur.epoch = c.knownEpoch()
 	defer cur.close()
 	wait := backoff{}
 	for {
@@ -30,10 +31,16 @@ func (c *claim) consume(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
+			if err == nil && cur.newEpoch(b) {
+				err = c.r.verify(c, b.addr, b.logStart)
+			}
 			if err != nil {
 				c.fetchFailed(ctx, cur, err)
 				wait.pause(ctx)
 				continue
+			}
+			if c.voidError() != nil {
+				return
 			}
 			cur.load(b)
 		}
@@ -64,6 +71,22 @@ func (c *claim) position() int64 {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	return c.next
+}
+
+// learnEpoch takes in the epoch that the cursor has come to. An epoch that is older than some offset that is done must not
+// stand for it: the leader would seem to have lost that offset.
+func (c *claim) learnEpoch(cur *cursor) {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	if c.void == nil && (c.epoch.known || c.lastDone() < cur.at) {
+		c.epoch = c.epoch.newer(cur.epoch)
+	}
+}
+
+func (c *claim) knownEpoch() leaderEpoch {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	return c.epoch
 }
 
 // awaitRoom waits until records may be fetched and returns how many may be decoded now; 0 when ctx has ended.
@@ -115,6 +138,7 @@ func (c *claim) feed(cur *cursor, room int) {
 		size += recordSize(rec)
 		records = append(records, rec)
 	}
+	c.learnEpoch(cur)
 	c.arrived(records, bad, cur.at)
 }
 

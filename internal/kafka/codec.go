@@ -30,6 +30,9 @@ type metadata struct {
 	journal TopicID // field l: the ledger topic that ledger is about
 	bitmap  []byte  // offsets done above the committed one
 
+	epoch       leaderEpoch // field e: the newest that was read of the job partition
+	ledgerEpoch leaderEpoch // field k: the epoch of the ledger's leader, and where the ledger ended for it
+
 	by      generation // field g: the owner's
 	orderly bool       // field c: the owner has left nothing in flight
 	since   time.Time  // field p: no follow-on of a job that is not done was handed over earlier
@@ -47,6 +50,9 @@ const (
 	fieldSince  = "p"
 	fieldEnded  = "n"
 	fieldFences = "v"
+	fieldEpoch  = "e"
+
+	fieldLedgerEpoch = "k"
 )
 
 var (
@@ -77,6 +83,8 @@ func (m metadata) fields() string {
 	}
 	add(fieldJob, m.job.String())
 	add(fieldLedger, m.journal.String())
+	add(fieldEpoch, m.epoch.String())
+	add(fieldLedgerEpoch, m.ledgerEpoch.String())
 	if m.by > 0 {
 		add(fieldBy, strconv.FormatUint(uint64(m.by), 10))
 	}
@@ -107,6 +115,10 @@ func (m *metadata) field(key, value string) error {
 		m.since, err = fromMillis(value)
 	case fieldEnded:
 		m.ended, err = fromMillis(value)
+	case fieldEpoch:
+		m.epoch, err = parseLeaderEpoch(value)
+	case fieldLedgerEpoch:
+		m.ledgerEpoch, err = parseLeaderEpoch(value)
 	case fieldFences:
 		m.fences, err = decodeFences(value)
 	}

@@ -153,7 +153,7 @@ func (c *claim) draft() draft {
 	end := c.r.ledgerEnd(c.ledgerPartition)
 	now := time.Now()
 	m := metadata{
-		count: c.ledgerCount, job: c.jobID, journal: c.ledgerID,
+		count: c.ledgerCount, job: c.jobID, journal: c.ledgerID, epoch: c.epoch, ledgerEpoch: c.r.ledgerEpoch(c.ledgerPartition),
 		by: c.by, since: c.followOnsSince(now), ended: c.lastEnd, fenced: c.fenceText,
 		orderly: c.draining && c.running == 0 && len(c.r.flights[c.topicPartition]) == 0 && len(c.follows) == 0,
 	}
@@ -199,6 +199,14 @@ func (c *claim) hasNews() bool {
 		return true
 	}
 	return moved >= staleLedger || moved < 0 // back: the ledger was made anew, and a new owner would begin beyond what it says
+}
+
+// ledgerEpoch is the epoch of the ledger's leader when it was asked last. Who keeps no ledger needs none.
+func (r *Runner) ledgerEpoch(p int32) leaderEpoch {
+	if r.cfg.NoLedger {
+		return leaderEpoch{}
+	}
+	return r.cfg.Ledger.epoch(p)
 }
 
 // ledgerEnd is the ledger's end as known now. Who keeps none needs nothing of it.

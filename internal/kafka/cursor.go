@@ -11,6 +11,7 @@ import (
 
 // block is what a fetch has brought of one partition.
 type block struct {
+	addr          string // of the broker
 	raw           []byte // record batches; the last may be cut
 	highWatermark int64
 	lastStable    int64 // the end of what is in no open transaction; -1 if that was not asked for
@@ -36,7 +37,8 @@ type cursor struct {
 	topicPartition
 	one   *sync.Mutex // held while a large batch is open
 	names recordbatch.Names
-	at    int64 // the next offset
+	at    int64       // the next offset
+	epoch leaderEpoch // of the newest batch that was read
 
 	block   *block
 	rest    []byte // of the block's batches: those that are not finished
@@ -106,6 +108,7 @@ func (c *cursor) next() (*Record, *damagedBatch) {
 		if c.records == nil && end > c.at && !c.block.aborted.skips(&b) {
 			err := c.open(&b)
 			if err == nil {
+				c.epoch = c.epoch.follow(&b)
 				continue
 			}
 			bad, refetch := c.damaged(&b, end, err)
@@ -113,11 +116,11 @@ func (c *cursor) next() (*Record, *damagedBatch) {
 				break
 			}
 			if bad != nil {
-				c.pass(end, rest)
+				c.passUnread(&b, end, rest)
 				return nil, bad
 			}
 		}
-		c.pass(end, rest)
+		c.passUnread(&b, end, rest)
 	}
 	c.close()
 	return nil, nil
@@ -164,6 +167,18 @@ func (c *cursor) copyOf(r *recordbatch.Record) *Record {
 		}
 	}
 	return rec
+}
+
+// passUnread is pass for a batch that may not have been opened. The epoch of a damaged one is unknown.
+func (c *cursor) passUnread(b *recordbatch.Batch, end int64, rest []byte) {
+	if c.records == nil && end > c.at && c.epoch.follow(b) != c.epoch {
+		if b.Intact() {
+			c.epoch = c.epoch.follow(b)
+		} else {
+			c.epoch.known = false
+		}
+	}
+	c.pass(end, rest)
 }
 
 // pass moves the position beyond a batch.

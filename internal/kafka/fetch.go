@@ -23,27 +23,35 @@ var errUndecided = errors.New("a transaction is open")
 // load fetches the next block of the cursor. What has been deleted is skipped. With nothing there it waits as long as told,
 // and the block is empty.
 func (c *lazyClient) load(cur *cursor, wait time.Duration) error {
+	b, err := c.next(cur, wait)
+	if b != nil {
+		cur.load(b)
+	}
+	return err
+}
+
+// next fetches the block that load loads. Without a block and without an error, the position was moved to the log's start.
+func (c *lazyClient) next(cur *cursor, wait time.Duration) (*block, error) {
 	broker, err := c.leader(cur.topicPartition)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req := newFetch(1, 16*fetchBytes, wait, c.decided)
 	addPartition(req, cur.topicPartition, cur.at, cur.fetchSize(fetchBytes))
 	answers, err := c.wire(broker.Addr()).fetch(req)
 	if err != nil {
 		c.lookUp(cur.topic)
-		return err
+		return nil, err
 	}
 	a, ok := answers[cur.topicPartition]
 	switch {
 	case !ok:
-		return errors.New("the answer leaves the partition out")
+		return nil, errors.New("the answer leaves the partition out")
 	case a.err == nil:
 		if lso := a.block.lastStable; c.decided && lso >= 0 && cur.at >= lso && cur.at < a.block.highWatermark {
-			return errUndecided
+			return nil, errUndecided
 		}
-		cur.load(a.block)
-		return nil
+		return a.block, nil
 	case errors.Is(a.err, sarama.ErrOffsetOutOfRange):
 		oldest, err := c.offset(cur.topicPartition, sarama.OffsetOldest)
 		if err == nil && oldest <= cur.at {
@@ -52,10 +60,10 @@ func (c *lazyClient) load(cur *cursor, wait time.Duration) error {
 		if err == nil {
 			cur.at = oldest
 		}
-		return err
+		return nil, err
 	default:
 		c.lookUp(cur.topic)
-		return a.err
+		return nil, a.err
 	}
 }
 

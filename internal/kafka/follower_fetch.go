@@ -94,13 +94,25 @@ func (r *following) chunk(p *followed, f fetched) (Chunk, error) {
 	}
 	c.End = f.block.lastStable
 	if !p.short.since.IsZero() { // it ended below the position a moment ago: what is there now may be other records
-		p.at, p.short = p.short.end, shortfall{}
+		p.at, p.epoch, p.short = p.short.end, leaderEpoch{}, shortfall{}
 		c.Next = p.at
+		return c, nil
+	}
+	at, err := r.conn.verify(p.cursor, f.block)
+	switch {
+	case err != nil:
+		return c, err
+	case at >= 0 && !p.id.IsZero():
+		c.Next, c.Restart = at, Truncated
+		return c, nil
+	case at >= 0: // the topic may as well have been created again
+		p.at, p.epoch = f.block.logStart, leaderEpoch{}
+		c.Next, c.Restart = p.at, Recreated
 		return c, nil
 	}
 	p.load(f.block)
 	size := int64(0)
-	err := p.scan(r.skipped, func(rec *Record) bool {
+	err = p.scan(r.skipped, func(rec *Record) bool {
 		c.Records = append(c.Records, rec)
 		size += recordSize(rec)
 		return size < followRecords
@@ -119,7 +131,7 @@ func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
 	switch {
 	case p.at < oldest:
 		c.Next, c.Restart, p.short = oldest, RecordsGone, shortfall{}
-		p.at = c.Next
+		p.at, p.epoch = c.Next, leaderEpoch{}
 		return c, nil
 	case p.at <= newest:
 		return c, sarama.ErrOffsetOutOfRange // of a replica that lags behind
@@ -131,7 +143,7 @@ func (r *following) restart(p *followed, c Chunk) (Chunk, error) {
 	if !p.sure || p.id.IsZero() { // then the topic may as well have been created again
 		c.Next, c.Restart = oldest, Recreated
 	}
-	p.at = c.Next
+	p.at, p.epoch = c.Next, leaderEpoch{}
 	return c, nil
 }
 

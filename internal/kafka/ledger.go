@@ -55,8 +55,9 @@ type Ledger struct {
 // ledgerEnd is the end of one ledger partition as far as it is known: the highest acknowledgement or a newer answer of
 // the broker. Too low is safe, too high is not.
 type ledgerEnd struct {
-	mu sync.Mutex
-	at int64
+	mu    sync.Mutex
+	at    int64
+	epoch leaderEpoch // of the leader when it was asked last, and the end that it gave
 }
 
 // NewLedger makes the ledger of a topic; it connects when it is first asked.
@@ -133,6 +134,14 @@ func (l *Ledger) known(p int32) int64 {
 	return e.at
 }
 
+// epoch gives the epoch of the leader when it was asked last, and as its from the end that the leader gave.
+func (l *Ledger) epoch(p int32) leaderEpoch {
+	e := l.end(p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.epoch
+}
+
 // raise takes an acknowledgement: the end is beyond that offset. A negative offset is unknown and says nothing.
 func (l *Ledger) raise(p int32, offset int64) {
 	e := l.end(p)
@@ -144,14 +153,14 @@ func (l *Ledger) raise(p int32, offset int64) {
 // ask asks the broker for the end. A lower answer lowers what is known: the topic was made anew, or the answer is older
 // than an acknowledgement, which costs nothing.
 func (l *Ledger) ask(p int32) (int64, error) {
-	at, err := l.conn.offset(topicPartition{l.topic, p}, sarama.OffsetNewest)
+	at, epoch, err := l.conn.newest(topicPartition{l.topic, p})
 	if err != nil {
 		return 0, fmt.Errorf("ask for the end of %s/%d: %w", l.topic, p, err)
 	}
 	e := l.end(p)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.at = at
+	e.at, e.epoch = at, epoch
 	return at, nil
 }
 

@@ -14,7 +14,7 @@ import (
 var (
 	errRecreated = errors.New("a topic was deleted and created again: the position in it is void")
 	errRemoved   = errors.New("the log begins after the position: records were removed")
-	errTruncated = errors.New("the log ends before the position: it was truncated")
+	errTruncated = errors.New("the log was truncated: it ends before the position, or holds other records there")
 )
 
 // truncatedAfter is how long a log must end before the position until that is taken for a truncation: a new leader may
@@ -135,7 +135,7 @@ func (r *Runner) recreated(topic string, id TopicID) {
 // before the watermark may also belong to a new topic; with a ledger the next take-over then reads all of it again. The lock
 // is held.
 func (c *claim) truncate(end int64) {
-	at := c.next
+	at := c.extent()
 	_, undone := c.gapsWithin(end, at)
 	if c.low <= end || !c.jobID.IsZero() || c.r.cfg.NoLedger {
 		c.cut(end)
@@ -146,7 +146,7 @@ func (c *claim) truncate(end int64) {
 // truncated logs and counts a log that ends at end, before the position at. The lock is held.
 func (r *Runner) truncated(tp topicPartition, end, at, undone int64) {
 	r.stats.Truncated++
-	r.log.Error("a log ends before what was read of it: Kafka has lost its end, and the notifications in it are gone unless their result is known. "+
+	r.log.Error("a log was truncated below what was read of it: Kafka has lost its end, and the notifications in it are gone unless their result is known. "+
 		"See unclean.leader.election.enable and min.insync.replicas of the topic",
 		zap.String("topic", tp.topic), zap.Int32("partition", tp.partition), zap.Int64("end", end), zap.Int64("position", at), zap.Int64("not_done", undone))
 }
@@ -161,8 +161,11 @@ func (c *claim) resume(ctx context.Context, was committed, s start, now logs) er
 			c.r.recreated(c.topic, now.job)
 		}
 	case truncated:
-		c.r.truncated(c.topicPartition, s.low, was.offset, 0)
+		c.r.truncated(c.topicPartition, s.low, max(was.offset, now.reach), 0)
 	case resumed, reset, ledgerAnew:
+		if now.diverged {
+			c.r.truncated(c.topicPartition, now.divergence, now.reach, 0)
+		}
 	}
 	c.r.mu.Unlock()
 	if was.offset < 0 || s.origin == reset || s.origin == recreated || s.low >= now.oldest {

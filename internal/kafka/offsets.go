@@ -141,6 +141,32 @@ func (c *lazyClient) offset(tp topicPartition, which int64) (int64, error) {
 	return client.GetOffset(tp.topic, tp.partition, which)
 }
 
+// newest asks the leader of tp for the end of its log. The epoch is that of the leader, from that end on; unknown for brokers
+// before 2.1.
+func (c *lazyClient) newest(tp topicPartition) (int64, leaderEpoch, error) {
+	leader, err := c.leader(tp)
+	if err != nil {
+		return 0, leaderEpoch{}, err
+	}
+	req := sarama.NewOffsetRequest(c.config.Version)
+	req.AddBlock(tp.topic, tp.partition, sarama.OffsetNewest, 1)
+	resp, err := leader.GetAvailableOffsets(req)
+	if err != nil {
+		_ = leader.Close() // the next one who needs it dials again
+		return 0, leaderEpoch{}, err
+	}
+	b := resp.GetBlock(tp.topic, tp.partition)
+	switch {
+	case b == nil:
+		return 0, leaderEpoch{}, errLeftOut
+	case b.Err != sarama.ErrNoError:
+		c.lookUpSoon(tp.topic)
+		return 0, leaderEpoch{}, b.Err
+	}
+	const withEpoch = 4
+	return b.Offset, leaderEpoch{known: resp.Version >= withEpoch && b.LeaderEpoch >= 0, number: b.LeaderEpoch, from: b.Offset}, nil
+}
+
 // clusterID asks for Kafka's cluster id.
 func (c *lazyClient) clusterID() (string, error) {
 	meta, err := c.metadata()

@@ -19,11 +19,15 @@ type start struct {
 	since   time.Time  // no follow-on of a job that is undone is older; zero when the owner before did not say
 	ended   time.Time  // when the claim's newest outcome was written; zero when nobody said
 	fences  fences
+
+	epoch       leaderEpoch // of the job log
+	ledgerEpoch leaderEpoch // of the ledger, and its end that L does not exceed but for acknowledgements
 }
 
 // resume takes over what the commit says of the owners before.
 func (s *start) resume(m metadata) {
 	s.by, s.orderly, s.since, s.ended, s.fences = m.by+1, m.orderly, m.since, m.ended, m.fences
+	s.epoch = m.epoch
 }
 
 // origin says how the committed position relates to the logs as they are now.
@@ -43,6 +47,18 @@ type logs struct {
 	job, ledger    TopicID // zero when the brokers know no ids
 	ledgerCount    int32   // the ledger's partition count
 	noLedger       bool    // the group has none
+
+	diverged          bool  // by the leader's epochs the job log is another one than the one that the commit is about
+	divergence, reach int64 // from where on; and up to where the commit speaks of it
+	epoch             leaderEpoch
+}
+
+// end is where the log ends that a commit may be about.
+func (l *logs) end() int64 {
+	if l.diverged {
+		return min(l.newest, l.divergence)
+	}
+	return l.newest
 }
 
 // begin decides where a claim begins. The committed offset is -1 when nothing is committed.
@@ -52,32 +68,42 @@ type logs struct {
 // to be the same, or there is no ledger that would tell what is done, such a log was truncated, and reading goes on at its
 // end. An offset that carries no metadata was set by an operator, who wants those jobs to run.
 func begin(c committed, now logs) start {
-	s := start{low: c.offset, count: now.ledgerCount, limit: now.newest, by: 1}
+	end := now.end()
+	s := start{low: c.offset, count: now.ledgerCount, limit: end, by: 1}
 	m, err := decodeMetadata(c.metadata)
 	ours := err == nil
 	if ours && m.count <= s.count { // otherwise the ledger was created again, smaller: its offsets mean nothing any more
-		s.ledger, s.count = m.ledger, m.count
+		s.ledger, s.count, s.ledgerEpoch = m.ledger, m.count, m.ledgerEpoch
 	}
 	if ours && m.journal.Differs(now.ledger) {
-		s.ledger, s.origin = 0, ledgerAnew
+		s.ledger, s.ledgerEpoch, s.origin = 0, leaderEpoch{}, ledgerAnew
 	}
 	switch {
 	case c.offset < 0:
 		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, by: 1}
 	case ours && m.job.Differs(now.job):
 		return start{low: now.oldest, count: s.count, limit: now.newest, origin: recreated, by: 1}
-	case c.offset > now.newest && (now.noLedger || ours && !m.job.IsZero() && m.job == now.job):
-		s.low, s.origin = now.newest, truncated
+	case c.offset > end && (now.noLedger || ours && !m.job.IsZero() && m.job == now.job):
+		s.low, s.origin = end, truncated
 		s.resume(m)
+		s.rebase(now)
 		return s
-	case c.offset > now.newest:
+	case c.offset > end:
 		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, origin: recreated, by: 1}
 	case errors.Is(err, errForeign):
 		s.origin = reset
 	}
 	s.bitmap = m.bitmap
 	s.resume(m)
+	s.rebase(now)
 	return s
+}
+
+// rebase takes the epoch of the log that is read on, if it is another one than the commit is about.
+func (s *start) rebase(now logs) {
+	if now.diverged {
+		s.epoch = now.epoch
+	}
 }
 
 // progress is what the commit alone says is done.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (t *Tail) Run(ctx context.Context) error {
 	log.last = time.Now() // at the first start the topic is still to be made
 	cur, end := newCursor(topicPartition{t.topic, 0}, 0, &t.large), int64(-1)
 	for ctx.Err() == nil {
-		err := t.checkID()
+		err := t.checkID(cur)
 		if err == nil {
 			err = t.turn(cur, &end, t.visit)
 		}
@@ -106,8 +107,15 @@ func (t *Tail) turn(cur *cursor, end *int64, visit func(*Record)) error {
 	if cur.at < *end {
 		wait = 0
 	}
-	if err := t.conn.load(cur, wait); err != nil {
+	b, err := t.conn.next(cur, wait)
+	if err != nil {
 		return err
+	}
+	if b != nil {
+		if at, err := t.conn.verify(cur, b); err != nil || at >= 0 {
+			return cmp.Or(err, errTruncated)
+		}
+		cur.load(b)
 	}
 	return cur.scan(&t.skipped, func(r *Record) bool { visit(r); return true })
 }

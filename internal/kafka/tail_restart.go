@@ -26,8 +26,9 @@ func (t *Tail) BeforeRestart(f func(ctx context.Context, read func(visit func(*R
 // Restarts is how often the topic was read from its start again.
 func (t *Tail) Restarts() uint64 { return t.restarts.Load() }
 
-// checkID fails with [errRecreated] when the topic is another one than the one that is being read.
-func (t *Tail) checkID() error {
+// checkID fails with [errRecreated] when the topic is another one than the one that is being read, and with [errTruncated]
+// when its log is.
+func (t *Tail) checkID(cur *cursor) error {
 	if time.Since(t.askedID) < tailIDEvery {
 		return nil
 	}
@@ -45,6 +46,15 @@ func (t *Tail) checkID() error {
 		}
 		t.id = id
 		return errRecreated
+	}
+	if cur.epoch.known {
+		a, err := t.conn.epochEnd(cur.topicPartition, cur.epoch.number)
+		if err != nil {
+			return err
+		}
+		if cur.epoch.intact(a) < cur.at {
+			return errTruncated
+		}
 	}
 	t.askedID = time.Now()
 	if !id.IsZero() {
@@ -88,5 +98,5 @@ func (t *Tail) readAll(visit func(*Record)) error {
 
 // mustStartAgain reports whether reading cannot go on where it was.
 func mustStartAgain(err error) bool {
-	return errors.Is(err, errRecreated) || errors.Is(err, sarama.ErrOffsetOutOfRange)
+	return errors.Is(err, errRecreated) || errors.Is(err, errTruncated) || errors.Is(err, sarama.ErrOffsetOutOfRange)
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,8 +49,11 @@ func (c *claim) tryTakeOver(ctx context.Context) error {
 		return err
 	}
 	c.r.learnIDs(c.topic, was, now)
+	if err := ledger.diverged(was, &now); err != nil {
+		return fmt.Errorf("ask for the leader epochs of %s: %w", c.topicPartition, err)
+	}
 	s := begin(was, now)
-	if s.origin == truncated && !c.short.observe(time.Now(), newest, was.offset) {
+	if s.origin == truncated && newest < was.offset && !c.short.observe(time.Now(), newest, was.offset) {
 		return errTruncated // so far
 	}
 	if s.origin == recreated || s.origin == ledgerAnew {
@@ -99,6 +103,9 @@ func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (
 		}
 		return learnt, end, err
 	}
+	if err := c.ledgerIntact(p, s); err != nil {
+		return nil, 0, err
+	}
 	learnt.lookAhead(s.low + c.r.cfg.readAhead)
 	recent, err := c.recent(p, s)
 	if err != nil {
@@ -124,6 +131,21 @@ func (c *claim) readLedger(ctx context.Context, p int32, s *start, empty bool) (
 	}
 	learnt.nothingBeyond()
 	return learnt, end, nil
+}
+
+// ledgerIntact lowers L to where the ledger was truncated.
+func (c *claim) ledgerIntact(p int32, s *start) error {
+	at := s.ledger
+	certain, err := c.r.cfg.Ledger.ledgerDiverged(p, s)
+	if err != nil {
+		return fmt.Errorf("ask for the leader epochs of the ledger: %w", err)
+	}
+	if certain {
+		c.r.mu.Lock()
+		defer c.r.mu.Unlock()
+		c.r.truncated(topicPartition{c.r.cfg.Ledger.topic, p}, s.ledger, at, 0)
+	}
+	return nil
 }
 
 // recent is the part of the ledger that holds what ended within the dedupe window before the claim's newest outcome. It feeds
@@ -160,7 +182,7 @@ func (c *claim) dedupeOffsets() int64 {
 func (c *claim) restored(s start, now logs, ledgerPartition int32, learnt *progress) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
-	c.jobID, c.ledgerID = now.job, now.ledger
+	c.jobID, c.ledgerID, c.epoch = now.job, now.ledger, s.epoch
 	c.by, c.since, c.lastEnd = s.by, s.since, s.ended
 	c.ledgerCount, c.ledgerPartition = s.count, ledgerPartition
 	c.progress = *learnt

@@ -134,6 +134,21 @@ func (t *tracker) isDone(o int64) bool {
 	return false
 }
 
+// lastDone returns the last offset that is done; everything below low is.
+func (t *tracker) lastDone() int64 {
+	last := t.low - 1
+	for i := len(t.words) - 1; i >= 0; i-- {
+		if w := t.words[i]; w != 0 {
+			last = max(last, t.base+int64(i)<<6+int64(63-bits.LeadingZeros64(w)))
+			break
+		}
+	}
+	if n := len(t.wide); n > 0 {
+		last = max(last, t.wide[n-1].to-1)
+	}
+	return last
+}
+
 // done sets the done bit of o and moves low past everything that is done.
 func (t *tracker) done(o int64) {
 	if o < t.end && !t.isDone(o) {

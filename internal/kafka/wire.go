@@ -24,7 +24,8 @@ type wire struct {
 	mu     sync.Mutex
 	conn   net.Conn
 	in     *bufio.Reader
-	number int32 // of the last request
+	number int32           // of the last request
+	speaks map[int16]int16 // the highest version of each request that the broker answers; nil until it is asked
 }
 
 // mostAnswer bounds an answer: it is above what a fetch may ask for, and one batch that may be larger.
@@ -85,7 +86,7 @@ func (w *wire) fetch(req *kmsg.FetchRequest) (map[topicPartition]fetched, error)
 				all[tp] = fetched{err: sarama.KError(p.ErrorCode)}
 				continue
 			}
-			b := &block{raw: p.RecordBatches, highWatermark: p.HighWatermark, lastStable: p.LastStableOffset, logStart: p.LogStartOffset}
+			b := &block{addr: w.addr, raw: p.RecordBatches, highWatermark: p.HighWatermark, lastStable: p.LastStableOffset, logStart: p.LogStartOffset}
 			for _, a := range p.AbortedTransactions {
 				b.aborted = append(b.aborted, abortedTransaction{a.ProducerID, a.FirstOffset})
 			}
@@ -105,7 +106,7 @@ func (w *wire) close() {
 func (w *wire) drop() {
 	if w.conn != nil {
 		_ = w.conn.Close()
-		w.conn, w.in = nil, nil
+		w.conn, w.in, w.speaks = nil, nil, nil
 	}
 }
 
@@ -122,6 +123,25 @@ func (w *wire) ask(req kmsg.Request, wait time.Duration) (kmsg.Response, error) 
 		w.drop()
 	}
 	return resp, err
+}
+
+// supports reports whether the broker answers that version of a request. The lock is held.
+func (w *wire) supports(key, version int16) (bool, error) {
+	if w.conn == nil || w.speaks == nil {
+		req := kmsg.NewPtrApiVersionsRequest()
+		answer, err := w.ask(req, 0)
+		if err != nil {
+			return false, fmt.Errorf("ask %s for its versions: %w", w.addr, err)
+		}
+		w.speaks = map[int16]int16{}
+		for _, k := range answer.(*kmsg.ApiVersionsResponse).ApiKeys { //nolint:forcetypeassert // made by ask
+			if k.MinVersion <= version {
+				w.speaks[k.ApiKey] = k.MaxVersion
+			}
+		}
+	}
+	highest, known := w.speaks[key]
+	return known && highest >= version, nil
 }
 
 // dial connects and proves who we are.
