@@ -33,7 +33,8 @@ type provider struct {
 	addr  string
 
 	mix    atomic.Pointer[mix]
-	denies atomic.Bool // it knows no password
+	denies atomic.Bool                   // it knows no password
+	gate   atomic.Pointer[chan struct{}] // no request is answered before it is closed; nil without one
 
 	mu    sync.Mutex
 	seen  map[int][]*request
@@ -81,6 +82,9 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := p.begin(worker, message)
+	if gate := p.gate.Load(); gate != nil {
+		<-*gate
+	}
 	if q.did != refusesUs {
 		select {
 		case <-time.After(p.delay):

@@ -1,7 +1,10 @@
 package cmd
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -51,17 +55,23 @@ type refusals struct {
 }
 
 func newRefusals(t *testing.T) *refusals {
+	c := refusalsOf(t, mix{})
+	c.begin()
+	return c
+}
+
+// refusalsOf is newRefusals without workers and load.
+func refusalsOf(t *testing.T, m mix) *refusals {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	c := newRun(t, mix{})
+	c := newRun(t, m)
 	c.broker = &victim{t: t, addr: cluster.ListenAddrs()[0]}
 	c.fleet = c.newFleet(t)
 	api, url := c.serveAnywhere()
 	c.api = api
 	c.follow(url)
 	c.load.most.Store(6000) // more than there may be in every lane
-	c.begin()
 	return &refusals{c, cluster}
 }
 
@@ -97,22 +107,103 @@ func TestChaosLedgerRefusesWrites(t *testing.T) {
 	require.Zero(t, v.duplicated, "nobody was killed")
 }
 
-// A worker that is killed with as many waiting outcomes as it may have repeats at most those, once each.
+// A worker is killed with as many waiting outcomes as it may have, in each of its lanes. It repeats at most its calls and these,
+// once each. The provider answers nothing before all slots of all lanes are taken: a lane whose outcomes wait starts too little
+// to reach the limit by itself.
 func TestChaosKillAtTheLimitOfWaitingOutcomes(t *testing.T) {
-	c := newRefusals(t)
+	const concurrency = mostWaiting + slots
+	c := refusalsOf(t, mix{})
+	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
+	c.provider.gate.Store(&gate)
+	admin := freeAddress("127.0.0.1")
+	w := c.work("sms", "--set", "gateways.texts.timeout=2m", "--set", "gateways.texts.concurrency=4096", "--set", fmt.Sprintf("channels.sms.concurrency=%d", concurrency), "--set", "admin.listen="+admin)
+	c.workers = []*child{w}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("in flight of %s: %v", w.name, c.inHand(w.name))
+		}
+	})
+	c.stop = c.load.background(t)
+	full := func(of map[notify.Lane]int) bool {
+		for _, lane := range notify.Lanes() {
+			if of[lane] < concurrency {
+				return false
+			}
+		}
+		return true
+	}
+	require.Eventually(t, func() bool { return full(c.inHand(w.name)) }, 2*time.Minute, 100*time.Millisecond, "not all slots are taken")
+	waiting := func() map[notify.Lane]int {
+		of := map[notify.Lane]int{}
+		for _, lane := range notify.Lanes() {
+			of[lane] = int(figure("http://"+admin, "laudspeaker_outcomes_waiting", fmt.Sprintf("lane=%q", lane)))
+		}
+		return of
+	}
 	restore := c.stopLedger()
-	c.awaitStandstill()
-	require.Positive(t, c.requireBounded())
-	from := time.Now()
-	w := c.workers[0]
+	open()
+	require.Eventually(t, func() bool { return full(waiting()) }, time.Minute, 50*time.Millisecond,
+		"the outcomes do not come to the limit")
 	hand := c.inHand(w.name)
+	for lane, n := range hand {
+		require.LessOrEqual(t, n, concurrency+mostWaiting, lane)
+	}
+	from := time.Now()
 	w.kill()
-	c.workers[0] = c.newWorker(0)
+	c.workers[0] = c.work("sms")
 	restore()
 	c.struck("kill "+w.name, from, w.name)
 	c.awaitBusy()
 	v := c.finish()
 	t.Logf("in flight at the kill: %v; repeated %d", hand, v.duplicated)
+	require.LessOrEqual(t, v.duplicated, len(notify.Lanes())*(concurrency+mostWaiting))
+}
+
+// A worker is killed while Kafka has the next steps of its jobs, and not their outcomes. Its successor gives the jobs the
+// outcomes that are missing, and no provider is called again for them.
+func TestChaosNextStepsWithoutAnOutcomeAreAdopted(t *testing.T) {
+	c := refusalsOf(t, mix{busy: 1000})
+	c.load.plain = true
+	admin := freeAddress("127.0.0.1")
+	first := c.work("sms", "--set", "kafka.instance_id=w", "--set", "admin.listen="+admin)
+	require.Eventually(t, func() bool { return statusOf("http://"+admin+"/readyz") == http.StatusOK }, time.Minute, 50*time.Millisecond, "the worker is not ready")
+	restore := c.stopLedger()
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	const letters = 8 // so few failures do not make the worker leave the provider alone
+	for caller := range letters {
+		l := c.load.draw(caller)
+		l.lane = notify.LaneNormal
+		c.load.write(client, l)
+	}
+	steps := func() (n int) {
+		for _, tier := range []string{"200ms", "1s"} {
+			n += len(kafkatest.All(t, []string{c.brokers}, c.prefix+"sms_topic.delay."+tier))
+		}
+		return n
+	}
+	for until := time.Now().Add(time.Minute); ; during(100 * time.Millisecond) {
+		require.True(t, time.Now().Before(until), "the next steps are not on the ladder")
+		if called, _ := c.provider.counts(); called > 0 && c.provider.inFlight(first.name) == 0 && steps() >= called {
+			break
+		}
+	}
+	first.kill()
+	before := c.provider.requests()
+	restore()
+	c.provider.mix.Store(&mix{})
+	second := c.work("sms", "--set", "kafka.instance_id=w", "--set", "admin.listen="+admin)
+	c.stop = func() {}
+	c.awaitEnds(time.Minute)
+	adopted := int(figure("http://"+admin, "laudspeaker_runner_adopted_total"))
+	second.term()
+	t.Logf("%d of %d letters were tried before the kill; %d next steps were adopted", len(before), letters, adopted)
+	require.Equal(t, len(before), adopted)
+	for message, qs := range c.provider.requests() {
+		require.Len(t, qs, len(before[message])+1, "calls for message %d", message)
+	}
 }
 
 // Kafka away under full load: no worker has more in flight than the bound, and nothing else is repeated.

@@ -106,6 +106,9 @@ func (r *Runner) land(f *flight, res Result, published *Outcome) landing {
 	case !void && res.Ended != nil:
 		res.Ended(published)
 	}
+	if f.adopts && !void && res.Again.IsZero() {
+		r.stats.Adopted++
+	}
 	delete(r.flights[f.topicPartition], f.offset)
 	r.vacate(f)
 	f.claim.running--

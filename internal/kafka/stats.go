@@ -11,6 +11,7 @@ import (
 type Stats struct {
 	TakeOvers   uint64 // claims that were taken over
 	Skipped     uint64 // records that were fetched and already done
+	Adopted     uint64 // jobs that ended with the outcome which a former owner had not published
 	Void        uint64 // records that a former owner left for jobs that began anew; they were dropped
 	Mismatches  uint64 // records at whose offset another job is said to be done; they were processed
 	LeaseWaits  uint64 // how often something was ready and the lease had run out
