@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test race chaos cluster lint check bench fuzz kafka postgres generate
+.PHONY: help build run test race chaos cluster soak lint check bench fuzz kafka postgres generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
@@ -56,6 +56,11 @@ cluster: ## lets single brokers and partitions fail under load, on a Kafka of th
 	LAUDSPEAKER_TEST_CLUSTER=$(or $(FORM),long) LAUDSPEAKER_TEST_CLUSTER_FAULTS=$(FAULTS) LAUDSPEAKER_TEST_CHAOS_SEED=$(SEED) \
 	LAUDSPEAKER_TEST_CHAOS=$(CHAOS) LAUDSPEAKER_TEST_CHAOS_KILLS=$(KILLS) \
 		go test -count=1 -timeout=24h -v -run '^TestCluster' ./cmd
+
+soak: export LAUDSPEAKER_TEST_BROKERS ?= 127.0.0.1:19092
+soak: export LAUDSPEAKER_TEST_SOAK    := $(or $(MINUTES),30)
+soak: ## API and workers of three channels with no CPU to spare; fails on any rebalance, loss or repetition (needs `make kafka`; MINUTES=30)
+	go test -count=1 -timeout=24h -v -run '^TestSoak$$' ./cmd
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run --allow-parallel-runners $(ARGS) ./...

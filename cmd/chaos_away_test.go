@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -61,14 +60,7 @@ func TestChaosProviderAway(t *testing.T) {
 }
 
 // sessions counts the sessions that all workers have begun.
-func (c *chaos) sessions() (n int) {
-	for _, w := range c.workers {
-		content, err := os.ReadFile(w.log)
-		require.NoError(c.t, err)
-		n += strings.Count(string(content), `"session begins"`)
-	}
-	return n
-}
+func (c *chaos) sessions() int { return sessionsOf(c.t, c.workers) }
 
 // retried is how many attempts have been used up without an end.
 func (c *chaos) retried() int {

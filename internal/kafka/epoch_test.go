@@ -514,3 +514,29 @@ func TestCursor_EpochOfBatchesThatAreNotRead(t *testing.T) {
 		})
 	}
 }
+
+// What the broker of the environment says of its epochs.
+func TestEpoch_OnABroker(t *testing.T) {
+	g := newBrokerRig(t)
+	g.write(numbered("a", 0, 3)...)
+	g.start(nil)
+	g.await(numbered("a", 0, 3)...)
+	epoch := g.committed(3).epoch
+	require.True(t, epoch.known)
+	a, err := g.r.reader.conn.epochEnd(topicPartition{g.topic, 0}, epoch.number)
+	require.NoError(t, err)
+	require.Equal(t, epochEnd{known: true, number: epoch.number, end: 3}, a)
+	a, err = g.r.reader.conn.epochEnd(topicPartition{g.topic, 0}, epoch.number+7)
+	require.NoError(t, err)
+	require.False(t, a.known, "an epoch to come")
+	g.eventually(func() bool { return g.r.cfg.Ledger.epoch(0).known }, "the ledger's epoch")
+	g.write("b")
+	require.True(t, g.committed(4).ledgerEpoch.known)
+	g.inspect()
+	g.stop()
+	g.start(nil)
+	g.write("c")
+	g.committed(5)
+	require.Len(t, g.called(), 5)
+	require.Zero(t, g.r.Stats().Truncated)
+}
