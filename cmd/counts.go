@@ -31,6 +31,12 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 		func() float64 { n, _ := r.Waiting(); return float64(n) })
 	p.gauge("laudspeaker_stalled_partitions", "Partitions of the lane that start nothing more until Kafka acknowledges their outcomes.", labels,
 		func() float64 { _, n := r.Waiting(); return float64(n) })
+	p.gauge("laudspeaker_lane_paused", "1 while the lane is paused in this process, by an operator.", labels, func() float64 {
+		if r.Held() {
+			return 1
+		}
+		return 0
+	})
 	topic := p.topics.Job(channel, lane)
 	p.gauge("laudspeaker_backlog", "Jobs on the lane's topic that are not done, of the partitions that this process holds.", labels,
 		func() float64 { return float64(r.Backlog()[topic].Records) })

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -33,6 +34,9 @@ func openDeadLetters(ctx context.Context, cfg *config.Config, said io.Writer) (*
 	return bus, &deadletters.Letters{
 		Topics: bus.topics, Reader: bus.reader, Lifetimes: lifetimes(cfg), Recipients: cfg.Log.Recipients,
 		Reading: func(topic string) { reading.add(1, "reading "+topic) },
+		LeftOut: func(topic string, partition int32) {
+			fmt.Fprintf(said, "note: partition %d of %s has no leader, since a broker is away: its dead letters are left out\n", partition, topic)
+		},
 	}, end, nil
 }
 

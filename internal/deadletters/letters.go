@@ -20,7 +20,12 @@ type Letters struct {
 	Recipients string                        // one of notify's Recipients constants; masked
 	Reading    func(topic string)            // called for each record that is read; may be nil
 
+	// LeftOut is called for each partition that is left out because it has no leader, once; nil makes that an error. What was
+	// left out once stays so, or a redrive would meet letters of which it has not asked what became.
+	LeftOut func(topic string, partition int32)
+
 	cluster string // Kafka's id, once it was needed
+	without map[string]map[int32]bool
 }
 
 // ErrNoLetters: no channel has a topic of dead letters.
@@ -65,11 +70,33 @@ func (d *Letters) chapters(f *filter) (all []chapter, err error) {
 
 // bounds are those of a topic; since, unless zero, leaves out what is older: a letter is on its topic after it has died.
 func (d *Letters) bounds(topic string, since time.Time) ([]kafka.Bounds, error) {
-	bounds, err := d.Reader.Bounds(topic)
+	bounds, err := d.led(topic)
 	if err != nil || since.IsZero() {
 		return bounds, err
 	}
 	return d.Reader.Since(topic, since, bounds)
+}
+
+// led are the bounds of the partitions that are read.
+func (d *Letters) led(topic string) ([]kafka.Bounds, error) {
+	if d.LeftOut == nil {
+		return d.Reader.Bounds(topic)
+	}
+	bounds, without, err := d.Reader.LedBounds(topic)
+	for _, p := range without {
+		if d.without[topic][p] {
+			continue
+		}
+		if d.without[topic] == nil {
+			if d.without == nil {
+				d.without = map[string]map[int32]bool{}
+			}
+			d.without[topic] = map[int32]bool{}
+		}
+		d.without[topic][p] = true
+		d.LeftOut(topic, p)
+	}
+	return slices.DeleteFunc(bounds, func(b kafka.Bounds) bool { return d.without[topic][b.Partition] }), err
 }
 
 // anywhere reports whether any channel has dead letters: a channel that is off has no topic for them.

@@ -18,6 +18,16 @@ type Place struct {
 // once.
 func (r *Reader) Ends(topics []string) ([]Place, error) { return r.edges(topics, sarama.OffsetNewest) }
 
+// partitionsOf gives the partitions of a topic, with and without leaders. Sarama reports a partition without a leader as an error
+// of the first look at the topic; it keeps all of the answer.
+func partitionsOf(client sarama.Client, topic string) ([]int32, error) {
+	ps, err := client.Partitions(topic)
+	if errors.Is(err, sarama.ErrLeaderNotAvailable) {
+		ps, err = client.Partitions(topic)
+	}
+	return ps, err
+}
+
 // edges gives the ends of all partitions, or with [sarama.OffsetOldest] their beginnings.
 func (r *Reader) edges(topics []string, which int64) ([]Place, error) {
 	return r.edgesBut(topics, which, func(_ topicPartition, err error) error { return err })
@@ -31,7 +41,7 @@ func (r *Reader) edgesBut(topics []string, which int64, skip func(topicPartition
 	}
 	requests := map[*sarama.Broker]*sarama.OffsetRequest{}
 	for _, topic := range topics {
-		ps, err := client.Partitions(topic)
+		ps, err := partitionsOf(client, topic)
 		if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
 			return nil, fmt.Errorf("%w: %s", ErrNoTopic, topic)
 		}

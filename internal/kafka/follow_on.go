@@ -138,7 +138,7 @@ func (l *Ledger) followOnParts(topics []string, p int32, since time.Time) ([]par
 	var failed error
 	at := map[*sarama.Broker][]topicPartition{}
 	for _, topic := range topics {
-		ps, err := client.Partitions(topic)
+		ps, err := partitionsOf(client, topic)
 		if err == nil && len(ps) > 0 {
 			tp := topicPartition{topic, p % int32(len(ps))}
 			var leader *sarama.Broker

@@ -190,7 +190,7 @@ func (r *following) discover(topics []string, every time.Duration) {
 	for _, topic := range topics {
 		var ps []int32
 		if err == nil {
-			ps, err = client.Partitions(topic)
+			ps, err = partitionsOf(client, topic)
 		}
 		if err != nil {
 			r.log.warn("looking for the partitions of "+topic, err)

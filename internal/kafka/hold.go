@@ -57,3 +57,10 @@ func (h *Claim) hold(offset int64) {
 		c.notice()
 	}
 }
+
+// Held reports whether the runner starts nothing, see Hold.
+func (r *Runner) Held() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}

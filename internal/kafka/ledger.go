@@ -183,7 +183,7 @@ func (l *Ledger) partitions() (int32, error) {
 	if err != nil {
 		return 0, err
 	}
-	ps, err := client.Partitions(l.topic)
+	ps, err := partitionsOf(client, l.topic)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the partitions of %s: %w", l.topic, err)
 	}

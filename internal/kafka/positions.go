@@ -47,7 +47,7 @@ func (r *Reader) Positions(group, topic string) (map[int32]*Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	ps, err := client.Partitions(topic)
+	ps, err := partitionsOf(client, topic)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
 	}

@@ -43,32 +43,47 @@ func (r *Reader) Close() { r.conn.close() }
 // ClusterID is Kafka's own.
 func (r *Reader) ClusterID() (string, error) { return r.conn.clusterID() }
 
-// Bounds gives the partitions of a topic in order. An error that errors.Is [ErrNoTopic] means that there is none.
+// Bounds gives the partitions of a topic in order. An error that errors.Is [ErrNoTopic] means that there is none. It fails while
+// a partition has no leader, and names it.
 func (r *Reader) Bounds(topic string) ([]Bounds, error) {
+	bounds, without, err := r.LedBounds(topic)
+	if err == nil && len(without) > 0 {
+		return nil, fmt.Errorf("ask for the bounds of %s: %w: partitions %v", topic, errNoLeader, without)
+	}
+	return bounds, err
+}
+
+var errNoLeader = errors.New("a broker is away, and some partitions have no leader until it is back")
+
+// LedBounds is Bounds for who can go on without the partitions that have no leader: these it gives apart.
+func (r *Reader) LedBounds(topic string) (bounds []Bounds, without []int32, err error) {
 	client, err := r.conn.get()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ps, err := client.Partitions(topic)
+	ps, err := partitionsOf(client, topic)
 	if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
-		return nil, fmt.Errorf("%w: %s", ErrNoTopic, topic)
+		return nil, nil, fmt.Errorf("%w: %s", ErrNoTopic, topic)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
+		return nil, nil, fmt.Errorf("ask for the partitions of %s: %w", topic, err)
 	}
-	slices.Sort(ps)
-	bounds := make([]Bounds, len(ps))
-	for i, p := range ps {
+	ps = slices.Sorted(slices.Values(ps))
+	for _, p := range ps {
 		b := Bounds{Partition: p}
 		if b.Newest, err = client.GetOffset(topic, p, sarama.OffsetNewest); err == nil {
 			b.Oldest, err = client.GetOffset(topic, p, sarama.OffsetOldest)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("ask for the bounds of %s/%d: %w", topic, p, err)
+		switch {
+		case errors.Is(err, sarama.ErrLeaderNotAvailable):
+			without = append(without, p)
+		case err != nil:
+			return nil, nil, fmt.Errorf("ask for the bounds of %s/%d: %w", topic, p, err)
+		default:
+			bounds = append(bounds, b)
 		}
-		bounds[i] = b
 	}
-	return bounds, nil
+	return bounds, without, nil
 }
 
 // ErrNoTopic: Kafka has no topic of that name.
