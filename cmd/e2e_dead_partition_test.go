@@ -16,7 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // keyFor is an ordering key whose notifications go to that partition of four.
@@ -144,4 +146,35 @@ func (s *submitter) requireBatch() {
 		}
 		require.Equal(s.t, want, r.Status, "item %d", i)
 	}
+}
+
+// A partition of dead letters without a leader hides its own letters only, and is named.
+func TestDLQ_PartitionWithoutALeaderIsLeftOut(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "email_topic.dlq"), kfake.SeedTopics(2, "status_topic"))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	b := &bus{t: t, brokers: cluster.ListenAddrs(), section: "kafka: {brokers: ['" + cluster.ListenAddrs()[0] + "']}\n"}
+	b.connect()
+	g := &graveyard{bus: b, file: write(t, simulated(b))}
+	desk := dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}}
+	var ids []string
+	for p := range int32(2) {
+		ids = append(ids, notify.NewID())
+		m := desk.Undecodable(&kafka.UndecodableBatch{Record: &kafka.Record{
+			Topic: "email_topic", Partition: p, Value: []byte("v"), Headers: []kafka.Header{{Key: notify.HeaderID, Value: []byte(ids[p])}},
+		}})
+		b.publish(m)
+	}
+	require.ElementsMatch(t, ids, g.listed())
+	away := cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Metadata}, Topic: "email_topic.dlq", Partitions: []int32{1}, Err: kerr.LeaderNotAvailable, Count: -1,
+	})
+	out, said := g.dlq("list", "--json")
+	require.Contains(t, out, ids[0])
+	require.NotContains(t, out, ids[1])
+	require.Contains(t, said, "note: partition 1 of email_topic.dlq has no leader, since a broker is away: its dead letters are left out\n")
+	require.Equal(t, 1, strings.Count(said, "has no leader"), "once")
+	away.Remove()
+	require.ElementsMatch(t, ids, g.listed())
 }

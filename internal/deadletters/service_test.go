@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -64,34 +61,17 @@ func newYard(t *testing.T) *yard {
 	}
 	_, err := kafka.Ensure(t.Context(), cfg, specs, true)
 	require.NoError(t, err)
-	y.serve(brokers)
-	return y
-}
-
-// newYardOf is a yard of topics that are there.
-func newYardOf(t *testing.T, brokers []string, topics dispatcher.Topics) *yard {
-	y := &yard{t: t, topics: topics, lives: lives{known: map[string]*notify.Life{}}}
-	y.serve(brokers)
-	return y
-}
-
-func (y *yard) serve(brokers []string) {
-	t := y.t
-	y.reconnect(brokers)
-	y.publisher = kafka.NewPublisher(kafka.Config{Brokers: brokers}, kafka.PublisherConfig{Log: zap.NewNop()})
+	reader, err := kafka.NewReader(cfg)
+	require.NoError(t, err)
+	t.Cleanup(reader.Close)
+	y.letters = &deadletters.Letters{Topics: y.topics, Reader: reader, Lifetimes: map[notify.Lane]time.Duration{notify.LaneNormal: time.Hour}}
+	y.publisher = kafka.NewPublisher(cfg, kafka.PublisherConfig{Log: zap.NewNop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = y.publisher.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 	require.Eventually(t, func() bool { return y.publisher.Ready() == nil }, 30*time.Second, 5*time.Millisecond)
-}
-
-// reconnect begins with a reader that knows no leaders.
-func (y *yard) reconnect(brokers []string) {
-	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
-	require.NoError(y.t, err)
-	y.t.Cleanup(reader.Close)
-	y.letters = &deadletters.Letters{Topics: y.topics, Reader: reader, Lifetimes: map[notify.Lane]time.Duration{notify.LaneNormal: time.Hour}}
+	return y
 }
 
 func (y *yard) service() *deadletters.Service {
@@ -331,29 +311,4 @@ func TestARedriveThatFailsSaysNothing(t *testing.T) {
 	require.ErrorIs(t, err, notify.ErrBusUnavailable)
 	require.Zero(t, done.Redriven)
 	require.Len(t, published, 1, "the job, and no event")
-}
-
-// A partition without a leader hides its own letters only, and is named; a redrive that has left it out stays without it.
-func TestLetters_PartitionWithoutALeader(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "email_topic.dlq"), kfake.SeedTopics(2, "status_topic"))
-	require.NoError(t, err)
-	defer cluster.Close()
-	topics := dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}
-	y := newYardOf(t, cluster.ListenAddrs(), topics)
-	y.bury(notify.ChannelEmail, 0, 1, notify.ReasonAttemptsUsedUp)
-	y.bury(notify.ChannelEmail, 1, 2, notify.ReasonAttemptsUsedUp)
-	away := kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "email_topic.dlq", Partitions: []int32{1}, Err: kerr.LeaderNotAvailable, Count: -1}
-	gone := cluster.Fault(away)
-	y.reconnect(cluster.ListenAddrs())
-	require.ErrorContains(t, y.letters.Each(t.Context(), notify.LetterFilter{}, nil), "partitions [1]")
-	var left, seen []string
-	y.letters.LeftOut = func(topic string, p int32) { left = append(left, fmt.Sprint(topic, "/", p)) }
-	visit := func(l *dispatcher.Letter) error { seen = append(seen, l.ID); return nil }
-	require.NoError(t, y.letters.Each(t.Context(), notify.LetterFilter{}, visit))
-	_, err = y.letters.Redriven(t.Context(), notify.LetterFilter{})
-	require.NoError(t, err)
-	gone.Remove()
-	require.NoError(t, y.letters.Each(t.Context(), notify.LetterFilter{}, visit))
-	require.Equal(t, []string{"email_topic.dlq/1"}, left, "once")
-	require.Equal(t, []string{idOf(1), idOf(1)}, seen)
 }
