@@ -62,7 +62,10 @@ func (v *victim) apache(port string) {
 
 func (v *victim) embedded(dir string) {
 	v.addr = freePort(v.t)
+	ended := make(chan struct{}) // the process before; it holds the lock of the directory until then
+	close(ended)
 	v.begin = func() int {
+		<-ended
 		cmd := exec.Command(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), brokerEnv+"="+dir+","+v.addr)
 		out, err := cmd.StdoutPipe()
@@ -72,7 +75,8 @@ func (v *victim) embedded(dir string) {
 		line, err := bufio.NewReader(out).ReadString('\n')
 		require.NoError(v.t, err)
 		require.Equal(v.t, "ready\n", line)
-		go func() { _ = cmd.Wait() }()
+		ended = make(chan struct{})
+		go func(ended chan struct{}) { defer close(ended); _ = cmd.Wait() }(ended)
 		return cmd.Process.Pid
 	}
 }
