@@ -70,6 +70,11 @@ func (c *cluster) led() int32 {
 	return c.nodes.leaders(c.prefix)[fmt.Sprintf("%s/%d", c.topicOf(notify.LaneNormal), len(c.spans)%clusterPartitions)]
 }
 
+// calm is no fault: what the others' p99 is to be compared with.
+func (c *cluster) calm() {
+	c.strike(span{name: "no fault"}, func() { during(20 * time.Second) })
+}
+
 func (c *cluster) killLeader() {
 	node := c.led()
 	c.strike(span{name: "leader killed", affected: c.harmed(node), heals: true}, func() {

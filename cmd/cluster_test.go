@@ -103,6 +103,7 @@ var clusterFaults = []struct {
 	times int  // in the long form
 	do    func(c *cluster)
 }{
+	{"none", false, 1, (*cluster).calm},
 	{"frozen", true, 5, (*cluster).freezeNode},
 	{"killed", false, 1, (*cluster).killLeader},
 	{"election", false, 1, (*cluster).electPreferred},
