@@ -59,7 +59,7 @@ func TestSoak(t *testing.T) {
 		}
 		return email(key, number)
 	})
-	stop, pushed := l.steadily()
+	stop, pushed, doubtful := l.steadily()
 	require.Eventually(t, func() bool { n, _ := s.counts(); return n > keys/2 }, time.Minute, 100*time.Millisecond, "hardly anything is delivered")
 	require.Eventually(t, ready, 2*time.Minute, 100*time.Millisecond, "not all workers are ready")
 	sessions := sessionsOf(t, ws)
@@ -76,11 +76,11 @@ func TestSoak(t *testing.T) {
 		return int(figure(admins[3], "laudspeaker_attempts_total", `channel="push"`, `verdict="accepted"`))
 	}
 	require.Eventually(t, func() bool { return accepted() >= int(pushed.Load()) }, time.Minute, 100*time.Millisecond, "not every push is delivered")
-	require.Equal(t, int(pushed.Load()), accepted(), "a push is repeated")
+	require.LessOrEqual(t, accepted(), int(pushed.Load()+doubtful.Load()), "a push is repeated")
 	require.Equal(t, sessions, sessionsOf(t, ws), "a group has rebalanced")
 	distinct, repeated := s.counts()
-	t.Logf("%d minutes: %d sms and e-mails, %d pushes, %d refused, %d without an answer; %d sessions, none of them after the start", minutes, distinct,
-		pushed.Load(), len(l.refusals()), l.broken, sessions)
+	t.Logf("%d minutes: %d SMS and e-mails (%d refused, %d without an answer), %d pushes (%d not acknowledged); %d sessions, none of them after the start",
+		minutes, distinct, len(l.refusals()), l.broken, pushed.Load(), doubtful.Load(), sessions)
 	require.Zero(t, repeated, "%s", s.repetitions())
 	for _, w := range ws {
 		w.term()
@@ -90,11 +90,11 @@ func TestSoak(t *testing.T) {
 }
 
 // steadily posts SMS and e-mails, and pushes beside them, until stop is called, which waits for the last answers. Pushed is how
-// many pushes were acknowledged.
-func (l *load) steadily() (stop func(), pushed *atomic.Int64) {
+// many pushes were acknowledged; the doubtful ones were not, and may be delivered all the same.
+func (l *load) steadily() (stop func(), pushed, doubtful *atomic.Int64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}, Timeout: 30 * time.Second}
-	pushed = new(atomic.Int64)
+	pushed, doubtful = new(atomic.Int64), new(atomic.Int64)
 	var calls sync.WaitGroup
 	calls.Go(func() {
 		tick := time.NewTicker(time.Second / soakRate)
@@ -117,16 +117,19 @@ func (l *load) steadily() (stop func(), pushed *atomic.Int64) {
 				body := fmt.Sprintf(`{"channel":"push","recipient":"device-%d","payload":{"body":"%d"}}`, n%keys, n)
 				response, err := client.Post(l.url+"/v1/notifications", "application/json", strings.NewReader(body))
 				if err != nil {
+					doubtful.Add(1)
 					return
 				}
-				defer response.Body.Close()
+				_ = response.Body.Close()
 				if response.StatusCode == http.StatusAccepted {
 					pushed.Add(1)
+				} else {
+					doubtful.Add(1)
 				}
 			})
 		}
 	})
-	return func() { cancel(); calls.Wait(); client.CloseIdleConnections() }, pushed
+	return func() { cancel(); calls.Wait(); client.CloseIdleConnections() }, pushed, doubtful
 }
 
 // saturate takes all CPU that others leave until the test ends.
