@@ -107,7 +107,7 @@ func (c *cluster) report() {
 		if len(s.affected) > 0 && f.others > 50 {
 			require.Less(c.t, f.p99, othersWithin, "%s: other partitions wait", s.name)
 		}
-		require.LessOrEqual(c.t, f.repeated, len(c.workers)*slots, "%s: more is repeated than can be in flight", s.name)
+		require.LessOrEqual(c.t, f.repeated, len(c.workers)*(slots+mostWaiting), "%s: more is repeated than can be in flight", s.name)
 		limit := s.lifted + recoverWithin
 		if s.heals {
 			limit = s.lifted

@@ -143,19 +143,19 @@ func TestFaultsUnderLoad(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		jobs   int
-		repeat int // per round: calls, and of killed and frozen workers the outcomes that wait
+		repeat int // per round: calls and outcomes that wait
 		fault  func(f *field, v *victim, ws []*child)
 	}{
-		{"broker killed", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
+		{"broker killed", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.kill()
 			v.start()
 		}},
-		{"broker away for 5 s", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
+		{"broker away for 5 s", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.kill()
 			during(5 * time.Second)
 			v.start()
 		}},
-		{"broker frozen for 8 s", 9000, 3 * slots, func(f *field, v *victim, ws []*child) {
+		{"broker frozen for 8 s", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.signal(syscall.SIGSTOP)
 			during(8 * time.Second)
 			v.signal(syscall.SIGCONT)
