@@ -16,7 +16,11 @@ import (
 func bound(ctx context.Context, sc *sarama.Config, brokers []string) {
 	sc.Net.Proxy.Enable = true // SASL is done on top of what it dials, TLS below: see dialBroker
 	sc.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) {
-		conn, err := dialBroker(ctx, sc, network, addr)
+		made, cancel := context.WithCancel(ctx)
+		defer cancel()
+		unwatch := watchConn(&dialing{time.Now(), cancel}, addr, sc, brokers)
+		defer unwatch()
+		conn, err := dialBroker(made, ctx, sc, network, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -36,16 +40,16 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interva
 // unackedFor is how long sent data may wait for the acknowledgement of the other host's TCP, where the system can tell.
 const unackedFor = 6 * time.Second
 
-// dialBroker connects to a broker. TLS is done here and not by Sarama, so that the deadlines of a [brokerConn] see
-// requests and not what they are encrypted to.
-func dialBroker(ctx context.Context, sc *sarama.Config, network, addr string) (*brokerConn, error) {
+// dialBroker connects to a broker before made ends; the connection ends with ctx. TLS is done here and not by Sarama, so that the
+// deadlines of a [brokerConn] see requests and not what they are encrypted to.
+func dialBroker(made, ctx context.Context, sc *sarama.Config, network, addr string) (*brokerConn, error) {
 	d := net.Dialer{Timeout: sc.Net.DialTimeout, KeepAliveConfig: keepAlive, Control: limitUnacked}
-	conn, err := d.DialContext(ctx, network, addr)
+	conn, err := d.DialContext(made, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	secured, err := secure(ctx, sc, conn, addr)
+	secured, err := secure(made, sc, conn, addr)
 	if err != nil {
 		release()
 		_ = conn.Close()

@@ -13,7 +13,8 @@ import (
 )
 
 // When Kafka has fenced a broker that is frozen, others lead its partitions. Requests that the broker still owes an answer would
-// nevertheless wait for it until their own deadline, up to 7 s, and those sent just before the fencing as long after it.
+// nevertheless wait for it until their own deadline, up to 7 s, and those sent just before the fencing as long after it. New
+// connections to the broker would wait as long.
 const (
 	suspectAfter = time.Second            // without an answer, other brokers are asked
 	suspectEvery = 500 * time.Millisecond // as often
@@ -27,9 +28,24 @@ type fenceWatch struct {
 	named   map[string]bool // by any answer so far; only run uses it
 
 	mu    sync.Mutex
-	conns map[*brokerConn]string // address
-	none  chan struct{}          // closed when there are no connections
+	conns map[watched]string // address
+	none  chan struct{}      // closed when there are no connections
 }
+
+// watched is a connection, or one that is being made.
+type watched interface {
+	owesSince(t time.Time) bool // the broker has been silent since t, where it owes something
+	abandon()
+}
+
+// dialing is a connection that is being made. A frozen broker accepts none once its backlog is full.
+type dialing struct {
+	since  time.Time
+	cancel context.CancelFunc
+}
+
+func (d *dialing) owesSince(t time.Time) bool { return d.since.Before(t) }
+func (d *dialing) abandon()                   { d.cancel() }
 
 // fenceWatches are the watches of this process, by their brokers: all clients of a cluster share one.
 //
@@ -40,7 +56,7 @@ var (
 )
 
 // watchConn watches conn, which is to the broker at addr, until unwatch is called.
-func watchConn(conn *brokerConn, addr string, sc *sarama.Config, brokers []string) (unwatch func()) {
+func watchConn(conn watched, addr string, sc *sarama.Config, brokers []string) (unwatch func()) {
 	fenceWatchesMu.Lock()
 	defer fenceWatchesMu.Unlock()
 	key := strings.Join(brokers, ",")
@@ -48,9 +64,9 @@ func watchConn(conn *brokerConn, addr string, sc *sarama.Config, brokers []strin
 	if f == nil {
 		own := *sc
 		own.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) {
-			return dialBroker(context.Background(), sc, network, addr)
+			return dialBroker(context.Background(), context.Background(), sc, network, addr)
 		})
-		f = &fenceWatch{config: &own, brokers: brokers, conns: map[*brokerConn]string{}, named: map[string]bool{}, none: make(chan struct{})}
+		f = &fenceWatch{config: &own, brokers: brokers, conns: map[watched]string{}, named: map[string]bool{}, none: make(chan struct{})}
 		fenceWatches[key] = f
 		go f.run()
 	}
@@ -122,7 +138,7 @@ func (f *fenceWatch) run() {
 }
 
 // suspects are the connections whose broker owes an answer for too long, and the addresses of these brokers.
-func (f *fenceWatch) suspects() (conns map[*brokerConn]string, addrs map[string]bool) {
+func (f *fenceWatch) suspects() (conns map[watched]string, addrs map[string]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for conn, addr := range f.conns {
@@ -130,7 +146,7 @@ func (f *fenceWatch) suspects() (conns map[*brokerConn]string, addrs map[string]
 			continue
 		}
 		if conns == nil {
-			conns, addrs = map[*brokerConn]string{}, map[string]bool{}
+			conns, addrs = map[watched]string{}, map[string]bool{}
 		}
 		conns[conn], addrs[addr] = addr, true
 	}
