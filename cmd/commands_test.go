@@ -77,6 +77,24 @@ func TestConfigCommands(t *testing.T) {
 	require.Contains(t, errs, "--set needs key=value")
 }
 
+// TestConfigValidate_MakesTheGateways: validate refuses what a start refuses, and names an API whose answers cannot be classified.
+func TestConfigValidate_MakesTheGateways(t *testing.T) {
+	api := func(section string) (code int, out, errs string) {
+		file := filepath.Join(t.TempDir(), "l.yaml")
+		require.NoError(t, os.WriteFile(file, []byte("gateways: {api: {type: http, url: 'https://api.example.com/v1', "+section+"}}\nchannels: {sms: {gateways: [api]}}"), 0o600))
+		return run(t, "config", "validate", "--config", file)
+	}
+	code, out, errs := api(`body: '{"to": {{json .adress}}}', id_path: /id`)
+	require.Equal(t, 1, code)
+	require.Empty(t, out)
+	require.Contains(t, errs, "the message has no adress")
+	code, out, _ = api(`body: '{"to": {{json .address}}}'`)
+	require.Zero(t, code)
+	require.Contains(t, out, "note: gateways.api: every answer with a status of success counts as sent")
+	_, out, _ = api(`body: '{"to": {{json .address}}}', success: {status_only: true}`)
+	require.Equal(t, "ok\n", out)
+}
+
 func TestConfigFileFromTheEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "l.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("kafka: {prefix: b.}"), 0o600))

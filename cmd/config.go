@@ -1,9 +1,15 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/laudspeaker/laudspeaker/config"
 )
 
 func newConfig() *cobra.Command {
@@ -30,13 +36,40 @@ func newConfigValidate() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := validateGateways(cfg); err != nil {
+			return err
+		}
 		for _, name := range cfg.Unused() {
 			fmt.Fprintf(c.OutOrStdout(), "note: gateways.%s is used by no channel\n", name)
+		}
+		for _, name := range slices.Sorted(maps.Keys(cfg.Gateways)) {
+			if h := cfg.Gateways[name].HTTP; h != nil && h.Unclassified() {
+				fmt.Fprintf(c.OutOrStdout(), "note: gateways.%s: %s\n", name, unclassified)
+			}
 		}
 		fmt.Fprintln(c.OutOrStdout(), "ok")
 		return nil
 	}
 	return c
+}
+
+// validateGateways makes every gateway as a start does, so that a template that cannot be read is found here too. A gateway of
+// type capture would make its folder.
+func validateGateways(cfg *config.Config) error {
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(cfg.Gateways)) {
+		g := cfg.Gateways[name]
+		if g.Type == "capture" {
+			continue
+		}
+		sender, err := newSender(name, g, zap.NewNop())
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		_ = sender.Close()
+	}
+	return errors.Join(faults...)
 }
 
 func newConfigPrint() *cobra.Command {

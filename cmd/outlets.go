@@ -27,11 +27,22 @@ func (p *process) newOutlets(channels []notify.Channel, log *zap.Logger) (map[st
 				}
 				return nil, err
 			}
+			warnUnclassified(o.Name, o.Gateway, log)
 			all[o.Name] = p.newOutlet(o, sender)
 			p.countOutlet(all[o.Name])
 		}
 	}
 	return all, nil
+}
+
+// unclassified is the note on a gateway of type http whose responses the configuration cannot classify.
+const unclassified = "every answer with a status of success counts as sent, whatever its body says: " +
+	"set success.path or success.match, or id_path or id_match; or success.status_only: true if the API reports refusals by the status alone"
+
+func warnUnclassified(name string, g config.Gateway, log *zap.Logger) {
+	if g.HTTP != nil && g.HTTP.Unclassified() {
+		log.Warn("the configuration cannot classify the answers of this API", zap.String("gateway", name), zap.String("url", g.HTTP.Base()), zap.String("remedy", unclassified))
+	}
 }
 
 func (p *process) newOutlet(o config.Outlet, sender gateway.Sender) *worker.Outlet {

@@ -26,9 +26,11 @@ type HTTP struct {
 	Signing        HTTPSigning       `yaml:"signing" doc:"Signature of the body, for an endpoint that checks who calls."`
 	From           string            `yaml:"from" doc:"Sender of messages that name none; templates have it as {{.from}}."`
 	Success        HTTPSuccess       `yaml:"success" doc:"When an answer says that the message was taken."`
-	IDPath         string            `yaml:"id_path" doc:"Where the provider's id is in its JSON answer, as a JSON Pointer (RFC 6901). An answer that says yes without it is no provider's: ambiguous." example:"/messages/0/id"`
-	CodePath       string            `yaml:"code_path" doc:"Where the provider's code is in its JSON answer, as a JSON Pointer." example:"/error/code"`
-	Rules          []HTTPRule        `yaml:"rules" doc:"What answers mean, where the usual table does not say it; the first that fits counts. verdict is permanent, gone (about the recipient), transient, throttled, unavailable or ambiguous; reason, for gone, is recipient_gone, opted_out or bad_recipient." example:"[{status: 400, code: ['21610'], verdict: gone, reason: opted_out}]"`
+	IDPath         string            `yaml:"id_path" doc:"Where the provider's id is in its JSON answer, as a JSON Pointer (RFC 6901); * stands for every element of an array. An answer that says yes without it is no provider's: ambiguous." example:"/messages/0/id"`
+	IDMatch        string            `yaml:"id_match" doc:"Regular expression whose group is the provider's id, for answers in text, XML or a form; in place of id_path." example:"^ID: (\\S+)"`
+	CodePath       string            `yaml:"code_path" doc:"Where the provider's code is in its JSON answer, as a JSON Pointer; with *, the codes of all parts are compared with the rules." example:"/error/code"`
+	CodeMatch      string            `yaml:"code_match" doc:"Regular expression whose group is the provider's code, for answers in text, XML or a form; in place of code_path. All matches are compared with the rules." example:"<code>(\\d+)</code>"`
+	Rules          []HTTPRule        `yaml:"rules" doc:"What answers mean, where the usual table does not say it; the first that fits counts. status, code and match (a regular expression) select answers. verdict is permanent, gone (about the recipient), transient, throttled, unavailable or ambiguous; reason, for gone, is recipient_gone, opted_out or bad_recipient." example:"[{status: 400, code: ['21610'], verdict: gone, reason: opted_out}]"`
 	RecipientTypes []string          `yaml:"recipient_types" default:"fcm,topic,condition" doc:"Recipient types of channel push that the API takes."`
 	Receipts       HTTPReceipts      `yaml:"receipts" doc:"What became of messages, as the API or something beside it says later."`
 	Check          HTTPCheck         `yaml:"check" doc:"Request of laudspeaker gateways check."`
@@ -38,14 +40,19 @@ type HTTP struct {
 // HTTPSuccess is the section of what an accepting answer looks like. All that is set has to hold.
 type HTTPSuccess struct {
 	Status Statuses `yaml:"status" default:"2xx" doc:"Statuses of success." example:"[200, 202]"`
-	Path   string   `yaml:"path" doc:"Where the JSON answer says so, as a JSON Pointer; without values it has to exist." example:"/messages/0/status"`
+	Path   string   `yaml:"path" doc:"Where the JSON answer says so, as a JSON Pointer; without values it has to exist. With * every element has to say so." example:"/messages/*/status"`
+	Match  string   `yaml:"match" doc:"Regular expression that an accepting answer in text, XML or a form matches; in place of path. With values, the text of its group has to be one of them, at every match." example:"^OK\\b"`
 	Values []string `yaml:"values" doc:"What may stand there, as text." example:"['0', queued]"`
+
+	StatusOnly bool `yaml:"status_only" doc:"The API reports refusals by the HTTP status alone, so the body of an answer is not looked at. Without it, path, match, id_path and id_match the start warns: an API that answers 200 to what it refuses would count as success."`
 }
 
-// HTTPRule gives the verdict of the answers that have one of the statuses and one of the codes; an empty list fits all.
+// HTTPRule holds the verdict for the responses that have one of the statuses, have one of the codes and match the regular
+// expression. An empty field fits every response.
 type HTTPRule struct {
 	Status  Statuses `yaml:"status"`
 	Code    []string `yaml:"code"`
+	Match   string   `yaml:"match"`
 	Verdict string   `yaml:"verdict"`
 	Reason  string   `yaml:"reason"`
 }
@@ -160,24 +167,6 @@ func checkHeaderName(fs *Faults, key, name string, seen map[string]bool) {
 	fs.unless(!seen[canonical], "%s sets a header that is set already: keep one", key)
 	seen[canonical] = true
 }
-
-func (h *HTTP) checkAnswers(fs *Faults, key string) {
-	for _, p := range [][2]string{{"success.path", h.Success.Path}, {"id_path", h.IDPath}, {"code_path", h.CodePath}} {
-		name, pointer := p[0], p[1]
-		fs.unless(pointer == "" || pointer[0] == '/' && !badEscape.MatchString(pointer), "%s.%s must be a JSON Pointer, such as /messages/0/id; in it, ~ is ~0 and / is ~1", key, name)
-	}
-	fs.unless(h.Success.Status.valid() && len(h.Success.Status) > 0, "%s.success.status must be statuses, such as [200, 202] or 2xx", key)
-	fs.unless(len(h.Success.Values) == 0 || h.Success.Path != "", "%s.success.values needs %s.success.path, which says where they stand", key, key)
-	for i, r := range h.Rules {
-		fs.unless(r.Status.valid(), "%s.rules, entry %d: status must be statuses, such as 400, [400, 404] or 4xx", key, i+1)
-		fs.unless(len(r.Status)+len(r.Code) > 0, "%s.rules, entry %d: set status, code or both; this one would fit every answer", key, i+1)
-		fs.unless(len(r.Code) == 0 || h.CodePath != "", "%s.rules, entry %d: code needs %s.code_path, which says where the code stands", key, i+1, key)
-		fs.unless(slices.Contains(httpVerdicts, r.Verdict), "%s.rules, entry %d: verdict must be one of %s", key, i+1, strings.Join(httpVerdicts, ", "))
-		fs.unless(r.Reason == "" || slices.Contains(httpReasons, r.Reason) && r.Verdict == "gone", "%s.rules, entry %d: reason belongs to the verdict gone and is one of %s", key, i+1, strings.Join(httpReasons, ", "))
-	}
-}
-
-var badEscape = regexp.MustCompile(`~([^01]|$)`)
 
 // broken reports whether text does not fit into one line of a request.
 func broken(text string) bool { return strings.ContainsAny(text, "\r\n\x00") }

@@ -22,6 +22,7 @@ type Exchange struct {
 	Status int // 0: no answer came
 	Header http.Header
 	Body   []byte // at most 1 MiB; it may be cut, for the status has said what happened
+	Cut    bool   // the connection was lost, or the time ran out, within the body
 
 	Err     error // why no answer came
 	Written bool  // the provider may have the request
@@ -50,8 +51,8 @@ func Do(rt http.RoundTripper, req *http.Request) Exchange {
 		return Exchange{Err: err, Written: written.Load() && !goneAway(err)}
 	}
 	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, maxBody)) // see Body
-	return Exchange{Status: res.StatusCode, Header: res.Header, Body: body, Written: true}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody)) // see Body and Cut
+	return Exchange{Status: res.StatusCode, Header: res.Header, Body: body, Cut: err != nil, Written: true}
 }
 
 // OK reports whether the answer is a 2xx.

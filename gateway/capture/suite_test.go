@@ -73,7 +73,7 @@ func TestConformance(t *testing.T) {
 		Exempt: map[gatewaytest.Kind]string{
 			gatewaytest.Gone: noProvider, gatewaytest.Transient: noProvider, gatewaytest.Throttled: noProvider,
 			gatewaytest.Elsewhere: noProvider, gatewaytest.Crowded: noProvider, gatewaytest.Paused: noProvider,
-			gatewaytest.Garbled: noWire, gatewaytest.LossBefore: noWire, gatewaytest.LossAfter: noWire, gatewaytest.HangBefore: noWire,
+			gatewaytest.Garbled: noWire, gatewaytest.Partial: noWire, gatewaytest.LossBefore: noWire, gatewaytest.LossAfter: noWire, gatewaytest.HangBefore: noWire,
 			gatewaytest.HangAfter: noWire, gatewaytest.CancelBefore: noWire, gatewaytest.CancelAfter: noWire,
 		},
 	})

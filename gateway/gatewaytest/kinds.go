@@ -12,6 +12,7 @@ const (
 	Throttled   Kind = "reply: throttled"   //
 	Unavailable Kind = "reply: unavailable" // with a remedy
 	Garbled     Kind = "reply: garbled"     // an answer that the provider's documents do not know, by Case.Kind
+	Partial     Kind = "reply: partial"     // some parts or recipients accepted and the rest refused, by Case.Kind; never "sent"
 
 	Elsewhere Kind = "reply: permanent at this gateway only"         // the next gateway of the route may take the message
 	Crowded   Kind = "reply: throttled for too many calls at once"   // fewer calls help, not a slower pace
@@ -34,7 +35,7 @@ const (
 // Kinds lists every kind that a suite covers or exempts.
 func Kinds() []Kind {
 	return []Kind{
-		Accepted, Permanent, Gone, Transient, Throttled, Unavailable, Garbled,
+		Accepted, Permanent, Gone, Transient, Throttled, Unavailable, Garbled, Partial,
 		Elsewhere, Crowded, Paused,
 		LossBefore, LossAfter, HangBefore, HangAfter, CancelBefore, CancelAfter,
 		Concurrent, Check, CheckRefused, Recovery, Close,

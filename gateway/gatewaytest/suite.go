@@ -43,7 +43,7 @@ type Suite[F any] struct {
 // Case is one answer of the provider and what it means.
 type Case[F any] struct {
 	Name    string
-	Kind    Kind                    // only for [Garbled]; otherwise it follows from the verdict
+	Kind    Kind                    // only for [Garbled] and [Partial]; otherwise it follows from the verdict
 	Reply   func(f F)               // makes the provider answer so until Accept; nil where Message does it
 	Message func(m *notify.Message) // changes the message, where that provokes the answer; nil leaves it
 

@@ -55,6 +55,7 @@ func TestKinds(t *testing.T) {
 		"check with wrong credentials: neither covered nor exempt",
 		"recovery: neither covered nor exempt",
 		"reply: garbled: exempt without a reason",
+		"reply: partial: neither covered nor exempt",
 		"connection lost after the message was written: neither covered nor exempt",
 		"close: covered, so it needs no exemption",
 	}, s.missing())

@@ -5,63 +5,117 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
 )
 
-// maxID is how much of a provider's id goes into events.
-const maxID = 255
+const (
+	maxID    = 255      // length of a provider's id in events
+	maxText  = 64 << 10 // length of a body that regular expressions are matched against
+	maxParts = 1000     // parts of one response that are looked at
+)
 
-// answer is the body of an answer.
+// answer is the body of one response.
 type answer struct {
 	value  any
 	isJSON bool
+
+	text   string // the body without a byte order mark and without white space around it
+	noText bool   // text is left out: the body is longer than maxText, or half of it was lost
 }
 
-// read takes one JSON value and nothing behind it: half an answer proves nothing. Numbers stay as they were written.
-func read(body []byte) (a answer) {
+// part is one place that a JSON Pointer leads to. Not found means that an element has no such place.
+type part struct {
+	value any
+	found bool
+}
+
+// read parses a body. A JSON body is one value and nothing behind it: half a response proves nothing. Numbers keep their
+// spelling.
+func read(body []byte) answer {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	a := answer{noText: len(body) > maxText}
+	if !a.noText {
+		a.text = string(body)
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	if d.Decode(&a.value) != nil {
-		return answer{}
+	var value any
+	if d.Decode(&value) != nil {
+		return a
 	}
-	_, err := d.Token()
-	return answer{a.value, errors.Is(err, io.EOF)}
+	if _, err := d.Token(); errors.Is(err, io.EOF) {
+		a.value, a.isJSON = value, true
+	}
+	return a
 }
 
-// find follows a JSON Pointer (RFC 6901).
-func (a answer) find(pointer string) (v any, found bool) {
-	if !a.isJSON || pointer == "" {
-		return nil, false
+// readExchange parses the body of a response. Half a text could match where the whole one does not.
+func readExchange(x gateway.Exchange) answer {
+	a := read(x.Body)
+	if x.Cut {
+		a.text, a.noText = "", true
 	}
-	v = a.value
+	return a
+}
+
+// find follows a JSON Pointer (RFC 6901), in which * stands for every element of an array or object. It returns one part
+// for each place, and none if the body is not JSON or an array or object behind a * is empty.
+func (a answer) find(pointer string) []part {
+	if !a.isJSON || pointer == "" {
+		return nil
+	}
+	parts := []part{{a.value, true}}
 	for _, name := range strings.Split(pointer, "/")[1:] {
 		name = strings.NewReplacer("~1", "/", "~0", "~").Replace(name)
-		switch at := v.(type) {
-		case map[string]any:
-			v, found = at[name]
-		case []any:
-			i, err := strconv.Atoi(name)
-			if found = err == nil && i >= 0 && i < len(at); found {
-				v = at[i]
+		var next []part
+		for _, p := range parts {
+			next = append(next, p.step(name)...)
+			if len(next) > maxParts {
+				return []part{{}} // no provider answers with that many
 			}
-		default:
-			found = false
 		}
-		if !found {
-			return nil, false
-		}
+		parts = next
 	}
-	return v, true
+	return parts
 }
 
-// at gives a text, number, true or false as text; "" for everything else.
-func (a answer) at(pointer string) string {
-	v, _ := a.find(pointer)
-	switch v := v.(type) {
+// step returns the parts below p that a name of a pointer selects.
+func (p part) step(name string) []part {
+	switch at := p.value.(type) {
+	case map[string]any:
+		v, found := at[name]
+		if !found && name == "*" {
+			var all []part
+			for _, key := range slices.Sorted(maps.Keys(at)) {
+				all = append(all, part{at[key], true})
+			}
+			return all
+		}
+		return []part{{v, found}}
+	case []any:
+		if name == "*" {
+			all := make([]part, len(at))
+			for i, v := range at {
+				all[i] = part{v, true}
+			}
+			return all
+		}
+		if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(at) {
+			return []part{{at[i], true}}
+		}
+	}
+	return []part{{}}
+}
+
+// String returns a text, number, true or false as text, and "" for everything else.
+func (p part) String() string {
+	switch v := p.value.(type) {
 	case string:
 		return v
 	case json.Number:
@@ -72,14 +126,32 @@ func (a answer) at(pointer string) string {
 	return ""
 }
 
-// says reports whether the body, as far as it is asked, says that the message was taken.
-func (a answer) says(s config.HTTPSuccess) bool {
-	if s.Path == "" {
-		return true
+// texts returns the texts at a pointer, or those of the group of a pattern; "" stands for a part that has none.
+func (a answer) texts(pointer string, pattern *regexp.Regexp) []string {
+	var texts []string
+	for _, p := range a.find(pointer) {
+		texts = append(texts, p.String())
 	}
-	v, found := a.find(s.Path)
-	if len(s.Values) == 0 {
-		return found && v != nil
+	for _, groups := range a.matches(pattern) {
+		texts = append(texts, strings.ToValidUTF8(groups[len(groups)-1], "\ufffd"))
 	}
-	return found && slices.Contains(s.Values, a.at(s.Path))
+	return texts
+}
+
+// matches returns the matches of a pattern, each with the text of its group; nil for a nil pattern.
+func (a answer) matches(pattern *regexp.Regexp) [][]string {
+	if pattern == nil || a.noText {
+		return nil
+	}
+	return pattern.FindAllStringSubmatch(a.text, maxParts)
+}
+
+// first returns the first text that is not empty, or "".
+func first(texts []string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
 }

@@ -33,6 +33,12 @@ func example(t *testing.T, file, gateway, secret string) config.HTTP {
 // played sends m by an example to a server in the provider's place.
 func played(t *testing.T, cfg config.HTTP, m *notify.Message, status int, answer string) (req *http.Request, body string, f *notify.Failure) {
 	t.Helper()
+	req, body, f, _ = playedReceipt(t, cfg, m, status, answer)
+	return req, body, f
+}
+
+func playedReceipt(t *testing.T, cfg config.HTTP, m *notify.Message, status int, answer string) (req *http.Request, body string, f *notify.Failure, receipt notify.Receipt) {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req, body = r, readAll(r)
 		w.WriteHeader(status)
@@ -43,8 +49,8 @@ func played(t *testing.T, cfg config.HTTP, m *notify.Message, status int, answer
 	cfg.Check.URL = ""
 	s := sender(t, &fake{}, cfg)
 	defer s.Close()
-	_, err := s.Send(t.Context(), m)
-	return req, body, notify.Judge(err)
+	receipt, err := s.Send(t.Context(), m)
+	return req, body, notify.Judge(err), receipt
 }
 
 func readAll(r *http.Request) string {

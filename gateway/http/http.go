@@ -26,6 +26,7 @@ type Sender struct {
 	cfg       config.HTTP
 	base      *url.URL
 	templates templates
+	patterns  patterns
 	serves    map[notify.Channel]bool // the channels whose messages the templates can render
 	http      *gateway.Connections
 	closed    atomic.Bool
@@ -52,7 +53,7 @@ func New(name string, cfg config.HTTP) (*Sender, error) {
 	if faults = append(faults, wrong...); len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	s.templates = parsed
+	s.templates, s.patterns = parsed, compilePatterns(cfg)
 	if faults = s.try(at); len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}

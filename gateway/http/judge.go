@@ -39,68 +39,122 @@ var verdicts = map[string]notify.Failure{
 	"ambiguous":   {Verdict: notify.Ambiguous, Reason: "the API failed; it may have taken the message"},
 }
 
-// judge gives the provider's id, or what else the answer to m means. A rule that fits comes before everything.
+// judge returns the provider's id, or the failure that the response to m means. A rule that fits comes before everything.
 func (s *Sender) judge(x gateway.Exchange, m *notify.Message, now time.Time) (id string, f *notify.Failure) {
 	if x.Status == 0 {
 		return "", x.Lost()
 	}
-	a := read(x.Body)
-	code := a.at(s.cfg.CodePath)
-	if f = s.rule(x, code, now); f == nil {
+	a := readExchange(x)
+	f, code := s.rule(x, a, now)
+	if f != nil && s.cfg.Success.Status.Has(x.Status) && retriesWhole(f) && s.accepted(a) == acceptedPart {
+		f = &notify.Failure{Verdict: notify.Ambiguous, Reason: "the API accepted a part of the message and refused the rest"}
+	}
+	if f == nil {
 		id, f = s.usual(x, a, now)
 	}
 	return id, s.named(f, x, code, m)
 }
 
-// judgeCheck is judge for an answer to [Sender.Check]: any 2xx will do.
+// retriesWhole reports whether a failure says that the provider has nothing of the message, so that it is sent again.
+func retriesWhole(f *notify.Failure) bool {
+	return f.Verdict == notify.Transient || f.Verdict == notify.Throttled || f.Verdict == notify.Unavailable
+}
+
+// judgeCheck is judge for the response to [Sender.Check]: any 2xx is a success.
 func (s *Sender) judgeCheck(x gateway.Exchange, now time.Time) *notify.Failure {
 	if x.Status == 0 {
 		return x.Lost()
 	}
-	code := read(x.Body).at(s.cfg.CodePath)
-	f := s.rule(x, code, now)
+	f, code := s.rule(x, readExchange(x), now)
 	if f == nil && !x.OK() {
 		f = s.status(x, now)
 	}
 	return s.named(f, x, code, nil)
 }
 
-// rule gives the verdict of the first rule that fits; nil: none does.
-func (s *Sender) rule(x gateway.Exchange, code string, now time.Time) *notify.Failure {
-	at := slices.IndexFunc(s.cfg.Rules, func(r config.HTTPRule) bool {
-		return (len(r.Status) == 0 || r.Status.Has(x.Status)) && (len(r.Code) == 0 || code != "" && slices.Contains(r.Code, code))
-	})
-	if at < 0 {
-		return nil
+// rule returns the verdict of the first rule that fits, nil if none does, and the provider's code: the code that fits, else
+// the first one that is not a value of success.
+func (s *Sender) rule(x gateway.Exchange, a answer, now time.Time) (f *notify.Failure, code string) {
+	codes := a.texts(s.cfg.CodePath, s.patterns.code)
+	for i, r := range s.cfg.Rules {
+		if code, fits := s.fits(i, x, a, codes); fits {
+			return ruleFailure(r, gateway.RetryAfter(x.Header, now)), code
+		}
 	}
-	f := verdicts[s.cfg.Rules[at].Verdict]
-	if reason := s.cfg.Rules[at].Reason; reason != "" {
-		f.Reason = reason
+	return nil, s.worst(codes)
+}
+
+func ruleFailure(r config.HTTPRule, wait time.Duration) *notify.Failure {
+	f := verdicts[r.Verdict]
+	if r.Reason != "" {
+		f.Reason = r.Reason
 	}
 	if f.Verdict == notify.Throttled {
-		f.After = gateway.RetryAfter(x.Header, now)
+		f.After = wait
 	}
 	return &f
 }
 
-// usual judges an answer that no rule fits.
-func (s *Sender) usual(x gateway.Exchange, a answer, now time.Time) (id string, f *notify.Failure) {
-	success := s.cfg.Success
-	switch yes := success.Status.Has(x.Status); {
-	case yes && !a.isJSON && (success.Path != "" || s.cfg.IDPath != ""):
-		return "", notOurs("the answer is not the API's JSON; check url if this goes on")
-	case yes && a.says(success):
-		if id = notify.Clip(a.at(s.cfg.IDPath), maxID); id == "" && s.cfg.IDPath != "" {
-			return "", notOurs("the answer names no message where id_path says; check url and id_path if this goes on")
-		}
-		return id, nil
-	case yes, x.OK():
-		return "", &notify.Failure{Verdict: notify.Permanent, Reason: "the answer does not say that the message was taken"}
+// fits reports whether rule i fits, and returns the code by which it does.
+func (s *Sender) fits(i int, x gateway.Exchange, a answer, codes []string) (code string, fits bool) {
+	r, pattern := s.cfg.Rules[i], s.patterns.rules[i]
+	if len(r.Status) > 0 && !r.Status.Has(x.Status) || pattern != nil && len(a.matches(pattern)) == 0 {
+		return "", false
 	}
-	if x.Status == http.StatusNotFound && s.templates.pathOfMessage {
+	if len(r.Code) == 0 {
+		return s.worst(codes), true
+	}
+	at := slices.IndexFunc(codes, func(c string) bool { return c != "" && slices.Contains(r.Code, c) })
+	if at < 0 {
+		return "", false
+	}
+	return codes[at], true
+}
+
+// worst returns the first code that is not a value of success, else the first one.
+func (s *Sender) worst(codes []string) string {
+	refusals := slices.DeleteFunc(slices.Clone(codes), func(c string) bool { return slices.Contains(s.cfg.Success.Values, c) })
+	if code := first(refusals); code != "" {
+		return code
+	}
+	return first(codes)
+}
+
+// usual judges a response that no rule fits.
+func (s *Sender) usual(x gateway.Exchange, a answer, now time.Time) (id string, f *notify.Failure) {
+	accepting := s.cfg.Success.Status.Has(x.Status)
+	switch {
+	case accepting && !s.readable(a):
+		return "", notOurs("the answer is not the API's; check url, and success and id_path or id_match, if this goes on")
+	case accepting:
+		return s.usualBody(a)
+	case x.OK():
+		return "", notAccepted()
+	case x.Status == http.StatusNotFound && s.templates.pathOfMessage:
 		return "", &notify.Failure{Verdict: notify.Permanent, Reason: "the API does not know the address that this message makes"}
 	}
 	return "", s.status(x, now)
+}
+
+// usualBody judges the readable body of a response with a status of success.
+func (s *Sender) usualBody(a answer) (id string, f *notify.Failure) {
+	switch accepted := s.accepted(a); {
+	case accepted == acceptedPart:
+		return "", &notify.Failure{Verdict: notify.Permanent, Reason: "the API accepted only a part of the message"}
+	case accepted == acceptedNothing && s.patterns.namesRefusals() && first(a.texts("", s.patterns.code)) == "":
+		return "", notOurs("the answer matches neither success nor a refusal that the configuration knows; check url and the patterns if this goes on")
+	case accepted == acceptedNothing:
+		return "", notAccepted()
+	}
+	id = notify.Clip(first(a.texts(s.cfg.IDPath, s.patterns.id)), maxID)
+	if id == "" && (s.cfg.IDPath != "" || s.patterns.id != nil) {
+		return "", notOurs("the answer names no message where id_path or id_match looks; check url and that setting if this goes on")
+	}
+	return id, nil
+}
+
+func notAccepted() *notify.Failure {
+	return &notify.Failure{Verdict: notify.Permanent, Reason: "the answer does not say that the message was taken"}
 }
 
 // notOurs: something said yes that is not provably the provider (a proxy, a portal), or its answer was cut short.

@@ -3,6 +3,7 @@ package http
 import (
 	"crypto/tls"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func section(f *fake) config.HTTP {
 	cfg.Signing = config.HTTPSigning{
 		Secret: apitest.SigningSecret, Header: "X-Signature", TimestampHeader: "X-Timestamp", Prefix: "v1=", Algorithm: "sha256", Encoding: "hex",
 	}
-	cfg.Success.Path, cfg.Success.Values = "/messages/0/status", []string{"0"}
+	cfg.Success.Path, cfg.Success.Values = "/messages/*/status", []string{"0"}
 	cfg.IDPath, cfg.CodePath = "/messages/0/id", "/error/code"
 	cfg.Rules = []config.HTTPRule{
 		{Code: []string{"opted_out"}, Verdict: "gone", Reason: notify.ReasonOptedOut},
@@ -119,6 +120,12 @@ func TestConformance(t *testing.T) {
 			{Name: "redirect", Reply: redirects(302), Want: notify.Unavailable, WantRemedy: "gateways.api.url"},
 			{Name: "redirect that keeps the method", Reply: redirects(307), Want: notify.Unavailable},
 
+			{Name: "a part refused", Kind: gatewaytest.Partial, Reply: plain(200, "", `{"messages": [{"id": "a", "status": 0}, {"status": 4}]}`), Want: notify.Permanent, WantReason: "a part"},
+			{
+				Name: "a part throttled", Kind: gatewaytest.Partial, Want: notify.Ambiguous, WantCode: "busy", WantReason: "a part",
+				Reply: plain(200, "", `{"messages": [{"id": "a", "status": 0}, {"status": 4}], "error": {"code": "busy"}}`),
+			},
+
 			{Name: "a page", Kind: gatewaytest.Garbled, Reply: plain(200, "", "<html>"+gatewaytest.Request), Want: notify.Ambiguous, WantReason: "url"},
 			{Name: "nothing", Kind: gatewaytest.Garbled, Reply: plain(204, "", ""), Want: notify.Ambiguous},
 			{Name: "no id", Kind: gatewaytest.Garbled, Reply: plain(200, "", `{"messages": [{"status": 0}]}`), Want: notify.Ambiguous, WantReason: "id_path"},
@@ -127,6 +134,49 @@ func TestConformance(t *testing.T) {
 		},
 		Exempt: map[gatewaytest.Kind]string{
 			gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause,
+		},
+		Steps: []step{
+			at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer),
+		},
+	})
+}
+
+// textSection speaks to a fake that answers in text.
+func textSection(f *fake) config.HTTP {
+	cfg := section(f)
+	cfg.Success = config.HTTPSuccess{Status: config.Statuses{"2xx"}, Match: `(?m)^(ID|ERR): `, Values: []string{"ID"}}
+	cfg.IDPath, cfg.IDMatch = "", `(?m)^ID: (\S+)`
+	cfg.CodePath, cfg.CodeMatch = "", `(?m)^ERR: (\w+)`
+	return cfg
+}
+
+// TestConformanceText speaks to a provider that answers in lines of text.
+func TestConformanceText(t *testing.T) {
+	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
+		Fake: func(t testing.TB) *fake {
+			f := apitest.New(t, true)
+			f.Text = true
+			return f
+		},
+		New:       func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender { return sender(t, f, textSection(f)) },
+		Messages:  []func(int) *notify.Message{gatewaytest.SMS},
+		Accept:    (*fake).Accept,
+		Refuse:    (*fake).Refuse,
+		Delivered: delivered,
+		Secrets:   []string{apitest.Token, apitest.SigningSecret, "gwapisecret"},
+		Replies: []reply{
+			{Name: "opted out", Reply: fails(200, "opted_out"), Want: notify.Permanent, WantCode: "opted_out", WantGone: true, WantReason: notify.ReasonOptedOut},
+			{Name: "an unknown code", Reply: plain(200, "", "ERR: 113, Maximum message parts exceeded for "+gatewaytest.Request), Want: notify.Permanent, WantCode: "113"},
+			{Name: "a code that quotes the token", Reply: plain(200, "", "ERR: "+apitest.Token), Want: notify.Permanent, WantCode: "HTTP 200"},
+			{Name: "throttled", Reply: failsAfter(200, "busy", "5"), Want: notify.Throttled, WantCode: "busy", WantAfter: 5 * time.Second},
+			{Name: "transient", Reply: fails(400, "try_later"), Want: notify.Transient, WantCode: "try_later"},
+			{Name: "no credit", Reply: fails(400, "no_credit"), Want: notify.Unavailable, WantCode: "no_credit", WantRemedy: "account"},
+			{Name: "a page", Kind: gatewaytest.Garbled, Reply: plain(200, "", "<html>"+gatewaytest.Request), Want: notify.Ambiguous, WantReason: "url"},
+			{Name: "nothing", Kind: gatewaytest.Garbled, Reply: plain(204, "", ""), Want: notify.Ambiguous},
+			{Name: "no id", Kind: gatewaytest.Garbled, Reply: plain(200, "", "ID: "), Want: notify.Ambiguous, WantReason: "url"},
+			{Name: "endless", Kind: gatewaytest.Garbled, Reply: plain(200, "", "ID: a"+strings.Repeat("\nID: a", maxText)), Want: notify.Ambiguous},
+			{Name: "a line refused", Kind: gatewaytest.Partial, Reply: plain(200, "", "ID: a\nERR: 113"), Want: notify.Permanent, WantCode: "113"},
+			{Name: "a line throttled", Kind: gatewaytest.Partial, Reply: plain(200, "", "ID: a\nERR: busy"), Want: notify.Ambiguous, WantCode: "busy", WantReason: "a part"},
 		},
 		Steps: []step{
 			at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer),

@@ -38,6 +38,7 @@ type Server struct {
 	gatewaytest.Faults
 	URL   string
 	Roots *x509.CertPool // trusts the server, when it speaks TLS
+	Text  bool           // answers "ID: …" and "ERR: code, …" instead of JSON; set before the first request
 
 	mu       sync.Mutex
 	locked   bool
@@ -80,10 +81,13 @@ func (s *Server) Accept() {
 
 // Fail makes the API answer with this error, and with the whole request in its text, as providers like to.
 func (s *Server) Fail(status int, code string, header http.Header) {
-	s.Reply(status, header, problem(code, gatewaytest.Request))
+	s.Reply(status, header, s.problem(code, gatewaytest.Request))
 }
 
-func problem(code, text string) string {
+func (s *Server) problem(code, text string) string {
+	if s.Text {
+		return fmt.Sprintf("ERR: %s, %s", code, text)
+	}
 	return fmt.Sprintf(`{"error": {"code": %q, "text": "%s"}}`, code, text)
 }
 
@@ -92,14 +96,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case !s.knows(r, body):
-		fail(w, http.StatusUnauthorized, "unauthorized")
+		s.fail(w, http.StatusUnauthorized, "unauthorized")
 	case r.URL.Path == Account && r.Method == http.MethodGet:
 		fmt.Fprint(w, `{"account": "acme"}`)
 	case r.Header.Get("Content-Type") == "application/json" && !json.Valid(body):
-		fail(w, http.StatusBadRequest, "no_json")
+		s.fail(w, http.StatusBadRequest, "no_json")
 	default:
 		w.WriteHeader(http.StatusAccepted)
-		fmt.Fprintf(w, `{"messages": [{"id": "%s", "status": 0}]}`, s.keep(r, body))
+		fmt.Fprintf(w, s.success(), s.keep(r, body))
 	}
 }
 
@@ -123,7 +127,15 @@ func (s *Server) keep(r *http.Request, body []byte) (id string) {
 	return fmt.Sprintf("msg_%06d", len(s.accepted))
 }
 
-func fail(w http.ResponseWriter, status int, code string) {
+// success returns the format of an accepting answer.
+func (s *Server) success() string {
+	if s.Text {
+		return "ID: %s"
+	}
+	return `{"messages": [{"id": "%s", "status": 0}]}`
+}
+
+func (s *Server) fail(w http.ResponseWriter, status int, code string) {
 	w.WriteHeader(status)
-	fmt.Fprint(w, problem(code, "refused"))
+	fmt.Fprint(w, s.problem(code, "refused"))
 }
