@@ -61,7 +61,7 @@ var notes = map[string]map[string]note{
 	"Push": {
 		"title":        {doc: "Title, body, image and data are at most 4,096 bytes together, to a topic or condition 2,048; to APNs it is the whole payload that has 4,096."},
 		"image":        {doc: "An https URL."},
-		"data":         {doc: "Data for the app. FCM keeps from, message_type, google.* and gcm.* for itself."},
+		"data":         {doc: "Data for the app. For recipients of other types than apns, FCM keeps from, message_type, google.* and gcm.* for itself."},
 		"collapse_key": {doc: "A later push of the same key replaces this one.", most: 255},
 		"priority":     {words: []any{"high", "normal"}},
 		"android":      {doc: "AndroidConfig of FCM v1. Not for recipients of type apns."},

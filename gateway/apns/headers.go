@@ -3,9 +3,11 @@ package apns
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -35,22 +37,51 @@ func (s *Sender) build(m *notify.Message) (*message, *notify.Failure) {
 	if err != nil {
 		return nil, invalid(err.Error())
 	}
-	payload, shows, err := compose(m.Push, b)
+	kind, topic, err := s.address(b)
+	if err != nil {
+		return nil, invalid(err.Error())
+	}
+	payload, shows, err := compose(m.Push, b, kind)
 	switch {
 	case err != nil:
 		return nil, invalid(err.Error())
 	case len(payload) > maxPayload:
 		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonTooLarge}
 	}
-	h := s.headers(m, b, shows)
+	if kind == "" && shows {
+		kind = "alert"
+	} else if kind == "" {
+		kind = "background"
+	}
+	h := headersOf(m, b, kind, topic)
 	return &message{device: m.Address, header: h, payload: payload, ownTopic: h.Get("apns-topic") != s.topic}, nil
 }
 
-// headers are the block's, and what it leaves out.
+// address returns the push type and the topic of a message. Where the block names only one of them, the other one follows:
+// APNs requires the topic of some types to end in their name. kind is "" for a message whose type follows from what it shows.
+func (s *Sender) address(b *block) (kind, topic string, err error) {
+	kind, own := b.headers["apns-push-type"], b.headers["apns-topic"]
+	topic = first(own, s.topic)
+	byTopic := notify.ApplePushType(topic)
+	if kind == "" {
+		return byTopic, topic, nil
+	}
+	suffix, known := notify.AppleTopicSuffix(kind)
+	switch {
+	case !known || byTopic == kind || suffix == "" && byTopic == "":
+		return kind, topic, nil
+	case own != "":
+		return "", "", errors.New("payload.apns.headers.apns-topic and apns-push-type contradict each other: leave one of them out")
+	}
+	app, _ := notify.AppleTopicSuffix(byTopic) // the gateway's topic may have the ending of another type
+	return kind, strings.TrimSuffix(topic, app) + suffix, nil
+}
+
+// headersOf are the block's, and what it leaves out.
 //
 // A repeated message (its first answer may have been lost) replaces the first on the device instead of standing beside it: the
 // collapse key, else the notification's id, is its collapse id.
-func (s *Sender) headers(m *notify.Message, b *block, shows bool) http.Header {
+func headersOf(m *notify.Message, b *block, kind, topic string) http.Header {
 	h := http.Header{}
 	set := func(name, value string) {
 		if own, ok := b.headers[name]; ok {
@@ -60,11 +91,7 @@ func (s *Sender) headers(m *notify.Message, b *block, shows bool) http.Header {
 			h.Set(name, value)
 		}
 	}
-	kind := "background"
-	if shows {
-		kind = "alert"
-	}
-	set("apns-topic", s.topic)
+	set("apns-topic", topic)
 	set("apns-push-type", kind)
 	set("apns-priority", priority(m.Push.Priority, h.Get("apns-push-type")))
 	set("apns-collapse-id", fitted(first(m.Push.CollapseKey, m.ID)))

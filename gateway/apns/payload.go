@@ -16,8 +16,9 @@ const maxPayload = 4096
 // title and body as the alert, data as keys beside aps. The picture is fcm_options.image, where FCM puts it, so that an app's
 // service extension finds it whoever sends; mutable-content wakes that extension. The blocks of other platforms are not for us.
 //
-// A message that shows nothing is a background one, for the app alone; shows says which it is.
-func compose(p *notify.Push, b *block) (payload []byte, shows bool, err error) {
+// A message that shows nothing is a background one, for the app alone; shows says which it is. kind is the push type that the
+// caller has chosen, "" for none.
+func compose(p *notify.Push, b *block, kind string) (payload []byte, shows bool, err error) {
 	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && len(b.payload) == 0 && len(b.aps) == 0 && b.image == "" {
 		return nil, false, errors.New("payload has nothing for Apple's devices: give a title, a body, data or apns.payload")
 	}
@@ -37,7 +38,7 @@ func compose(p *notify.Push, b *block) (payload []byte, shows bool, err error) {
 		setDefault(aps, "mutable-content", "1")
 	}
 	shows = aps["alert"] != nil || aps["badge"] != nil || aps["sound"] != nil
-	if !shows && b.headers["apns-push-type"] == "" {
+	if !shows && kind == "" {
 		setDefault(aps, "content-available", "1")
 	}
 	for name, value := range b.payload {

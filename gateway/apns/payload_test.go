@@ -103,6 +103,38 @@ func TestHeaders(t *testing.T) {
 	require.NotContains(t, r.header, "Apns-Id")
 }
 
+// TestTopicAndPushType: one of them follows from the other.
+func TestTopicAndPushType(t *testing.T) {
+	for _, c := range []struct{ gateway, headers, topic, kind, payload string }{
+		{"com.example.app", ``, "com.example.app", "background", `{"aps":{"content-available":1},"k":"v"}`},
+		{"com.example.app", `"apns-push-type":"voip"`, "com.example.app.voip", "voip", `{"aps":{},"k":"v"}`},
+		{"com.example.app", `"apns-push-type":"liveactivity"`, "com.example.app.push-type.liveactivity", "liveactivity", `{"aps":{},"k":"v"}`},
+		{"com.example.app", `"apns-push-type":"pushtotalk"`, "com.example.app.voip-ptt", "pushtotalk", `{"aps":{},"k":"v"}`},
+		{"com.example.app", `"apns-topic":"com.example.app.voip"`, "com.example.app.voip", "voip", `{"aps":{},"k":"v"}`},
+		{"com.example.app", `"apns-topic":"com.example.other"`, "com.example.other", "background", `{"aps":{"content-available":1},"k":"v"}`},
+		{"com.example.app.voip", ``, "com.example.app.voip", "voip", `{"aps":{},"k":"v"}`},
+		{"com.example.app.voip", `"apns-push-type":"voip"`, "com.example.app.voip", "voip", `{"aps":{},"k":"v"}`},
+		{"com.example.app.voip", `"apns-push-type":"background"`, "com.example.app", "background", `{"aps":{},"k":"v"}`},
+		{"com.example.app.voip", `"apns-push-type":"complication"`, "com.example.app.complication", "complication", `{"aps":{},"k":"v"}`},
+	} {
+		m := push(1)
+		m.Push = &notify.Push{Data: map[string]string{"k": "v"}, APNs: json.RawMessage(`{"headers":{` + c.headers + `}}`)}
+		r, refused := (&Sender{topic: c.gateway}).build(m)
+		require.Nil(t, refused)
+		require.Equal(t, []string{c.topic, c.kind}, []string{r.header.Get("apns-topic"), r.header.Get("apns-push-type")}, c)
+		require.JSONEq(t, c.payload, string(r.payload), c)
+		require.Equal(t, c.topic != c.gateway, r.ownTopic)
+	}
+	for _, headers := range []string{
+		`"apns-push-type":"voip","apns-topic":"com.example.app"`, `"apns-push-type":"alert","apns-topic":"com.example.app.voip"`,
+		`"apns-push-type":"voip","apns-topic":"com.example.app.complication"`,
+	} {
+		_, refused := built(notify.Push{Body: "b", APNs: json.RawMessage(`{"headers":{` + headers + `}}`)})
+		require.NotNil(t, refused, headers)
+		require.Contains(t, refused.Reason, "contradict")
+	}
+}
+
 func TestWhatCannotBeCarried(t *testing.T) {
 	for text, want := range map[string]string{
 		`["gwsecret"]`:                                                       "payload.apns must be a JSON object",

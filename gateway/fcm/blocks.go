@@ -16,24 +16,54 @@ import (
 // dropped on the way without a word. So every block is read into its type, written out again and compared. What is lost
 // is refused, by name.
 
-func android(raw json.RawMessage) (*messaging.AndroidConfig, error) {
+// android also returns the fields that FCM has and the SDK does not know.
+func android(raw json.RawMessage) (config *messaging.AndroidConfig, more map[string]any, err error) {
 	var lights *messaging.LightSettings
-	config, err := block[messaging.AndroidConfig]("android", raw, func(b map[string]any) (err error) {
+	config, err = block[messaging.AndroidConfig]("android", raw, func(b map[string]any) (err error) {
+		if more, err = newer(b); err != nil {
+			return err
+		}
 		lights, err = prepareAndroid(b)
 		return err
 	})
 	if err == nil && lights != nil {
 		config.Notification.LightSettings = lights
 	}
-	return config, err
+	return config, more, err
 }
 
-func apns(raw json.RawMessage) (*messaging.APNSConfig, error) {
-	config, err := block[messaging.APNSConfig]("apns", raw, nil)
+// newer takes the fields out of a block android that FCM has got after the SDK.
+func newer(b map[string]any) (map[string]any, error) {
+	more := map[string]any{}
+	for _, name := range []string{"bandwidth_constrained_ok", "restricted_satellite_ok"} {
+		value, given := b[name]
+		on, isBool := value.(bool)
+		if given && value != nil && !isBool {
+			return nil, errors.New(name + " must be true or false")
+		}
+		if delete(b, name); on {
+			more[name] = true
+		}
+	}
+	return more, nil
+}
+
+// apns also reports whether a critical sound has the volume 0, which the SDK would leave out.
+func apns(raw json.RawMessage) (config *messaging.APNSConfig, silent bool, err error) {
+	config, err = block[messaging.APNSConfig]("apns", raw, func(b map[string]any) error {
+		payload, _ := b["payload"].(map[string]any)
+		aps, _ := payload["aps"].(map[string]any)
+		sound, _ := aps["sound"].(map[string]any)
+		volume, _ := sound["volume"].(json.Number)
+		if silent = volume != "" && sameNumber(volume, "0"); silent {
+			delete(sound, "volume")
+		}
+		return nil
+	})
 	if err == nil && config.Payload != nil && config.Payload.Aps == nil {
 		config.Payload.Aps = &messaging.Aps{} // the SDK would write null
 	}
-	return config, err
+	return config, silent, err
 }
 
 func webpush(raw json.RawMessage) (*messaging.WebpushConfig, error) {

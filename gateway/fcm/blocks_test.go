@@ -23,7 +23,7 @@ func TestBlocksArriveWhole(t *testing.T) {
 		`{"notification":{"notification_priority":"PRIORITY_MAX","visibility":"SECRET","proxy":"DENY"}}`:                                     `{"notification":{"notification_priority":"PRIORITY_MAX","visibility":"SECRET","proxy":"DENY"}}`,
 		`{"notification":{"light_settings":{"color":{"red":0,"green":0.02,"blue":1},"light_on_duration":"3.5s","light_off_duration":"1s"}}}`: `{"notification":{"light_settings":{"color":{"red":0,"green":0.0196078431372549,"blue":1,"alpha":1},"light_on_duration":"3.500000000s","light_off_duration":"1s"}}}`,
 	} {
-		config, err := android([]byte(given))
+		config, _, err := android([]byte(given))
 		require.NoError(t, err, given)
 		got, err := json.Marshal(config)
 		require.NoError(t, err)
@@ -37,7 +37,7 @@ func TestBlocksArriveWhole(t *testing.T) {
 		`{"payload":{"own":1}}`: `{"payload":{"own":1,"aps":{}}}`,
 		`{"fcm_options":{"image":"https://a.example/1.png"},"live_activity_token":"t"}`: "",
 	} {
-		config, err := apns([]byte(given))
+		config, _, err := apns([]byte(given))
 		require.NoError(t, err, given)
 		got, err := json.Marshal(config)
 		require.NoError(t, err)
@@ -52,7 +52,8 @@ func TestBlocksThatWouldLoseSomething(t *testing.T) {
 	for given, path := range map[string]string{
 		`{"collapseKey":"k"}`:                                 "payload.android.collapseKey",
 		`{"Collapse_Key":"k"}`:                                "payload.android.Collapse_Key",
-		`{"bandwidth_constrained_ok":true}`:                   "payload.android.bandwidth_constrained_ok",
+		`{"tomorrow":true}`:                                   "payload.android.tomorrow",
+		`{"bandwidth_constrained_ok":5}`:                      "payload.android.bandwidth_constrained_ok must be true or false",
 		`{"notification":{"sound":"s","colour":"x"}}`:         "payload.android.notification.colour",
 		`{"notification":{"bypass_proxy_notification":true}}`: "payload.android.notification.bypass_proxy_notification",
 		`{"notification":{"vibrate_timings":["0.0001s"]}}`:    "payload.android.notification.vibrate_timings[0]",
@@ -73,19 +74,18 @@ func TestBlocksThatWouldLoseSomething(t *testing.T) {
 		`{} {}`:                 "payload.android must be a JSON object",
 		`{"gwsecret word":"x"}`: "payload.android would not reach FCM",
 	} {
-		_, err := android([]byte(given))
+		_, _, err := android([]byte(given))
 		require.ErrorContains(t, err, path, given)
 		require.NotContains(t, err.Error(), "gwsecret")
 	}
 	for given, path := range map[string]string{
 		`{"payload":{"aps":{"alert":{"title":"t","colour":"x"}}}}`: "payload.apns.payload.aps.alert.colour",
-		`{"payload":{"aps":{"sound":{"name":"n","volume":0}}}}`:    "payload.apns.payload.aps.sound.volume",
 		// the SDK reads numbers as float64
 		`{"payload":{"aps":{},"large":12345678901234567}}`: "payload.apns.payload.large",
 		`{"payload":{"aps":{"mutable-content":true}}}`:     "payload.apns has a value of the wrong type",
 		`{"Headers":{"a":"b"}}`:                            "payload.apns.Headers",
 	} {
-		_, err := apns([]byte(given))
+		_, _, err := apns([]byte(given))
 		require.ErrorContains(t, err, path, given)
 	}
 	for given, path := range map[string]string{

@@ -67,7 +67,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if err != nil {
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": " + err.Error()}
 	}
-	id, f := s.call(ctx, s.client.Send, message)
+	id, f := s.call(ctx, s.client.Send, message.Message, message.extras)
 	if f != nil {
 		return notify.Receipt{}, f
 	}
@@ -76,7 +76,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 
 // Check lets FCM validate a message to a topic, which it does not send.
 func (s *Sender) Check(ctx context.Context) error {
-	_, f := s.call(ctx, s.client.SendDryRun, &messaging.Message{Topic: "laudspeaker-check"})
+	_, f := s.call(ctx, s.client.SendDryRun, &messaging.Message{Topic: "laudspeaker-check"}, extras{})
 	if f != nil {
 		return f
 	}
@@ -94,7 +94,7 @@ func (s *Sender) Close() error {
 // send is one of the SDK's calls. They take many messages; one invalid message fails all, so each goes alone.
 type send func(context.Context, ...*messaging.Message) (*messaging.BatchResponse, error)
 
-func (s *Sender) call(ctx context.Context, send send, m *messaging.Message) (id string, f *notify.Failure) {
+func (s *Sender) call(ctx context.Context, send send, m *messaging.Message, more extras) (id string, f *notify.Failure) {
 	if s.closed.Load() {
 		return "", (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
 	}
@@ -103,7 +103,7 @@ func (s *Sender) call(ctx context.Context, send send, m *messaging.Message) (id 
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	var r record
+	r := record{extras: more}
 	batch, err := send(r.attach(ctx), m)
 	if err == nil {
 		id, err = batch.Responses[0].MessageID, batch.Responses[0].Error

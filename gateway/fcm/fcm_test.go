@@ -110,7 +110,8 @@ func TestArrives(t *testing.T) {
 		"android": {"ttl": "3.500000000s", "priority": "high", "collapse_key": "score", "notification": {"channel_id": "alerts", "tag": "mine"}},
 		"apns": {
 			"headers": {"apns-priority": "10", "apns-collapse-id": "score"},
-			"payload": {"aps": {"badge": 0, "interruption-level": "critical"}, "own": [1, 2.5]}
+			"payload": {"aps": {"badge": 0, "interruption-level": "critical", "mutable-content": 1}, "own": [1, 2.5]},
+			"fcm_options": {"image": "https://a.example/1.png"}
 		},
 		"webpush": {"headers": {"ttl": "7", "Urgency": "high", "Topic": "score"}, "notification": {"silent": false, "own": 1}}
 	}`, string(f.Accepted()[0]))

@@ -23,7 +23,7 @@ const maxTTL = 28 * 24 * time.Hour
 // A repeated message (FCM may have taken one that it answered with an error) replaces the first on the device instead of
 // standing beside it: the collapse key, else the notification's id, is its Android tag and apns-collapse-id. The id is no
 // Android collapse_key and no Web Push topic: those choose what a device that is away gets later, and it keeps four.
-func build(m *notify.Message, now time.Time) (*messaging.Message, error) {
+func build(m *notify.Message, now time.Time) (*outgoing, error) {
 	p := m.Push
 	if p == nil {
 		return nil, errors.New("this gateway sends channel push only")
@@ -33,10 +33,11 @@ func build(m *notify.Message, now time.Time) (*messaging.Message, error) {
 		return nil, err
 	}
 	var err error
-	if out.Android, err = android(p.Android); err != nil {
+	var more extras
+	if out.Android, more.android, err = android(p.Android); err != nil {
 		return nil, err
 	}
-	if out.APNS, err = apns(p.APNs); err != nil {
+	if out.APNS, more.silent, err = apns(p.APNs); err != nil {
 		return nil, err
 	}
 	if out.Webpush, err = webpush(p.WebPush); err != nil {
@@ -45,12 +46,13 @@ func build(m *notify.Message, now time.Time) (*messaging.Message, error) {
 	if p.Title != "" || p.Body != "" || p.Image != "" {
 		out.Notification = &messaging.Notification{Title: p.Title, Body: p.Body, ImageURL: p.Image}
 	}
+	iphone(out, p.Image)
 	collapse(out, p.CollapseKey, m.ID)
 	prioritise(out, p.Priority)
 	if m.ExpiresAt != nil {
 		expire(out, *m.ExpiresAt, now)
 	}
-	return out, nil
+	return &outgoing{out, more}, nil
 }
 
 func address(out *messaging.Message, m *notify.Message) error {

@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 func TestDataAloneShowsNothing(t *testing.T) {
 	p := notify.Push{Data: map[string]string{"k": "v"}, Priority: "high"}
 	require.JSONEq(t, `{"ttl": "90s", "priority": "high"}`, built(t, "android", p))
-	require.NotContains(t, built(t, "apns", p), "apns-priority")
+	require.Contains(t, built(t, "apns", p), `"apns-priority":"5"`)
 	require.Empty(t, built(t, "notification", p))
 }
 

@@ -1,8 +1,11 @@
 package fcm
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 
 	"golang.org/x/oauth2"
@@ -21,6 +24,7 @@ const (
 // it came. It travels in ctx, as an httptrace does.
 type record struct {
 	gateway.Exchange
+	extras extras          // added to the request
 	denied *notify.Failure // there was no access token to send with
 }
 
@@ -50,6 +54,9 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req = req.Clone(req.Context())
 	token.SetAuthHeader(req)
+	if req, r.Err = r.extras.addTo(req); r.Err != nil {
+		return r.Response(req, statusLost), nil
+	}
 	req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host // whatever the environment tells the SDK
 	r.Exchange = s.http.Do(req)
 	status := r.Status
@@ -60,6 +67,30 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 		status = statusUnavailable
 	}
 	return r.Response(req, status), nil
+}
+
+// addTo puts the extras into a request of the SDK.
+func (e extras) addTo(req *http.Request) (*http.Request, error) {
+	if len(e.android) == 0 && !e.silent || req.Body == nil {
+		return req, nil
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return req, err
+	}
+	var call map[string]json.RawMessage
+	if err := json.Unmarshal(body, &call); err != nil {
+		return req, err
+	}
+	if call["message"], err = e.add(call["message"]); err != nil {
+		return req, err
+	}
+	if body, err = json.Marshal(call); err != nil {
+		return req, err
+	}
+	req.Body, req.GetBody = io.NopCloser(bytes.NewReader(body)), nil
+	req.ContentLength = int64(len(body))
+	return req, nil
 }
 
 // denied judges why there is no access token. Nothing has been sent.

@@ -30,8 +30,7 @@ func (c *checker) appleDevice(at, s string) string {
 
 // apple checks what has to hold for a push to one of Apple's devices, beside what holds for every push. The blocks of other
 // platforms are not looked at: they are for recipients of other types.
-func (c *checker) apple(at string, p *notify.Push) {
-	b := readAppleBlock(p.APNs)
+func (c *checker) apple(at string, p *notify.Push, b appleBlock) {
 	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && len(b.Payload)+len(b.aps) == 0 && b.Options["image"] == nil {
 		c.required(at, "give a title, a body, data or apns/payload: nothing else reaches a recipient of type apns")
 	}
@@ -58,6 +57,7 @@ func (c *checker) apple(at string, p *notify.Push) {
 
 // appleBlock is as much of the block apns as is looked at here; its shape has been checked.
 type appleBlock struct {
+	Headers  map[string]string          `json:"headers"`
 	Payload  map[string]json.RawMessage `json:"payload"` // without aps
 	Options  map[string]json.RawMessage `json:"fcm_options"`
 	Activity json.RawMessage            `json:"live_activity_token"`

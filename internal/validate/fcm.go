@@ -1,7 +1,7 @@
 package validate
 
 // The platform blocks of FCM v1 (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages), as far as
-// Firebase's Go SDK, which sends them, knows their fields.
+// Firebase's Go SDK, or gateway/fcm beside it, sends their fields.
 
 var androidFields = []field{
 	{name: "collapse_key"},
@@ -12,6 +12,8 @@ var androidFields = []field{
 	{name: "notification", kind: object, fields: androidNotificationFields},
 	{name: "fcm_options", kind: object, fields: []field{{name: "analytics_label", kind: label}}},
 	{name: "direct_boot_ok", kind: flag},
+	{name: "bandwidth_constrained_ok", kind: flag},
+	{name: "restricted_satellite_ok", kind: flag},
 }
 
 var androidNotificationFields = []field{

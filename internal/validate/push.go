@@ -59,11 +59,14 @@ func (c *checker) push(p *notify.Push, kind string) {
 	if p.Priority != "" && p.Priority != "high" && p.Priority != "normal" {
 		c.invalid(at+"/priority", "give high or normal")
 	}
-	c.data(at+"/data", p.Data)
+	b := readAppleBlock(p.APNs)
+	c.appleHeaders(at+"/apns/headers", b.Headers)
 	if kind == notify.RecipientAPNs {
-		c.apple(at, p)
+		c.unnamed(at+"/data", p.Data)
+		c.apple(at, p, b)
 		return
 	}
+	c.data(at+"/data", p.Data)
 	size, most := len(p.Title)+len(p.Body)+len(p.Image), maxPush
 	for key, value := range p.Data {
 		size += len(key) + len(value)
@@ -76,12 +79,18 @@ func (c *checker) push(p *notify.Push, kind string) {
 	}
 }
 
-// data refuses the names that FCM keeps for itself.
+// unnamed refuses a value without a name.
+func (c *checker) unnamed(at string, all map[string]string) {
+	if _, unnamed := all[""]; unnamed {
+		c.invalid(at, "give every value a name")
+	}
+}
+
+// data refuses the names that FCM keeps for itself; APNs keeps none of them.
 func (c *checker) data(at string, all map[string]string) {
+	c.unnamed(at, all)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		switch {
-		case key == "":
-			c.invalid(at, "give every value a name")
 		case key == "from", key == "message_type", strings.HasPrefix(key, "google."), strings.HasPrefix(key, "gcm."):
 			c.invalid(child(at, key), "choose another name: FCM keeps from, message_type, google.* and gcm.* for itself")
 		}

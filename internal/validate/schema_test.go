@@ -48,8 +48,8 @@ email-headers-name-line-break email-headers-number email-headers-subject email-h
 email-no-body email-recipient-empty email-subject-absent email-subject-long email-subject-null email-subject-number email-unknown
 expires-at-empty expires-at-not-a-time expires-at-number id-not-a-uuid lane-unknown metadata-array
 metadata-null metadata-number on-ambiguous-unknown ordering-key-long payload-absent payload-empty payload-string push-android-array
-push-collapse-key-long push-data-empty-name push-data-number push-data-reserved-from push-data-reserved-gcm
-push-data-reserved-google push-data-reserved-message_type push-empty push-image push-priority push-token-empty push-type-unknown
+push-collapse-key-long push-data-empty-name push-data-number
+push-empty push-image push-priority push-token-empty push-type-unknown
 push-unknown recipient-absent recipient-array recipient-null recipient-type-on-email reference-long send-at-not-a-time
 sensitive-string sms-body-absent sms-body-long sms-media-eleven sms-media-relative sms-media-scheme sms-media-space
 sms-recipient-empty sms-recipient-letters sms-recipient-long sms-recipient-no-plus sms-recipient-short sms-recipient-spaces
