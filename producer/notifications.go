@@ -67,7 +67,7 @@ func answerTo(job *notify.Notification, at time.Time) *accepted {
 	}
 	return &accepted{
 		ID: job.ID, Channel: job.Channel, State: state, Lane: job.Lane, Reference: job.Reference,
-		AcceptedAt: at.UTC().Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: []string{},
+		AcceptedAt: at.UTC().Truncate(time.Millisecond), ExpiresAt: job.ExpiresAt, Warnings: append([]string{}, validate.Warnings(job)...),
 	}
 }
 

@@ -91,7 +91,7 @@ var notes = map[string]map[string]note{
 		"event_id":    {doc: "The same event has the same one, however often it comes."},
 		"state":       {doc: "One of " + list(notify.States()) + "; more may come."},
 		"tries":       {doc: "The calls of gateways within this attempt."},
-		"warnings":    {doc: "What of the notification was not understood, and ignored."},
+		"warnings":    {doc: "What of the notification was not understood, and ignored; for a text message its length, segments and encoding."},
 		"note":        {doc: "stuck, unknown, redriven or duplicate (another notification came under this id, and was not sent): the state stays as it is."},
 		"origin":      {doc: "The record that the event speaks of."},
 		"fields":      {doc: "Of duplicate: the fields in which the two notifications differ, as JSON pointers, where the status store has both payloads."},

@@ -114,6 +114,7 @@ func (w *Worker) examine(r *kafka.Record, j *job, n *notify.Notification, faults
 	if j.message, faults = w.cfg.Rules.Check(n); len(faults) > 0 {
 		return refused(notify.ReasonInvalid, faults)
 	}
+	j.warnings = append(j.warnings, j.message.Warnings()...)
 	if n.SendAt != nil && j.step == 0 && tooFar(*n.SendAt) { // never early; and no ladder is as long as that
 		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/send_at: give a time within the next 30 days"}
 	}

@@ -52,7 +52,7 @@ push-collapse-key-long push-data-empty-name push-data-number
 push-empty push-image push-priority push-token-empty push-type-unknown
 push-unknown recipient-absent recipient-array recipient-null recipient-type-on-email reference-long send-at-not-a-time
 sensitive-string sms-body-absent sms-body-long sms-media-eleven sms-media-relative sms-media-scheme sms-media-space
-sms-recipient-empty sms-recipient-letters sms-recipient-long sms-recipient-no-plus sms-recipient-short sms-recipient-spaces
+sms-media-empty sms-recipient-empty sms-recipient-letters sms-recipient-long sms-recipient-no-plus sms-recipient-short sms-recipient-spaces
 sms-recipient-unicode-digits sms-recipient-zero sms-unknown tenant-long tenant-space
 `
 

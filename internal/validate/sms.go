@@ -1,15 +1,20 @@
 package validate
 
 import (
+	"encoding/json"
+	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/nyaruka/phonenumbers"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 const (
-	maxSMS   = 1600 // characters; more is no longer one message for any carrier
+	maxSMS   = 1600 // UTF-16 units, as providers count; more is no longer one message for any carrier
 	maxMedia = 10
 )
 
@@ -40,8 +45,9 @@ func (c *checker) sms(s *notify.SMS, hasFrom bool) {
 	} else if s.From != "" && !sender(s.From) {
 		c.invalid(at+"/from", "give an E.164 number such as +15550123456, a short code, or a sender id of at most 11 letters, digits and spaces")
 	}
-	if n := utf8.RuneCountInString(s.Body); n > maxSMS {
-		c.fault(at+"/body", notify.FaultTooLong, "keep it within "+strconv.Itoa(maxSMS)+" characters: these are "+strconv.Itoa(n))
+	if size := notify.SizeOf(s.Body); size.Units > maxSMS {
+		c.fault(at+"/body", notify.FaultTooLong, "keep it within "+strconv.Itoa(maxSMS)+" UTF-16 units, of which an emoji takes two or more: these are "+
+			strconv.Itoa(size.Units)+", in "+strconv.Itoa(size.Segments)+" segments of "+size.Encoding)
 	}
 	if strings.TrimSpace(s.Body) == "" && len(s.MediaURLs) == 0 {
 		c.required(at+"/body", "give a body or media_urls")
@@ -51,7 +57,29 @@ func (c *checker) sms(s *notify.SMS, hasFrom bool) {
 		return
 	}
 	for i, u := range s.MediaURLs {
-		c.link(element(at+"/media_urls", i), u)
+		c.media(element(at+"/media_urls", i), u)
+	}
+}
+
+// media checks the URL of a picture or another file, which the provider fetches.
+func (c *checker) media(at, s string) {
+	space := strings.IndexFunc(s, unicode.IsSpace)
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		c.required(at, "give the URL of a file, or leave the entry out")
+	case space >= 0:
+		c.invalid(at, "take out the space at character "+strconv.Itoa(utf8.RuneCountInString(s[:space])+1)+", or write it as %20")
+	case err == nil && u.User != nil:
+		c.invalid(at, "take out user and password: the provider fetches the file without them")
+	case err == nil && u.Scheme == "http" && !Loopback(u.Hostname()):
+		c.invalid(at, "begin it with https://: http is for this host only")
+	case err == nil && u.Scheme != "https" && u.Scheme != "http":
+		c.invalid(at, "give an absolute URL that begins with https://, at which the provider can fetch the file")
+	case err == nil && u.Hostname() == "":
+		c.invalid(at, "give the host after https://")
+	default:
+		c.link(at, s)
 	}
 }
 
@@ -62,8 +90,46 @@ func (c *checker) phone(at, s string) string {
 		c.required(at, "give an E.164 number such as +15550123456")
 	case !e164(s):
 		c.invalid(at, "give an E.164 number such as +15550123456: a plus sign, the country code and the number, digits only")
+	default:
+		if remedy := impossible(s); remedy != "" {
+			c.invalid(at, remedy)
+		}
 	}
 	return s
+}
+
+// impossible returns what to do about an E.164 number that no phone can have, or "". It goes by lengths and country codes, and
+// not by the ranges that a country has given out, for new ones are given out all the time.
+func impossible(s string) string {
+	n, err := phonenumbers.Parse(s, "")
+	if err != nil {
+		return "give a number with a country code that exists"
+	}
+	if phonenumbers.Format(n, phonenumbers.E164) != s {
+		return "take out the prefix between country code and number, such as the 0 in +49 0151: it is dialled within the country only"
+	}
+	switch phonenumbers.IsPossibleNumberWithReason(n) {
+	case phonenumbers.IS_POSSIBLE:
+		return ""
+	case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
+		return "give the whole number, with its area code: it is too short for its country"
+	case phonenumbers.TOO_LONG:
+		return "look at the number: it is too long for its country"
+	default:
+		return "look at the number: its country has none of this length"
+	}
+}
+
+// Warnings returns what the caller of a valid notification should know: the size of a text message without media.
+func Warnings(n *notify.Notification) []string {
+	if n.Channel != notify.ChannelSMS {
+		return nil
+	}
+	m := notify.Message{SMS: &notify.SMS{}}
+	if json.Unmarshal(n.Payload, m.SMS) != nil {
+		return nil // its faults are known
+	}
+	return m.Warnings()
 }
 
 func e164(s string) bool {
@@ -74,7 +140,7 @@ func e164(s string) bool {
 func sender(s string) bool {
 	switch {
 	case e164(s):
-		return true
+		return impossible(s) == ""
 	case strings.Trim(s, digits) == "":
 		return len(s) >= 3 && len(s) <= 8
 	default:
