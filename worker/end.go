@@ -31,7 +31,7 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 		e.Reason = string(t.verdict)
 	}
 	var res kafka.Result
-	if t.failure.Gone && !w.cfg.DeadLetterRejected {
+	if t.failure.Gone && !w.cfg.DeadLetterRejected && !w.doubtful(j, t.failure) {
 		res = w.cfg.Desk.End(a.Record, e)
 	} else {
 		reason := e.Reason

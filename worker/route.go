@@ -16,6 +16,8 @@ type Outlet struct {
 	Breaker        *gateway.Breaker
 	Limiter        *Limiter // nil limits nothing
 	RecipientTypes []string // of channel push, which it delivers to; empty: all
+
+	devices devices
 }
 
 // accepts reports whether the gateway delivers to recipients of m's type.

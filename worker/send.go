@@ -53,6 +53,8 @@ func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) 
 	t := try{gateway: o.Name, verdict: notify.Accepted, receipt: receipt}
 	if t.failure = notify.Judge(err); t.failure != nil {
 		t.verdict = known(t.failure.Verdict)
+	} else {
+		o.devices.accept()
 	}
 	j.calls++
 	j.remember(notify.Try{

@@ -16,6 +16,7 @@ const (
 	fixKey     = "check team_id, key_id and key_file against Apple's developer account, that the key is not revoked and is for this environment and topic, and that the clock of this host is right"
 	fixTopic   = "check that topic is the bundle id of an app of this team, that its App ID has Push Notifications, and that the key may send to it"
 	fixAddress = "check endpoint, or leave it out for Apple's own"
+	fixDevices = "check environment (production, or sandbox for apps that Xcode has signed) and topic (the bundle id of the app whose devices these are)"
 	fixUpdates = "nothing has to be done if it passes within 20 minutes; otherwise start processes less often, for each signs a token of its own"
 )
 
@@ -25,8 +26,9 @@ const expiredProviderToken = "ExpiredProviderToken"
 // (https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns#Understand-error-codes).
 // Those that are about one message only, such as BadPriority, have no row: their status is 400.
 var reasons = map[string]notify.Failure{
-	"BadDeviceToken":         {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonBadRecipient}, // also one of the other environment
-	"DeviceTokenNotForTopic": {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonBadRecipient},
+	// Also a good token of the other environment, or of another app: a gateway that is configured for these may know it.
+	"BadDeviceToken":         {Verdict: notify.Permanent, Gone: true, Next: true, Reason: notify.ReasonBadRecipient, Remedy: fixDevices},
+	"DeviceTokenNotForTopic": {Verdict: notify.Permanent, Gone: true, Next: true, Reason: notify.ReasonBadRecipient, Remedy: fixDevices},
 	"Unregistered":           {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonRecipientGone},
 	"ExpiredToken":           {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonRecipientGone},
 
@@ -102,6 +104,8 @@ func refusal(status int, reason string, ownTopic bool) *notify.Failure {
 	switch {
 	case ownTopic && (reason == "BadTopic" || reason == "TopicDisallowed"):
 		f = notify.Failure{Verdict: notify.Permanent, Reason: "APNs refuses the apns-topic of the message"}
+	case ownTopic && reason == "DeviceTokenNotForTopic":
+		f = notify.Failure{Verdict: notify.Permanent, Reason: "the device belongs to another app than the apns-topic of the message names"}
 	case known:
 	case status < 400:
 		f = notify.Failure{Verdict: notify.Unavailable, Reason: "endpoint answers with a redirect, which is never followed", Remedy: fixAddress}

@@ -115,6 +115,10 @@ func TestConformance(t *testing.T) {
 			refused("authorization", `{"headers":{"Authorization":"gwsecret"}}`, "headers.Authorization is no header"),
 			refused("header injection", `{"headers":{"apns-priority":"5\r\nx: gwsecret"}}`, "headers.apns-priority must be ASCII"),
 			refused("live activity of FCM", `{"live_activity_token":"gwsecret"}`, "live_activity_token is for FCM"),
+			{
+				Name: "topic of its own, token of another app", Message: with("com.example.app.other"), Reply: fails(400, "DeviceTokenNotForTopic"),
+				Want: notify.Permanent, WantCode: "DeviceTokenNotForTopic", WantReason: "apns-topic of the message",
+			},
 			{Name: "topic of its own", Message: with("com.example.other"), Want: notify.Permanent, WantCode: "TopicDisallowed", WantReason: "apns-topic of the message"},
 
 			{Name: "too many", Reply: fails(429, "TooManyRequests"), Want: notify.Throttled, WantCode: "TooManyRequests"},

@@ -51,7 +51,7 @@ type Failure struct {
 	Next    bool          // permanent, throttled: another gateway of the route may take the message now
 	Crowded bool          // throttled: too many calls at once; fewer of them help, not a slower pace
 	After   time.Duration // throttled: how long the provider asks to wait; unavailable: when it makes sense to ask again; 0 = it did not say
-	Remedy  string        // unavailable: what an operator does about it
+	Remedy  string        // unavailable: what an operator does about it; gone and next: the same, when it is so for one recipient after the other
 	Err     error         // the cause, for errors.As; may be nil
 }
 

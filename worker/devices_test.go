@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// TestDevices_AWrongGatewayKeepsThePushes: a gateway that has never known a device may be one of another environment or app.
+// Its refusals are dead letters, and a series of them is an error with the remedy, once.
+func TestDevices_AWrongGatewayKeepsThePushes(t *testing.T) {
+	var says error
+	core, logs := observer.New(zap.ErrorLevel)
+	w := worker(sendFunc(func(context.Context, *notify.Message) (notify.Receipt, error) { return notify.Receipt{}, says }), func(c *Config) {
+		c.Channel, c.Log = notify.ChannelPush, zap.New(core)
+	})
+	sent := 0
+	letters := func(n int, failure error) (kept int) {
+		says = failure
+		for range n {
+			sent++
+			r := record(strings.Replace(push, someID, notify.DerivedID("devices", string(rune('a'+sent))), 1))
+			r.Offset = int64(sent)
+			res := w.Handle(t.Context(), attempt(r))
+			res.Ended(res.Outcome)
+			if failure != nil {
+				require.Equal(t, notify.StateRejected, eventOf(t, res).State)
+			}
+			if deadLetters(res) > 0 {
+				require.Equal(t, notify.ReasonBadRecipient, deadReason(res))
+				kept++
+			}
+		}
+		return kept
+	}
+	unknown := &notify.Failure{
+		Verdict: notify.Permanent, Gone: true, Next: true, Code: "BadDeviceToken", Reason: notify.ReasonBadRecipient, Remedy: "check environment and topic",
+	}
+	gone := &notify.Failure{Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonRecipientGone}
+
+	require.Equal(t, doubtAfter+5, letters(doubtAfter+5, unknown), "it has never accepted a push")
+	require.Equal(t, 1, logs.Len())
+	require.Equal(t, "check environment and topic", logs.All()[0].ContextMap()["remedy"])
+	require.Zero(t, letters(1, gone), "the provider knows this device")
+	require.Zero(t, letters(1, nil))
+	require.Zero(t, letters(doubtAfter-1, unknown), "a gateway that works may meet bad tokens")
+	require.Equal(t, 1, letters(1, unknown))
+	require.Equal(t, 2, logs.Len())
+	require.Zero(t, letters(1, nil))
+	require.Zero(t, letters(1, unknown))
+	require.Equal(t, 2, logs.Len())
+}
+
+func deadLetters(res kafka.Result) (n int) {
+	for _, m := range res.Follow {
+		if strings.HasSuffix(m.Topic, ".dlq") {
+			n++
+		}
+	}
+	return n
+}
