@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -160,6 +161,15 @@ func clock(t time.Time) string { return t.Local().Format("15:04:05.000") }
 
 func since(e control.Entry) string {
 	text := "since " + e.At.Local().Format(time.DateTime)
+	if e.At.IsZero() {
+		text = "since an unknown time" // written by an earlier version
+	}
+	if e.Reason != "" {
+		text += ", " + strings.TrimRight(e.Reason+" "+e.Code, " ")
+	}
+	if e.Kind == control.KindSuppress && e.Gateway != "" {
+		text += ", by gateway " + e.Gateway
+	}
 	if e.By != "" {
 		text += " by " + e.By
 	}

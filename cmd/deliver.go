@@ -275,11 +275,13 @@ func (d *delivery) shareKey(ctx context.Context) {
 }
 
 // suppress gives the record that suppresses a recipient who is gone.
-func (d *delivery) suppress(settings config.Channel) func(m *notify.Message) kafka.Message {
+func (d *delivery) suppress(settings config.Channel) func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message {
 	if !settings.SuppressGone {
 		return nil
 	}
-	return func(m *notify.Message) kafka.Message {
-		return onControl(d.topics.Control(), control.Suppress(m.Tenant, m.Channel, m.Address).Record())
+	return func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message {
+		e := control.Suppress(m.Tenant, m.Channel, m.Address)
+		e.At, e.Gateway, e.Code, e.Reason = time.Now(), gateway, f.Code, f.Reason
+		return onControl(d.topics.Control(), e.Record())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,12 +79,66 @@ func TestReceiptsOfTwilio(t *testing.T) {
 		requireBrought(twiliotest.Signed(textsReceive+"?id="+notify.NewID()+"&run=0", says, twiliotest.AuthToken), 404, "not-found")
 		requireBrought(twiliotest.Signed(strings.Replace(textsReceive, "texts", "nobody", 1), says, twiliotest.AuthToken), 404, "not-found")
 		require.Zero(t, worker.stop())
-		third := api.post(smsOfEachKind["plain"])
-		requireBrought(twiliotest.Signed(textsReceive+"?id="+third+"&run=0", says, twiliotest.AuthToken), 503, "not-sent-yet")
+		third := api.post(smsOfEachKind["picture"])
+		failed := url.Values{"MessageStatus": {"failed"}}
+		requireBrought(twiliotest.Signed(textsReceive+"?id="+third+"&run=0", failed, twiliotest.AuthToken), 503, "not-sent-yet")
 		require.Equal(t, notify.StateQueued, api.awaitState(third, notify.StateQueued).State)
 		for result, n := range map[string]int{"forged": 1, "acknowledged": 1, "recorded": 3, "repeated": 2, "unknown": 2, "early": 1} {
 			require.EqualValues(t, n, api.sum("laudspeaker_receipts_total", `result="`+result+`"`), result)
 		}
+	})
+}
+
+// TestADeliveredTextIsNotSentAgain: Twilio fails, so that nobody knows whether it has the text, and reports it as delivered while
+// the job waits. The text is delivered, and the job ends without another call. The same holds for a receipt that comes before the
+// worker has reported its call at all.
+func TestADeliveredTextIsNotSentAgain(t *testing.T) {
+	onEachBus(t, func(t *testing.T, b *bus) {
+		fake := twiliotest.New(t, false)
+		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts], retries: {normal: {first: 1s}}"})
+		api, worker := boot(t, "serve-api", settings), boot(t, "work --channel=sms", settings)
+		delivered := func(id string) {
+			t.Helper()
+			callback := textsReceive + "?id=" + id + "&run=0"
+			status, result := api.bring(twiliotest.Signed(callback, url.Values{"MessageStatus": {"delivered"}, "MessageSid": {"SM1"}}, twiliotest.AuthToken))
+			require.Equal(t, []any{200, "resolved"}, []any{status, result})
+			life := api.awaitState(id, notify.StateDelivered)
+			require.True(t, life.Final)
+			require.Equal(t, "texts", life.Gateway)
+		}
+		fake.Fail(500, 20500, nil)
+		waiting := api.post(smsOfEachKind["plain"])
+		b.event(waiting, func(e notify.Event) bool { return e.State == notify.StateRetrying })
+		require.Zero(t, worker.stop())
+		fake.Accept()
+		queued := api.post(smsOfEachKind["sender"])
+		delivered(waiting)
+		delivered(queued)
+		worker = boot(t, "work --channel=sms", settings)
+		ended := func() bool { return worker.sum("laudspeaker_jobs_ended_total", `state="delivered"`) == 2 }
+		require.Eventually(t, ended, time.Minute, 20*time.Millisecond)
+		require.Empty(t, fake.Accepted())
+		for _, id := range []string{waiting, queued} {
+			require.Equal(t, notify.StateDelivered, api.awaitState(id, notify.StateDelivered).State)
+		}
+	})
+}
+
+// TestABounceOfAnOptOutSuppresses as the same code in a response does.
+func TestABounceOfAnOptOutSuppresses(t *testing.T) {
+	onEachBus(t, func(t *testing.T, b *bus) {
+		fake := twiliotest.New(t, false)
+		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
+		api, _ := boot(t, "serve-api", settings), boot(t, "work --channel=sms", settings)
+		file, first := write(t, settings), api.post(smsOfEachKind["plain"])
+		api.awaitState(first, notify.StateSent)
+		status, result := api.bring(fake.Report(0, "failed", "21610"))
+		require.Equal(t, []any{200, "recorded"}, []any{status, result})
+		api.awaitState(first, notify.StateBounced)
+		require.Eventually(t, func() bool {
+			_, out, _ := run(t, "suppress", "--list", "--config", file)
+			return regexp.MustCompile(`^sms/\+14155550101  since \d{4}-.*, opted_out 21610, by gateway texts\n$`).MatchString(out)
+		}, 30*time.Second, 50*time.Millisecond)
 	})
 }
 

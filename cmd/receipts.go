@@ -3,14 +3,18 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway/http"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
+	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/receipts"
+	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
 // receiptReaders are those of the gateways that take receipts. A type of gateway that does is one line here.
@@ -42,7 +46,49 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 	if err != nil {
 		return nil, err
 	}
-	return &receipts.Desk{Readers: readers, Lives: lives, Teller: t, Metrics: receipts.NewMetrics(p.metrics)}, nil
+	return &receipts.Desk{
+		Readers: readers, Lives: lives, Teller: t, Settler: settler{p.topics.Control(), t.publisher}, Metrics: receipts.NewMetrics(p.metrics),
+		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName()},
+	}, nil
+}
+
+// settler writes to the control topic what receipts say about jobs and recipients. It asks no admission: a broker that is full takes
+// so little all the same.
+type settler struct {
+	topic     string
+	publisher onePublisher
+}
+
+// Settle is that of the receipts.
+func (s settler) Settle(ctx context.Context, id string, run int) error {
+	return s.publish(ctx, control.Settle(id, run, time.Now()))
+}
+
+func (s settler) publish(ctx context.Context, e control.Entry) error {
+	if _, _, err := s.publisher.Publish(ctx, onControl(s.topic, e.Record())); err != nil {
+		return fmt.Errorf("publish to %s: %w: %w", s.topic, notify.ErrBusUnavailable, err)
+	}
+	return nil
+}
+
+// goneSuppressor suppresses recipients as the workers of their channel do.
+type goneSuppressor struct {
+	settler  settler
+	channels map[string]config.Channel
+}
+
+// Suppress is that of the receipts. A notification whose recipient the status store does not know any more suppresses nobody.
+func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, said notify.Report) error {
+	n := notify.Notification{Tenant: life.Tenant, Channel: life.Channel, Recipient: life.Recipient, RecipientType: life.RecipientType}
+	address, faults := validate.Recipient(&n)
+	// A device token that is said to be bad may be one of another app.
+	proven := life.Channel != notify.ChannelPush || said.Reason == notify.ReasonRecipientGone
+	if !s.channels[string(life.Channel)].SuppressGone || !proven || len(faults) > 0 {
+		return nil
+	}
+	e := control.Suppress(n.Tenant, n.Channel, address)
+	e.At, e.Gateway, e.Code, e.Reason = time.Now(), life.Gateway, said.Code, said.Reason
+	return s.settler.publish(ctx, e)
 }
 
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.

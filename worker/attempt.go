@@ -94,7 +94,7 @@ func (w *Worker) endRound(ctx context.Context, a *kafka.Attempt, j *job, r round
 
 // pastDue reports whether a job that waited for its place must not be sent any more, or not now.
 func (w *Worker) pastDue(j *job) bool {
-	return !time.Now().Before(j.expires) || w.cfg.Control.Cancelled(j.id) || w.cfg.Control.Paused(w.cfg.Channel, w.cfg.Lane)
+	return !time.Now().Before(j.expires) || w.cfg.Control.Cancelled(j.id) || w.cfg.Control.Settled(j.id, j.run) || w.cfg.Control.Paused(w.cfg.Channel, w.cfg.Lane)
 }
 
 // entered is leave to call a gateway once: its breaker's pass and its place.

@@ -40,7 +40,7 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 	}
 	if w.cfg.Suppress != nil && w.provesGone(t.failure) {
 		// First, for whoever finds the dead letter and not the outcome does nothing more.
-		res.Follow = append([]kafka.Message{w.cfg.Suppress(j.message)}, res.Follow...)
+		res.Follow = append([]kafka.Message{w.cfg.Suppress(j.message, t.gateway, t.failure)}, res.Follow...)
 	}
 	return w.left(a, j, e.State, res)
 }

@@ -309,6 +309,8 @@ func TestACallThatPanicsKeepsNobodyWaiting(t *testing.T) {
 
 type panicking struct{ fails *bool }
 
+func (p panicking) Settled(string, int) bool { return false }
+
 func (p panicking) Cancelled(string) bool {
 	if *p.fails {
 		panic("out of order")

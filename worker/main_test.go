@@ -77,13 +77,18 @@ type told struct {
 	paused     time.Time
 	gateways   map[string]time.Time
 	cancelled  map[string]bool
+	settled    map[string]int  // to its run
 	suppressed map[string]bool // addresses
 }
 
 func (c *told) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
 
-func (c *told) PausedGateway(name string) bool                       { return time.Now().Before(c.gateways[name]) }
-func (c *told) Cancelled(id string) bool                             { return c.cancelled[id] }
+func (c *told) PausedGateway(name string) bool { return time.Now().Before(c.gateways[name]) }
+func (c *told) Cancelled(id string) bool       { return c.cancelled[id] }
+func (c *told) Settled(id string, run int) bool {
+	settled, ok := c.settled[id]
+	return ok && settled == run
+}
 func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 
 func desk() dispatcher.Desk {

@@ -89,6 +89,7 @@ func (m *Metrics) of(ch notify.Channel, lane notify.Lane, route *Route) counts {
 	for _, s := range []notify.State{
 		notify.StateSent, notify.StateRejected, notify.StateExpired, notify.StateDead, notify.StateHeld, notify.StateRetrying,
 		notify.StateScheduled, notify.StateCancelled, notify.StateSuppressed,
+		notify.StateDelivered,
 	} {
 		c.left[s] = m.left.WithLabelValues(string(ch), string(s))
 	}

@@ -95,6 +95,7 @@ laudspeaker_duplicates_dropped_total{channel="email",lane="normal"} 1
 # TYPE laudspeaker_jobs_ended_total counter
 laudspeaker_jobs_ended_total{channel="email",state="cancelled"} 0
 laudspeaker_jobs_ended_total{channel="email",state="dead"} 0
+laudspeaker_jobs_ended_total{channel="email",state="delivered"} 0
 laudspeaker_jobs_ended_total{channel="email",state="expired"} 0
 laudspeaker_jobs_ended_total{channel="email",state="held"} 0
 laudspeaker_jobs_ended_total{channel="email",state="rejected"} 1

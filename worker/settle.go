@@ -24,6 +24,8 @@ func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafk
 	switch {
 	case j.refusal != nil:
 		return w.refuse(a, j), true
+	case w.cfg.Control.Settled(j.id, j.run): // which also ends a doubt
+		return w.end(a, j, notify.StateDelivered, notify.ReasonReceipt), true
 	case j.doubt(a): // before what follows: it may have been sent
 		return w.resolve(ctx, a, j, now)
 	case w.cfg.Control.Cancelled(j.id):

@@ -29,6 +29,10 @@ func TestWhatEndsAJobBeforeItsGatewayIsCalled(t *testing.T) {
 		"expired":                          {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{}, notify.StateExpired},
 		"cancelled before it was to begin": {with(`"send_at":"2000-01-02T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
 		"cancelled while the lane rests":   {mail, told{paused: time.Now().Add(time.Hour), cancelled: byID}, notify.StateCancelled},
+		"delivered already":                {mail, told{settled: map[string]int{someID: 0}, cancelled: byID}, notify.StateDelivered},
+		"delivered already, but expired":   {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{settled: map[string]int{someID: 0}}, notify.StateDelivered},
+		"delivered already, and held back": {with(`"on_ambiguous":"hold"`), told{settled: map[string]int{someID: 0}}, notify.StateDelivered},
+		"another run was delivered":        {mail, told{settled: map[string]int{someID: 1}, cancelled: byID}, notify.StateCancelled},
 		"cancelled before suppressed":      {mail, told{cancelled: byID, suppressed: byAddress}, notify.StateCancelled},
 		"cancelled before expired":         {with(`"expires_at":"2000-01-01T00:00:00Z"`), told{cancelled: byID}, notify.StateCancelled},
 	} {
@@ -38,7 +42,11 @@ func TestWhatEndsAJobBeforeItsGatewayIsCalled(t *testing.T) {
 				res := worker(s, func(cfg *Config) { cfg.Control = &c.told }).Handle(t.Context(), attempt(record(c.value)))
 				e := eventOf(t, res)
 				require.Equal(t, c.state, e.State)
-				require.Equal(t, string(c.state), e.Reason)
+				if c.state == notify.StateDelivered {
+					require.Equal(t, notify.ReasonReceipt, e.Reason)
+				} else {
+					require.Equal(t, string(c.state), e.Reason)
+				}
 				require.Empty(t, s.got)
 				require.Empty(t, res.Follow)
 				require.Zero(t, e.Attempt)
@@ -94,7 +102,7 @@ func TestSuppressionOfWhoIsGone(t *testing.T) {
 			w := worker(says(c.says), func(cfg *Config) {
 				cfg.DeadLetterRejected = c.letter
 				cfg.Retries = Retries{Attempts: 3, First: time.Second, Longest: time.Second}
-				cfg.Suppress = func(m *notify.Message) kafka.Message {
+				cfg.Suppress = func(m *notify.Message, _ string, _ *notify.Failure) kafka.Message {
 					of = append(of, m)
 					return record1
 				}
@@ -123,7 +131,9 @@ func TestABadTokenIsNotSuppressed(t *testing.T) {
 	for reason, suppressed := range map[string]bool{notify.ReasonRecipientGone: true, notify.ReasonBadRecipient: false} {
 		w := worker(says(&notify.Failure{Verdict: notify.Permanent, Reason: reason, Gone: true}), func(c *Config) {
 			c.Channel = notify.ChannelPush
-			c.Suppress = func(*notify.Message) kafka.Message { return kafka.Message{Topic: "control_topic"} }
+			c.Suppress = func(*notify.Message, string, *notify.Failure) kafka.Message {
+				return kafka.Message{Topic: "control_topic"}
+			}
 		})
 		res := w.Handle(t.Context(), attempt(record(push)))
 		require.Equal(t, notify.StateRejected, eventOf(t, res).State)

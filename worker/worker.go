@@ -29,6 +29,7 @@ type Control interface {
 	Paused(ch notify.Channel, lane notify.Lane) bool
 	PausedGateway(name string) bool
 	Cancelled(id string) bool
+	Settled(id string, run int) bool
 	Suppressed(tenant string, ch notify.Channel, address string) bool
 }
 
@@ -52,15 +53,16 @@ type Config struct {
 	Rules              validate.Rules
 	Retries            Retries // as DefaultRetries says of the lane
 	Ordering           Ordering
-	StrictWait         time.Duration                         // how long a job may keep its key waiting where the order is strict; 60s
-	DeadLetterRejected bool                                  // also keep what was rejected because of its recipient
-	ExpiresAfter       time.Duration                         // how long after it was accepted a job lives that does not say so itself; 24h
-	FingerprintKey     func() (key [16]byte, ok bool)        // that of the fingerprints on the ledger; nil: none is written
-	Suppress           func(m *notify.Message) kafka.Message // the record that suppresses a recipient who is gone; nil suppresses nobody
-	Memory             *Memory                               // of finished jobs; nil: one of its own
-	Metrics            *Metrics                              // nil counts nothing
-	Log                *zap.Logger                           // nil logs nothing
-	Recipients         string                                // one of notify's Recipients constants; masked
+	StrictWait         time.Duration                  // how long a job may keep its key waiting where the order is strict; 60s
+	DeadLetterRejected bool                           // also keep what was rejected because of its recipient
+	ExpiresAfter       time.Duration                  // how long after it was accepted a job lives that does not say so itself; 24h
+	FingerprintKey     func() (key [16]byte, ok bool) // that of the fingerprints on the ledger; nil: none is written
+	// Suppress returns the record that suppresses a recipient of whom a gateway says that they are gone; nil suppresses nobody.
+	Suppress   func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message
+	Memory     *Memory     // of finished jobs; nil: one of its own
+	Metrics    *Metrics    // nil counts nothing
+	Log        *zap.Logger // nil logs nothing
+	Recipients string      // one of notify's Recipients constants; masked
 }
 
 // Worker is the handler of the jobs of one lane of a channel. Its methods may be called at once from many goroutines.
@@ -191,4 +193,5 @@ type silence struct{}
 func (silence) Paused(notify.Channel, notify.Lane) bool        { return false }
 func (silence) PausedGateway(string) bool                      { return false }
 func (silence) Cancelled(string) bool                          { return false }
+func (silence) Settled(string, int) bool                       { return false }
 func (silence) Suppressed(string, notify.Channel, string) bool { return false }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -67,7 +68,9 @@ func (r receipt) report() (notify.Report, error) {
 	case state != notify.StateDelivered && state != notify.StateBounced:
 		return notify.Report{}, fault("#/state", notify.FaultInvalid, "say delivered or bounced; for what is on its way send nothing")
 	default:
+		gone := []string{notify.ReasonRecipientGone, notify.ReasonBadRecipient, notify.ReasonOptedOut}
 		return notify.Report{
+			Gone:           state == notify.StateBounced && slices.Contains(gone, r.Reason),
 			NotificationID: id, ProviderID: r.ProviderID, Run: notify.AnyRun, State: state, Code: r.Code, Reason: r.Reason, At: r.At,
 		}, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/twilio/twilio-go/client"
@@ -15,8 +16,12 @@ import (
 
 // callback is where Twilio says what becomes of m. Twilio signs the whole address, so that what stands in it is ours.
 func callback(base string, m *notify.Message) string {
-	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}}.Encode()
+	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}}.Encode() + overrides
 }
+
+// overrides asks Twilio to repeat a callback that could not connect, got no answer in time or got a 5xx; without them Twilio repeats
+// only the first kind (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
+const overrides = "#rc=5&rp=ct,rt,5xx"
 
 // Receipts reads what Twilio says of messages that it had accepted
 // (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
@@ -47,10 +52,16 @@ func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
 		params[name] = values[0]
 	}
 	signatures := r.Header.Values("X-Twilio-Signature")
-	if len(signatures) != 1 || !s.validator.Validate(s.callback+"?"+r.URL.RawQuery, params, signatures[0]) {
+	if len(signatures) != 1 || !s.signed(s.callback+"?"+r.URL.RawQuery, params, signatures[0]) {
 		return notify.Report{}, notify.ErrForged
 	}
 	return report(r.URL.RawQuery, params)
+}
+
+// signed reports whether Twilio has signed the address with those parameters. Its documents do not say whether the overrides, which
+// never come over the wire, are signed too.
+func (s *Receipts) signed(address string, params map[string]string, signature string) bool {
+	return s.validator.Validate(address, params, signature) || s.validator.Validate(address+overrides, params, signature)
 }
 
 // report gives the words of a signed request.
@@ -69,6 +80,7 @@ func report(query string, params map[string]string) (notify.Report, error) {
 	if said.State == notify.StateBounced {
 		said.Code = params["ErrorCode"]
 		said.Reason = why(status, said.Code)
+		said.Gone = slices.Contains([]string{notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}, said.Reason)
 	}
 	return said, nil
 }

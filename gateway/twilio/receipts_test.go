@@ -40,7 +40,7 @@ func read(s *Receipts, r *http.Request) (notify.Report, error) {
 
 func TestASendAsksForReceipts(t *testing.T) {
 	f, _, m := asked(t)
-	require.Equal(t, receiptsAt+"?id="+m.ID+"&run=3", f.Accepted()[0].Get("StatusCallback"))
+	require.Equal(t, receiptsAt+"?id="+m.ID+"&run=3#rc=5&rp=ct,rt,5xx", f.Accepted()[0].Get("StatusCallback"))
 	plain := sent(t, func(*config.Twilio, *notify.Message) {})
 	require.False(t, plain.Has("StatusCallback"), "only where somebody can hear them")
 }
@@ -71,9 +71,24 @@ func TestWhatTwilioSays(t *testing.T) {
 		want := notify.Report{NotificationID: m.ID, Run: 3, ProviderID: "SM00000000000000000000000000000001", State: c.state, Reason: c.reason}
 		if c.state == notify.StateBounced {
 			want.Code = c.code
+			want.Gone = c.reason == notify.ReasonRecipientGone || c.reason == notify.ReasonOptedOut
 		}
 		require.Equal(t, want, said, c.status)
 	}
+}
+
+// TestOverridesMayBeSigned: whether Twilio signs the overrides at the end of the address, its documents do not say.
+func TestOverridesMayBeSigned(t *testing.T) {
+	f, s, m := asked(t)
+	whole := f.Accepted()[0].Get("StatusCallback")
+	require.True(t, strings.HasSuffix(whole, overrides))
+	for _, address := range []string{whole, strings.TrimSuffix(whole, overrides)} {
+		said, err := read(s, twiliotest.Signed(address, url.Values{"MessageStatus": {"delivered"}}, twiliotest.AuthToken))
+		require.NoError(t, err)
+		require.Equal(t, m.ID, said.NotificationID)
+	}
+	_, err := read(s, twiliotest.Signed(whole+"5", url.Values{"MessageStatus": {"delivered"}}, twiliotest.AuthToken))
+	require.ErrorIs(t, err, notify.ErrForged)
 }
 
 // A proxy on the way takes the path, the host or TLS away.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"crypto/rand"
+	"strconv"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -15,6 +16,8 @@ const (
 	KindPause    Kind = "pause"
 	KindCancel   Kind = "cancel"
 	KindSuppress Kind = "suppress"
+	// KindSettled ends one run of a notification that its provider has reported as delivered: see [Settle].
+	KindSettled Kind = "settled"
 	// KindFingerprintKey is the key of the fingerprints on the ledger, which workers share: see [FingerprintKey].
 	KindFingerprintKey Kind = "fingerprint-key"
 )
@@ -34,15 +37,18 @@ type Entry struct {
 
 	Channel notify.Channel // of a pause, unless it is a gateway's, and of a suppression
 	Lane    notify.Lane    // of a pause; empty = the whole channel
-	Gateway string         // of a pause: the gateway's name
-	ID      string         // of a cancellation: the notification's
+	Gateway string         // of a pause, and of a suppression that came about by a gateway: its name
+	ID      string         // of a cancellation, and of a settled run: the notification's
+	Run     int            // of a settled run
 	Tenant  string         // of a suppression
 	Address string         // of a suppression: as notify.Message has it
 
 	Key [16]byte // of a fingerprint key. It is a secret: it is shown nowhere
 
 	At        time.Time // when it was said
-	ExpiresAt time.Time // of a cancellation
+	ExpiresAt time.Time // of a cancellation, and of a settled run
+	Code      string    // of a suppression: the provider's code, such as 21610
+	Reason    string    // of a suppression: one of notify's reasons, such as opted_out; empty: a person's decision
 	By, Note  string    // for people: who said it, and why
 }
 
@@ -79,9 +85,11 @@ func (e Entry) Name() string {
 		return keyName
 	case e.Kind == KindCancel:
 		return e.ID
+	case e.Kind == KindSettled:
+		return e.ID + "/" + strconv.Itoa(e.Run)
 	case e.Kind == KindSuppress:
 		return e.Tenant + "/" + string(e.Channel) + "/" + e.Address
-	case e.Gateway != "":
+	case e.Gateway != "": // a pause's
 		return gatewayPrefix + e.Gateway
 	case e.Lane != "":
 		return string(e.Channel) + "/" + string(e.Lane)

@@ -23,6 +23,9 @@ type value struct {
 	Note      string     `json:"note,omitempty"`
 	By        string     `json:"by,omitempty"`
 	Key       string     `json:"key,omitempty"` // hexadecimal
+	Gateway   string     `json:"gateway,omitempty"`
+	Code      string     `json:"code,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
 }
 
 // Record says e. A cancellation that would last longer than [Longest] is cut to that.
@@ -30,9 +33,13 @@ func (e Entry) Record() Record {
 	v := value{
 		Kind: e.Kind, ID: e.Name(), At: e.At.UTC(), Note: notify.Clip(e.Note, noteBytes), By: notify.Clip(e.By, noteBytes),
 	}
-	if e.Kind == KindCancel {
+	if e.Kind == KindCancel || e.Kind == KindSettled {
 		expires := earlier(e.ExpiresAt, e.At.Add(Longest)).UTC()
 		v.ExpiresAt = &expires
+	}
+	if e.Kind == KindSuppress {
+		v.Gateway, v.Code = notify.Clip(e.Gateway, noteBytes), notify.Clip(e.Code, noteBytes)
+		v.Reason = notify.Clip(e.Reason, noteBytes)
 	}
 	if e.Kind == KindFingerprintKey {
 		v.Key = hex.EncodeToString(e.Key[:])
@@ -69,11 +76,15 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 		return Entry{}, false, fmt.Errorf("%w: its value is about something else than its key", ErrMalformed)
 	}
 	e.At, e.Note, e.By = v.At, notify.Clip(v.Note, noteBytes), notify.Clip(v.By, noteBytes)
-	if e.Kind == KindCancel {
+	if e.Kind == KindCancel || e.Kind == KindSettled {
 		e.ExpiresAt = at.Add(Longest)
 		if v.ExpiresAt != nil {
 			e.ExpiresAt = earlier(*v.ExpiresAt, e.ExpiresAt)
 		}
+	}
+	if e.Kind == KindSuppress {
+		e.Gateway, e.Code = notify.Clip(v.Gateway, noteBytes), notify.Clip(v.Code, noteBytes)
+		e.Reason = notify.Clip(v.Reason, noteBytes)
 	}
 	if e.Kind == KindFingerprintKey {
 		if n, err := hex.Decode(e.Key[:], []byte(v.Key)[:min(len(v.Key), 2*len(e.Key))]); err != nil || n != len(e.Key) || len(v.Key) != 2*len(e.Key) {
@@ -93,6 +104,8 @@ func named(kind Kind, name string) (Entry, error) {
 	case KindCancel:
 		e.ID, ok = notify.ParseID(name)
 		ok = ok && e.ID == name // another spelling would be another key
+	case KindSettled:
+		e, ok = namedSettled(name)
 	case KindSuppress:
 		e, ok = namedSuppression(name)
 	case KindFingerprintKey:

@@ -28,6 +28,14 @@ func TestRecords(t *testing.T) {
 			Cancel(ids[0], noon),
 			`{"kind":"cancel","id":"` + ids[0] + `","at":"2030-01-02T12:00:00Z","expires_at":"2030-02-02T12:00:00Z","note":"provider down","by":"ada"}`,
 		},
+		"settled:" + ids[0] + "/2": {
+			Settle(ids[0], 2, noon),
+			`{"kind":"settled","id":"` + ids[0] + `/2","at":"2030-01-02T12:00:00Z","expires_at":"2030-02-02T12:00:00Z","note":"provider down","by":"ada"}`,
+		},
+		"suppress:default/sms/+15550123456": {
+			Entry{Kind: KindSuppress, Tenant: "default", Channel: notify.ChannelSMS, Address: "+15550123456", Gateway: "texts", Code: "21610", Reason: notify.ReasonOptedOut},
+			`{"kind":"suppress","id":"default/sms/+15550123456","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada","gateway":"texts","code":"21610","reason":"opted_out"}`,
+		},
 		"suppress:default/email/a/b@example.com": {
 			Suppress("default", notify.ChannelEmail, "a/b@example.com"),
 			`{"kind":"suppress","id":"default/email/a/b@example.com","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`,

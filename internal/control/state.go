@@ -20,10 +20,12 @@ type State struct {
 	pauses atomic.Pointer[pauses] // replaced as a whole
 
 	mu         sync.RWMutex
-	cancelled  map[hash]int64 // to its expiry, in seconds since 1970
+	cancelled  map[hash]int64       // to its expiry, in seconds since 1970
+	settled    map[settledRun]int64 // as cancelled
 	suppressed *keySet
 	carried    *keySet      // suppressions of the topic before, not met in this one yet; nil when there are none
 	nCancelled atomic.Int64 // the sizes of the maps, which cost no lock
+	nSettled   atomic.Int64
 	nSuppress  atomic.Int64
 
 	key atomic.Pointer[[16]byte] // of fingerprints; nil while there is none
@@ -36,7 +38,7 @@ type hash [16]byte
 
 // New gives a state in which nothing is in force.
 func New() *State {
-	s := &State{cancelled: map[hash]int64{}, suppressed: newKeySet()}
+	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, suppressed: newKeySet()}
 	s.pauses.Store(newPauses(nil))
 	return s
 }
@@ -54,6 +56,8 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 		s.pause(e, set)
 	case e.Kind == KindCancel:
 		s.cancel(e, set)
+	case e.Kind == KindSettled:
+		s.settle(e, set)
 	case e.Kind == KindSuppress:
 		s.suppress(e, set)
 	case e.Kind == KindFingerprintKey && set:
@@ -137,7 +141,7 @@ func (s *State) Suppressed(tenant string, channel notify.Channel, address string
 	return s.suppressed.has(key) || s.carried != nil && s.carried.has(key)
 }
 
-// Expired gives tombstones of cancellations whose time is over, a thousand at most, for whoever writes to the topic: now
+// Expired gives tombstones of cancellations and settled runs whose time is over, a thousand at most, for whoever writes to the topic: now
 // and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones have
 // come back over the topic; so what could not be published is given again.
 func (s *State) Expired(now time.Time) []Record {
@@ -152,7 +156,7 @@ func (s *State) Expired(now time.Time) []Record {
 			all = append(all, Entry{Kind: KindCancel, ID: spell(id)}.Tombstone())
 		}
 	}
-	return all
+	return s.expiredSettledLocked(all, now)
 }
 
 // appendSuppression spells the name of a suppression, see [Entry.Name].

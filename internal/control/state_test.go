@@ -28,7 +28,7 @@ func universe() []Entry {
 		}
 	}
 	for _, id := range ids {
-		all = append(all, Cancel(id, time.Now()))
+		all = append(all, Cancel(id, time.Now()), Settle(id, 0, time.Now()), Settle(id, 2, time.Now()))
 	}
 	return append(all, PauseGateway("mail"), PauseGateway("email"), PauseGateway("bulk"))
 }
@@ -40,6 +40,8 @@ func inForce(s *State) map[string]bool {
 		switch {
 		case e.Kind == KindCancel:
 			on[string(e.key())] = s.Cancelled(e.ID)
+		case e.Kind == KindSettled:
+			on[string(e.key())] = s.Settled(e.ID, e.Run)
 		case e.Kind == KindSuppress:
 			on[string(e.key())] = s.Suppressed(e.Tenant, e.Channel, e.Address)
 		case e.Gateway != "":

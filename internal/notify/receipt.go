@@ -12,6 +12,7 @@ type Report struct {
 	Run            int    // which run it is about; [AnyRun] where the provider does not know
 	State          State  // delivered or bounced; empty for what is no news: it is on its way
 	Code, Reason   string
+	Gone           bool      // bounced: the recipient does not exist or has opted out
 	At             time.Time // zero: when it was heard
 }
 

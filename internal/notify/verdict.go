@@ -38,6 +38,7 @@ const (
 	ReasonCancelled        = "cancelled"
 	ReasonUndecodableBatch = "undecodable_batch" // the dead letter holds a whole record batch
 	ReasonPanicked         = "panicked"          // handling it failed three times, by a fault of this program
+	ReasonReceipt          = "receipt"           // its provider reported the fate of the message before this worker knew that the provider had it
 	ReasonUnconfirmed      = "unconfirmed"       // sent for good: its provider has not said in time what became of it
 )
 

@@ -31,17 +31,34 @@ type Teller interface {
 	Tell(ctx context.Context, e notify.Event) error
 }
 
+// Settler ends runs whose provider has reported the message as delivered.
+type Settler interface {
+	// Settle returns once the end of the run is durable: a waiting job of it is not tried again. Its error is [notify.ErrBusUnavailable].
+	Settle(ctx context.Context, id string, run int) error
+}
+
+// Suppressor keeps everything from recipients.
+type Suppressor interface {
+	// Suppress returns once it is durable that the recipient of the notification gets nothing more, because of what the report says. Its
+	// error is [notify.ErrBusUnavailable].
+	Suppress(ctx context.Context, life *notify.Life, said notify.Report) error
+}
+
 // Desk takes receipts. Its methods may be called at once from many goroutines.
 type Desk struct {
 	Readers map[string]Reader // by the gateway's name
 	Lives   Lives
 	Teller  Teller
+	Settler Settler
 	Metrics *Metrics // nil counts nothing
+
+	Suppressor Suppressor // nil suppresses nobody
 }
 
 // What became of a receipt that was taken.
 const (
 	Recorded     = "recorded"
+	Resolved     = "resolved"     // the run was under way: it is news, and the run is not tried again
 	Repeated     = "repeated"     // the notification's fate was known
 	Late         = "late"         // the run has ended otherwise, or another one has begun
 	Acknowledged = "acknowledged" // no news: it is on its way
@@ -69,13 +86,42 @@ func (d *Desk) hear(ctx context.Context, gateway string, said notify.Report) (re
 		return Acknowledged, nil
 	}
 	life, result, err := d.find(ctx, gateway, said)
-	if err != nil || result != Recorded {
+	if ctx.Err() == nil && early(err, life, said) {
+		result, err = Resolved, nil
+	}
+	if err != nil || result != Recorded && result != Resolved {
 		return result, err
+	}
+	if result == Resolved { // first: the job may be due
+		if err := d.Settler.Settle(ctx, life.ID, life.Run); err != nil {
+			return "", fmt.Errorf("settle the run of a receipt: %w", err)
+		}
+	}
+	if err := d.suppress(ctx, life, said); err != nil {
+		return "", err
 	}
 	if err := d.Teller.Tell(ctx, event(life, gateway, said, time.Now())); err != nil {
 		return "", fmt.Errorf("publish a receipt: %w", err)
 	}
-	return Recorded, nil
+	return result, nil
+}
+
+// early reports whether a report that is too early for its notification counts all the same: a delivered message was handed to the
+// provider in this run, whose worker has not reported the call yet. The signature of the report covers id and run.
+func early(err error, life *notify.Life, said notify.Report) bool {
+	return errors.Is(err, notify.ErrEarly) && life != nil && said.NotificationID != "" && said.State == notify.StateDelivered &&
+		life.State == notify.StateQueued && (said.Run == life.Run || said.Run == notify.AnyRun)
+}
+
+// suppress acts on a bounce that says that the recipient is gone or has opted out, as a worker does on such an answer.
+func (d *Desk) suppress(ctx context.Context, life *notify.Life, said notify.Report) error {
+	if d.Suppressor == nil || said.State != notify.StateBounced || !said.Gone {
+		return nil
+	}
+	if err := d.Suppressor.Suppress(ctx, life, said); err != nil {
+		return fmt.Errorf("suppress the recipient of a receipt: %w", err)
+	}
+	return nil
 }
 
 const (
@@ -92,8 +138,8 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*n
 	for {
 		life, result, err := d.look(ctx, gateway, said)
 		// Only the event that it was sent tells the provider's name for it.
-		early := errors.Is(err, notify.ErrEarly) || errors.Is(err, notify.ErrUnknownNotification) && said.NotificationID == ""
-		if !early {
+		wait := errors.Is(err, notify.ErrEarly) || errors.Is(err, notify.ErrUnknownNotification) && said.NotificationID == ""
+		if !wait {
 			return life, result, err
 		}
 		select {

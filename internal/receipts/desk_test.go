@@ -38,6 +38,27 @@ type book struct {
 	deaf   error // of telling
 	looked int
 	told   []notify.Event
+
+	settled    []int // runs
+	suppressed []notify.Report
+}
+
+func (b *book) Settle(_ context.Context, id string, run int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deaf == nil {
+		b.settled = append(b.settled, run)
+	}
+	return b.deaf
+}
+
+func (b *book) Suppress(_ context.Context, _ *notify.Life, said notify.Report) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deaf == nil {
+		b.suppressed = append(b.suppressed, said)
+	}
+	return b.deaf
 }
 
 func (b *book) Get(_ context.Context, asked string) (*notify.Life, error) {
@@ -94,7 +115,7 @@ func delivered() notify.Report {
 }
 
 func take(t testing.TB, b *book, said notify.Report) (string, error) {
-	d := &Desk{Readers: map[string]Reader{"texts": heard{Report: said}}, Lives: b, Teller: b}
+	d := &Desk{Readers: map[string]Reader{"texts": heard{Report: said}}, Lives: b, Teller: b, Settler: b, Suppressor: b}
 	return d.Take(t.Context(), "texts", nil, nil)
 }
 
@@ -125,6 +146,12 @@ func TestAReceiptIsToldOnce(t *testing.T) {
 func TestWhatIsNews(t *testing.T) {
 	type change func(*notify.Life, *notify.Report)
 	in := func(s notify.State) change { return func(l *notify.Life, _ *notify.Report) { l.State = s } }
+	inTry := func(gateway string, v notify.Verdict) change {
+		return func(l *notify.Life, _ *notify.Report) {
+			l.State, l.Gateway, l.ProviderID = notify.StateRetrying, gateway, ""
+			l.Timeline = []notify.Event{{State: notify.StateRetrying, Tries: []notify.Try{{Gateway: gateway, Verdict: v}}}}
+		}
+	}
 	for name, c := range map[string]struct {
 		change change
 		result string
@@ -148,17 +175,27 @@ func TestWhatIsNews(t *testing.T) {
 		"delivered by another gateway, then bounced": {func(l *notify.Life, r *notify.Report) {
 			l.State, l.Gateway, r.State = notify.StateDelivered, "backup", notify.StateBounced
 		}, "", notify.ErrUnknownNotification},
-		"dead":                 {in(notify.StateDead), Late, nil},
-		"rejected":             {in(notify.StateRejected), Late, nil},
-		"an earlier run":       {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
-		"on its way":           {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
-		"queued":               {in(notify.StateQueued), "", notify.ErrEarly},
-		"retrying":             {in(notify.StateRetrying), "", notify.ErrEarly},
-		"a later run":          {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, "", notify.ErrEarly},
-		"another id":           {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
-		"another try":          {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
-		"another try, by name": {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, "", notify.ErrUnknownNotification},
-		"another gateway's":    {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
+		"dead":                                   {in(notify.StateDead), Late, nil},
+		"rejected":                               {in(notify.StateRejected), Late, nil},
+		"an earlier run":                         {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
+		"on its way":                             {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
+		"queued, with an id":                     {in(notify.StateQueued), Resolved, nil},
+		"queued, bounced":                        {func(l *notify.Life, r *notify.Report) { l.State, r.State = notify.StateQueued, notify.StateBounced }, "", notify.ErrEarly},
+		"queued by name":                         {func(l *notify.Life, r *notify.Report) { l.State, r.NotificationID = notify.StateQueued, "" }, "", notify.ErrEarly},
+		"queued, a later run":                    {func(l *notify.Life, r *notify.Report) { l.State, r.Run = notify.StateQueued, 3 }, "", notify.ErrEarly},
+		"scheduled":                              {in(notify.StateScheduled), "", notify.ErrEarly},
+		"retrying":                               {in(notify.StateRetrying), "", notify.ErrEarly},
+		"retrying, ambiguous":                    {inTry("texts", notify.Ambiguous), Resolved, nil},
+		"retrying, transient":                    {inTry("texts", notify.Transient), "", notify.ErrEarly},
+		"retrying, ambiguous at another gateway": {inTry("backup", notify.Ambiguous), "", notify.ErrUnknownNotification},
+		"delivered by another gateway":           {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateDelivered, "backup" }, "", notify.ErrUnknownNotification},
+		"rejected at another gateway":            {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateRejected, "backup" }, "", notify.ErrUnknownNotification},
+		"an earlier run of another gateway":      {func(l *notify.Life, r *notify.Report) { l.Gateway, r.Run = "backup", 1 }, "", notify.ErrUnknownNotification},
+		"a later run":                            {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, "", notify.ErrEarly},
+		"another id":                             {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
+		"another try":                            {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
+		"another try, by name":                   {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, "", notify.ErrUnknownNotification},
+		"another gateway's":                      {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b, said := sent(), delivered()
@@ -166,7 +203,9 @@ func TestWhatIsNews(t *testing.T) {
 			result, err := take(t, b, said)
 			require.ErrorIs(t, err, c.err, name)
 			require.Equal(t, c.result, result, name)
-			require.Equal(t, c.result == Recorded, len(b.told) == 1, name)
+			require.Equal(t, c.result == Recorded || c.result == Resolved, len(b.told) == 1, name)
+			require.Equal(t, c.result == Resolved, len(b.settled) == 1, name)
+			require.Empty(t, b.suppressed, name)
 		})
 	}
 }
@@ -191,7 +230,7 @@ func TestAnEarlyReceiptWaitsALittle(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, Recorded, result)
 
-			b.become(notify.StateQueued)
+			b.become(notify.StateScheduled)
 			began := time.Now()
 			_, err = take(t, b, delivered())
 			require.ErrorIs(t, err, notify.ErrEarly)
@@ -207,7 +246,7 @@ func TestACallerThatLeavesIsNotWaitedFor(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		d := &Desk{Readers: map[string]Reader{"texts": heard{Report: delivered()}}, Lives: b, Teller: b}
+		d := &Desk{Readers: map[string]Reader{"texts": heard{Report: delivered()}}, Lives: b, Teller: b, Settler: b, Suppressor: b}
 		_, err := d.Take(ctx, "texts", nil, nil)
 		require.ErrorIs(t, err, notify.ErrEarly)
 		require.Equal(t, 10*time.Millisecond, time.Since(began))
@@ -265,5 +304,23 @@ laudspeaker_receipts_total{gateway="texts",result="recorded"} 1
 laudspeaker_receipts_total{gateway="texts",result="repeated"} 1
 laudspeaker_receipts_total{gateway="texts",result="unavailable"} 2
 `)))
+	})
+}
+
+// TestABounceSuppresses: what a worker suppresses on an answer is suppressed on a receipt, before the receipt is news.
+func TestABounceSuppresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, said := sent(), delivered()
+		said.State, said.Code, said.Reason, said.Gone = notify.StateBounced, "21610", notify.ReasonOptedOut, true
+		b.deaf = notify.ErrBusUnavailable
+		_, err := take(t, b, said)
+		require.ErrorIs(t, err, notify.ErrBusUnavailable)
+		require.Empty(t, b.told)
+		b.deaf = nil
+		result, err := take(t, b, said)
+		require.NoError(t, err)
+		require.Equal(t, Recorded, result)
+		require.Equal(t, []notify.Report{said}, b.suppressed)
+		require.Empty(t, b.settled)
 	})
 }

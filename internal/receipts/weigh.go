@@ -2,6 +2,7 @@ package receipts
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -9,7 +10,12 @@ import (
 
 // weigh says what a report is to a notification. One that was held or lost was in doubt, which the report ends. A delivered one may
 // still bounce: a mail server that has accepted a message may return it later. A bounced one stays bounced.
+//
+// A report of another gateway than those that have called their provider for the notification is not about it, whatever its state.
 func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
+	if foreign(life, gateway) {
+		return "", notify.ErrUnknownNotification
+	}
 	run := said.Run
 	if run == notify.AnyRun {
 		run = life.Run
@@ -28,9 +34,28 @@ func weigh(life *notify.Life, gateway string, said notify.Report) (result string
 		return Recorded, nil
 	case life.State.Final():
 		return Late, nil
+	case life.State == notify.StateRetrying && said.State == notify.StateDelivered && tried(life, gateway):
+		return Resolved, nil
 	default:
 		return "", notify.ErrEarly
 	}
+}
+
+// foreign reports whether the notification was given to gateways, and never to this one.
+func foreign(life *notify.Life, gateway string) bool {
+	if life.Gateway == gateway || tried(life, gateway) {
+		return false
+	}
+	return life.Gateway != "" || slices.ContainsFunc(life.Timeline, func(e notify.Event) bool { return len(e.Tries) > 0 })
+}
+
+// tried reports whether a try of the timeline may have brought the notification to that gateway's provider.
+func tried(life *notify.Life, gateway string) bool {
+	return slices.ContainsFunc(life.Timeline, func(e notify.Event) bool {
+		return slices.ContainsFunc(e.Tries, func(t notify.Try) bool {
+			return t.Gateway == gateway && (t.Verdict == notify.Ambiguous || t.Verdict == notify.Accepted)
+		})
+	})
 }
 
 // tells reports whether that gateway sent the notification by the try of which it speaks: a provider has no say about what others

@@ -15,6 +15,7 @@ const maxFaults = 50
 
 // checker reads JSON and collects faults.
 type checker struct {
+	anyNumber bool // accepts numbers that cannot exist
 	reader
 	faults notify.Faults
 }

@@ -90,7 +90,7 @@ func (c *checker) phone(at, s string) string {
 		c.required(at, "give an E.164 number such as +15550123456")
 	case !e164(s):
 		c.invalid(at, "give an E.164 number such as +15550123456: a plus sign, the country code and the number, digits only")
-	default:
+	case !c.anyNumber:
 		if remedy := impossible(s); remedy != "" {
 			c.invalid(at, remedy)
 		}

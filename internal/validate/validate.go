@@ -49,7 +49,7 @@ func (r Rules) Check(n *notify.Notification) (*notify.Message, notify.Faults) {
 // Recipient checks only whom n is for: channel, recipient and tenant. It fills in what is absent of them, and gives the bare
 // address as messages have it, for what is compared with theirs.
 func Recipient(n *notify.Notification) (address string, faults notify.Faults) {
-	c := &checker{}
+	c := &checker{anyNumber: true} // what earlier versions have accepted can still be named
 	c.options(n)
 	if !n.Channel.Known() {
 		c.channel(n.Channel)

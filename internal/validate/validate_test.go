@@ -259,3 +259,14 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 		}
 	}
 }
+
+// TestRecipient_NamesWhatEarlierVersionsAccepted: a suppression of a number that cannot exist can still be removed.
+func TestRecipient_NamesWhatEarlierVersionsAccepted(t *testing.T) {
+	n := &notify.Notification{Channel: notify.ChannelSMS, Recipient: "+4901511234567"}
+	address, faults := Recipient(n)
+	require.Empty(t, faults)
+	require.Equal(t, "+4901511234567", address)
+	n.Payload = []byte(`{"body":"x","from":"ACME"}`)
+	_, faults = Rules{}.Check(n)
+	require.Len(t, faults, 1)
+}

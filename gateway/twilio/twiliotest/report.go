@@ -14,7 +14,7 @@ import (
 // Report gives the request by which Twilio says what became of the nth message that was accepted, from 0 on: to the message's
 // StatusCallback, signed. A code is that of an error; empty for none.
 func (s *Server) Report(n int, status, code string) *http.Request {
-	callback := s.Accepted()[n].Get("StatusCallback")
+	callback, _, _ := strings.Cut(s.Accepted()[n].Get("StatusCallback"), "#")
 	form := url.Values{
 		"AccountSid": {AccountSID}, "ApiVersion": {"2010-04-01"}, "MessageSid": {sid(n)}, "MessageStatus": {status},
 		"SmsSid": {sid(n)}, "SmsStatus": {status}, "To": {"+15550000001"}, "From": {"+15005550006"},
