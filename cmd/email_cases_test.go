@@ -281,9 +281,12 @@ func newEmailWorker(t *testing.T, relays ...*smtptest.Relay) *emailWorker {
 	}
 	w.Worker = worker.New(worker.Config{
 		Channel: notify.ChannelEmail, Route: route,
-		Desk:     dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
-		Rules:    validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
-		Suppress: func(*notify.Message) kafka.Message { w.suppressed = true; return kafka.Message{} },
+		Desk:  dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
+		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
+		Suppress: func(*notify.Message, string, *notify.Failure) kafka.Message {
+			w.suppressed = true
+			return kafka.Message{}
+		},
 	})
 	return w
 }

@@ -66,3 +66,27 @@ func deadLetters(res kafka.Result) (n int) {
 	}
 	return n
 }
+
+// TestDevices_TheOtherEnvironmentDecides: in a route of two environments, the gateway that does not know a device never rejects
+// the push while the other one cannot be asked.
+func TestDevices_TheOtherEnvironmentDecides(t *testing.T) {
+	unknown := &notify.Failure{Verdict: notify.Permanent, Gone: true, Next: true, Code: "BadDeviceToken", Reason: notify.ReasonBadRecipient}
+	refuses := &notify.Failure{Verdict: notify.Unavailable, Code: "InvalidProviderToken", Reason: "no", Remedy: "check key_id"}
+	for name, c := range map[string]struct {
+		production, sandbox error
+		want                notify.State
+	}{
+		"a device of production":                     {nil, unknown, notify.StateSent},
+		"a device of the sandbox":                    {unknown, nil, notify.StateSent},
+		"a device of neither":                        {unknown, unknown, notify.StateRejected},
+		"production refuses us":                      {refuses, unknown, notify.StateRetrying},
+		"the sandbox refuses us":                     {unknown, refuses, notify.StateRetrying},
+		"production refuses us, one for the sandbox": {refuses, nil, notify.StateSent},
+	} {
+		w := worker(nil, func(cfg *Config) {
+			cfg.Channel = notify.ChannelPush
+			cfg.Route = &Route{Outlets: []*Outlet{outlet("production", says(c.production)), outlet("sandbox", says(c.sandbox))}}
+		})
+		require.Equal(t, c.want, eventOf(t, w.Handle(t.Context(), attempt(record(push)))).State, name)
+	}
+}

@@ -88,8 +88,8 @@ func TestConformance(t *testing.T) {
 		Delivered: delivered,
 		Secrets:   []string{"eyJhbGciOiJFUzI1NiIs", "PRIVATE KEY", "bearer", "5ec4e7"}, // each provider token begins like the first
 		Replies: []reply{
-			{Name: "bad token", Reply: fails(400, "BadDeviceToken"), Want: notify.Permanent, WantCode: "BadDeviceToken", WantGone: true, WantReason: notify.ReasonBadRecipient},
-			{Name: "token of another app", Reply: fails(400, "DeviceTokenNotForTopic"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonBadRecipient},
+			{Name: "bad token", Reply: fails(400, "BadDeviceToken"), Want: notify.Permanent, WantNext: true, WantRemedy: "environment", WantCode: "BadDeviceToken", WantGone: true, WantReason: notify.ReasonBadRecipient},
+			{Name: "token of another app", Kind: gatewaytest.Elsewhere, Reply: fails(400, "DeviceTokenNotForTopic"), Want: notify.Permanent, WantNext: true, WantRemedy: "topic", WantGone: true, WantReason: notify.ReasonBadRecipient},
 			{Name: "unregistered", Reply: fails(410, "Unregistered"), Want: notify.Permanent, WantCode: "Unregistered", WantGone: true, WantReason: notify.ReasonRecipientGone},
 			{Name: "expired", Reply: fails(410, "ExpiredToken"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonRecipientGone},
 			{Name: "410 without a reason", Reply: plain(410, "", ""), Want: notify.Permanent, WantCode: "HTTP 410", WantGone: true, WantReason: notify.ReasonRecipientGone},
@@ -167,7 +167,7 @@ func TestConformance(t *testing.T) {
 			{Name: "a reason that is none", Kind: gatewaytest.Garbled, Reply: plain(400, "", `{"reason":"`+gatewaytest.Request+`"}`), Want: notify.Permanent, WantCode: "HTTP 400"},
 		},
 		Exempt: map[gatewaytest.Kind]string{
-			gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause,
+			gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause,
 			gatewaytest.Partial: "Apple takes a push for one device",
 		},
 		Steps: []step{
