@@ -59,13 +59,19 @@ type HTTPRule struct {
 
 // HTTPSigning is the section of an HMAC over the body, or over timestamp + "." + body.
 type HTTPSigning struct {
-	Secret          Secret `yaml:"secret" doc:"Key of the HMAC; empty signs nothing."`
+	Secret          Secret `yaml:"secret" doc:"Key of the HMAC, or the secret access key of AWS; empty signs nothing."`
 	Header          string `yaml:"header" doc:"Header of the signature." example:"X-Signature"`
-	Algorithm       string `yaml:"algorithm" default:"sha256" enum:"sha256,sha1,sha512" doc:"Hash of the HMAC."`
+	Algorithm       string `yaml:"algorithm" default:"sha256" enum:"sha256,sha1,sha512,sigv4" doc:"Hash of the HMAC, or sigv4: Signature Version 4 of AWS over the whole request, which needs access_key_id, region and service and no header."`
 	Encoding        string `yaml:"encoding" default:"hex" enum:"hex,base64" doc:"How the signature is written."`
 	Prefix          string `yaml:"prefix" doc:"What stands before it." example:"sha256="`
 	TimestampHeader string `yaml:"timestamp_header" doc:"Header of the time in Unix seconds, which is then signed too: time, dot, body." example:"X-Timestamp"`
+	AccessKeyID     string `yaml:"access_key_id" doc:"With sigv4: id of the access key." example:"AKIAIOSFODNN7EXAMPLE"`
+	Region          string `yaml:"region" doc:"With sigv4: region of the service." example:"eu-central-1"`
+	Service         string `yaml:"service" doc:"With sigv4: name of the service." example:"sns"`
 }
+
+// SigV4 is the algorithm of [HTTPSigning] that signs the request as AWS requires.
+const SigV4 = "sigv4"
 
 // HTTPCheck is the section of the request that tries the credentials. Without a URL the check only connects.
 type HTTPCheck struct {
@@ -133,20 +139,33 @@ func (h *HTTP) checkCredentials(fs *Faults, key string) {
 	fs.unless(!strings.ContainsRune(h.Username, ':'), "%s.username must not have a colon: it would end there", key)
 	fs.unless(visible.MatchString(string(h.Token)), "%s.token has blanks, line ends or letters beyond ASCII: look around it", key)
 	ways := 0
-	for _, set := range []bool{h.Username != "", h.Token != "", hasHeader(h.Headers, "Authorization")} {
+	s := h.Signing
+	for _, set := range []bool{h.Username != "", h.Token != "", hasHeader(h.Headers, "Authorization"), s.Algorithm == SigV4} {
 		if set {
 			ways++
 		}
 	}
-	fs.unless(ways < 2, "%s sets the header Authorization more than once: keep one of username with password, token, and headers.Authorization", key)
-	s := h.Signing
+	fs.unless(ways < 2, "%s sets the header Authorization more than once: keep one of username with password, token, headers.Authorization, and signing.algorithm sigv4", key)
+	if s.Algorithm == SigV4 {
+		s.checkAWS(fs, key)
+		return
+	}
+	fs.unless(s.AccessKeyID+s.Region+s.Service == "", "%s.signing.access_key_id, region and service are for algorithm: sigv4", key)
 	fs.unless((s.Secret == "") == (s.Header == ""), "%s.signing.secret and %s.signing.header belong together: set both or none", key, key)
 	fs.unless(s.Secret != "" || s.Prefix == "" && s.TimestampHeader == "", "%s.signing needs a secret and a header", key)
 	fs.unless(!broken(s.Prefix), "%s.signing.prefix must be one line", key)
 }
 
+func (s HTTPSigning) checkAWS(fs *Faults, key string) {
+	fs.unless(s.Secret != "" && awsName.MatchString(s.AccessKeyID) && awsName.MatchString(s.Region) && awsName.MatchString(s.Service),
+		"%s.signing with algorithm sigv4 needs secret (the secret access key), access_key_id, region and service, such as eu-central-1 and sns", key)
+	fs.unless(s.Header+s.Prefix+s.TimestampHeader == "", "%s.signing.header, prefix and timestamp_header have no meaning with algorithm sigv4: leave them out", key)
+}
+
+var awsName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
 func (h *HTTP) checkHeaders(fs *Faults, key string) {
-	seen := map[string]bool{}
+	seen := map[string]bool{"X-Amz-Date": h.Signing.Algorithm == SigV4}
 	for _, name := range []string{h.Signing.Header, h.Signing.TimestampHeader} {
 		if name != "" {
 			checkHeaderName(fs, key+".signing", name, seen)

@@ -81,6 +81,11 @@ func TestWorkedExamples(t *testing.T) {
 		{"Route Mobile", "1706|49151", gone, "1706", ""},
 		{"Route Mobile", "1702", notify.Failure{Verdict: notify.Permanent}, "1702", ""},
 
+		{"AWS SNS", "<PublishResponse><PublishResult><MessageId>94f20ce6-13c5</MessageId></PublishResult></PublishResponse>", notify.Failure{}, "", "94f20ce6-13c5"},
+		{"AWS SNS", "<ErrorResponse><Error><Type>Sender</Type><Code>OptedOut</Code></Error></ErrorResponse>", gone, "OptedOut", ""},
+		{"AWS SNS", "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>", notify.Failure{Verdict: notify.Throttled}, "Throttling", ""},
+		{"AWS SNS", "<html>", notify.Failure{Verdict: notify.Ambiguous}, "", ""},
+
 		{"An API that answers in XML", "<response><code>1701</code><id> a-1 </id></response>", notify.Failure{}, "", "a-1"},
 		{"An API that answers in XML", "<response><code>1702</code></response>", notify.Failure{Verdict: notify.Permanent}, "1702", ""},
 		{"An API that answers in XML", "<response><code>\n1703\n</code></response>", notify.Failure{Verdict: notify.Unavailable}, "1703", ""},

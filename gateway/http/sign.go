@@ -24,7 +24,11 @@ func (s *Sender) authorise(req *http.Request, body []byte, now time.Time) {
 		req.SetBasicAuth(s.cfg.Username, string(s.cfg.Password))
 	}
 	sg := s.cfg.Signing
-	if sg.Secret == "" {
+	switch {
+	case sg.Secret == "":
+		return
+	case sg.Algorithm == config.SigV4:
+		signAWS(req, sg, body, now)
 		return
 	}
 	at := ""
