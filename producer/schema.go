@@ -44,7 +44,7 @@ var notes = map[string]map[string]note{
 		"subject":     {doc: "One line.", most: 998},
 		"text":        {doc: "The plain text. One of text and html is needed; with both the reader's program chooses."},
 		"html":        {doc: "The HTML."},
-		"headers":     {doc: "Headers that begin with X- or List-."},
+		"headers":     {doc: "Headers that begin with X- or List-, and Auto-Submitted (auto-generated where it is absent)."},
 		"attachments": {doc: "Files."},
 	},
 	"Attachment": {

@@ -213,10 +213,7 @@ func (w *Worker) event(j *job) notify.Event {
 	e := notify.Event{
 		NotificationID: j.id, Run: j.run, Step: j.step, Attempt: j.attempt + j.used, At: time.Now().UTC(),
 		Tenant: j.tenant, Channel: w.cfg.Channel, Lane: w.cfg.Lane, Reference: j.reference,
-		Tries: j.tries,
-	}
-	if j.step == 0 { // a run's first event says what was ignored, the others would only repeat it
-		e.Warnings = j.warnings
+		Tries: j.tries, Warnings: warningsOf(j),
 	}
 	if len(j.tries) > 0 {
 		e.Gateway = j.tries[len(j.tries)-1].Gateway

@@ -19,6 +19,7 @@ type job struct {
 	message   *notify.Message // nil with a refusal
 	refusal   *refusal
 	warnings  []string
+	omitted   []string // which copies are suppressed
 	expires   time.Time
 	due       time.Time // when it may be sent first; zero at once
 	accepted  time.Time // when it was

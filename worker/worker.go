@@ -184,6 +184,7 @@ func (w *Worker) handle(ctx context.Context, a *kafka.Attempt, j *job) kafka.Res
 	if res, over := w.settle(ctx, a, j); over {
 		return res
 	}
+	w.omitSuppressed(j)
 	return w.attempt(ctx, a, j)
 }
 

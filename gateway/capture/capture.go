@@ -7,7 +7,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,11 +125,7 @@ func content(m *notify.Message) (text []byte, suffix string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	var b bytes.Buffer
-	if _, err := msg.WriteTo(&b); err != nil {
-		return nil, "", &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": the e-mail cannot be written"}
-	}
-	return b.Bytes(), ".eml", nil
+	return msg.Data, ".eml", nil
 }
 
 func (s *Sender) write(id, suffix string, text []byte) (file string, err error) {

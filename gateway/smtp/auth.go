@@ -1,7 +1,9 @@
 package smtp
 
 import (
+	"encoding/base64"
 	"errors"
+	"net/textproto"
 	"strings"
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
@@ -9,38 +11,112 @@ import (
 
 var (
 	errNoTLS  = errors.New("STARTTLS is not offered")
-	errNoAuth = errors.New("no way of authentication is offered that we know")
 	errUnsafe = errors.New("a password would go unencrypted")
 )
 
-// login chooses the way of authentication when the relay has told what it offers.
-type login struct {
-	relay
-	safe bool // encrypted, or never leaving this host
-	gosmtp.Auth
-}
+// noAuthError says that the relay offers no mechanism that we know.
+type noAuthError struct{ offered []string }
 
-// Start begins with the first known mechanism that is offered.
-func (l *login) Start(server *gosmtp.ServerInfo) (string, []byte, error) {
-	if !l.safe {
-		return "", nil, errUnsafe
-	}
-	user, password := l.username, string(l.password)
-	for _, mechanism := range server.Auth {
-		switch strings.ToUpper(mechanism) {
-		case "PLAIN":
-			l.Auth = gosmtp.PlainAuth("", user, password, l.host, true)
-			return l.Auth.Start(server)
-		case "LOGIN":
-			l.Auth = gosmtp.LoginAuth(user, password, l.host, true)
-		case "SCRAM-SHA-256":
-			or(&l.Auth, gosmtp.ScramSHA256Auth(user, password))
-		case "CRAM-MD5":
-			or(&l.Auth, gosmtp.CRAMMD5Auth(user, password))
+func (*noAuthError) Error() string { return "no way of authentication is offered that we know" }
+
+// onlyOAuth reports whether the relay takes tokens alone.
+func (e *noAuthError) onlyOAuth() bool {
+	for _, m := range e.offered {
+		if m == "XOAUTH2" || m == "OAUTHBEARER" {
+			return true
 		}
 	}
-	if l.Auth == nil {
-		return "", nil, errNoAuth
+	return false
+}
+
+// offered lists the mechanisms of EHLO's reply in upper case. Old servers write AUTH=LOGIN.
+func offered(client *gosmtp.Client) (all []string) {
+	_, list := client.Extension("AUTH")
+	all = strings.Fields(strings.ToUpper(list))
+	for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
+		if old, rest := client.Extension("AUTH=" + m); old {
+			all = append(append(all, m), strings.Fields(strings.ToUpper(rest))...)
+		}
 	}
-	return l.Auth.Start(server)
+	return all
+}
+
+// mechanisms lists those of the offered ones that we know, the first to be tried first.
+func (r relay) mechanisms(offered []string) (all []gosmtp.Auth) {
+	user, password := r.username, string(r.password)
+	var plain, login gosmtp.Auth
+	for _, m := range offered {
+		switch m {
+		case "PLAIN":
+			plain = gosmtp.PlainAuth("", user, password, r.host, true)
+		case "LOGIN":
+			login = gosmtp.LoginAuth(user, password, r.host, true)
+		case "SCRAM-SHA-256":
+			all = append(all, gosmtp.ScramSHA256Auth(user, password))
+		case "CRAM-MD5":
+			all = append(all, gosmtp.CRAMMD5Auth(user, password))
+		}
+	}
+	for _, first := range []gosmtp.Auth{login, plain} {
+		if first != nil {
+			all = append([]gosmtp.Auth{first}, all...)
+		}
+	}
+	return all
+}
+
+// authenticate tries the mechanisms in turn while the relay answers 504: it offers the mechanism, and does not implement it. Safe says
+// that the connection is encrypted or does not leave this host.
+func (r relay) authenticate(client *gosmtp.Client, encrypted, safe bool) error {
+	if !safe {
+		return errUnsafe
+	}
+	info := &gosmtp.ServerInfo{Name: r.host, TLS: encrypted, Auth: offered(client)}
+	var err error = &noAuthError{offered: info.Auth}
+	for _, a := range r.mechanisms(info.Auth) {
+		if err = exchange(client.Text, a, info); err == nil {
+			return nil
+		}
+		var refused *textproto.Error
+		if !errors.As(err, &refused) || refused.Code != 504 {
+			return err
+		}
+	}
+	return err
+}
+
+// exchange leads one AUTH command to its end (RFC 4954 4). The client of go-mail ends the connection when a mechanism is refused.
+func exchange(c *textproto.Conn, a gosmtp.Auth, info *gosmtp.ServerInfo) error {
+	mechanism, answer, err := a.Start(info)
+	if err != nil {
+		return err
+	}
+	line := "AUTH " + mechanism
+	if answer != nil {
+		line += " " + base64.StdEncoding.EncodeToString(answer)
+	}
+	for {
+		if err := c.PrintfLine("%s", line); err != nil {
+			return err
+		}
+		code, text, err := c.ReadResponse(0)
+		switch {
+		case err != nil:
+			return err
+		case code == 235:
+			_, err = a.Next([]byte(text), false)
+			return err
+		case code != 334:
+			return &textproto.Error{Code: code, Msg: text}
+		}
+		challenge, err := base64.StdEncoding.DecodeString(text)
+		if err == nil {
+			answer, err = a.Next(challenge, true)
+		}
+		if err != nil {
+			_ = c.PrintfLine("*") // the connection is given up all the same
+			return errGarbled     // the error may quote the relay
+		}
+		line = base64.StdEncoding.EncodeToString(answer)
+	}
 }

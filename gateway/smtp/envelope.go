@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"net/mail"
 	"regexp"
-	"strconv"
-	"strings"
 
 	"github.com/laudspeaker/laudspeaker/internal/email"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -29,26 +27,12 @@ func (s *Sender) envelope(m *notify.Message) (*envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &envelope{message: m, id: strings.Trim(msg.GetMessageID(), "<>"), ownFrom: m.Email.From == "", utf8: email.NeedsUTF8(msg)}
-	if e.from, err = msg.GetSender(false); err == nil {
-		e.to, err = msg.GetRecipients()
+	e := &envelope{message: m, id: msg.ID, from: msg.From, ownFrom: m.Email.From == "", utf8: msg.UTF8, size: len(msg.Data)}
+	for _, r := range msg.To {
+		e.to = append(e.to, r.Address)
+		e.fields = append(e.fields, r.Field)
 	}
-	var raw bytes.Buffer
-	if err == nil {
-		_, err = msg.WriteTo(&raw)
-	}
-	if err != nil {
-		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: "the mail cannot be composed"}
-	}
-	e.fields = append(e.fields, "recipient")
-	for i := range m.Email.CC {
-		e.fields = append(e.fields, "cc["+strconv.Itoa(i)+"]")
-	}
-	for i := range m.Email.BCC {
-		e.fields = append(e.fields, "bcc["+strconv.Itoa(i)+"]")
-	}
-	e.size = raw.Len()
-	e.data = stuffed(raw.Bytes())
+	e.data = stuffed(msg.Data)
 	return e, nil
 }
 

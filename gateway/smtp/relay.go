@@ -187,7 +187,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		r.log.Debug("mail goes unencrypted", zap.String("gateway", r.name), zap.String("relay", r.address))
 	}
 	if r.username != "" {
-		if err := client.Auth(&login{relay: r, safe: encrypted || w.loopback()}); err != nil {
+		if err := r.authenticate(client, encrypted, encrypted || w.loopback()); err != nil {
 			return nil, atAuth, err
 		}
 	}

@@ -9,17 +9,20 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	gosmtp "github.com/wneessen/go-mail/smtp"
+	"go.uber.org/zap"
 
 	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway/smtp/smtptest"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
@@ -93,8 +96,7 @@ func TestEncryption(t *testing.T) {
 // TestPasswordNeedsTLS: beyond this host, none goes out unencrypted.
 func TestPasswordNeedsTLS(t *testing.T) {
 	r := relay{name: "mail", username: user, password: pass}
-	_, _, err := (&login{relay: r}).Start(&gosmtp.ServerInfo{Auth: []string{"PLAIN"}})
-	f := notify.Judge(r.judge(t.Context(), nil, &setback{at: atAuth, err: err}))
+	f := notify.Judge(r.judge(t.Context(), nil, &setback{at: atAuth, err: r.authenticate(nil, false, false)}))
 	require.Equal(t, notify.Unavailable, f.Verdict)
 	require.Contains(t, f.Remedy, "gateways.mail.tls")
 	require.False(t, (&wire{Conn: faraway{}}).loopback())
@@ -104,16 +106,66 @@ type faraway struct{ net.Conn }
 
 func (faraway) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
 
-func TestLoginChooses(t *testing.T) {
-	for want, offered := range map[string][]string{
-		"PLAIN": {"CRAM-MD5", "LOGIN", "PLAIN"}, "LOGIN": {"CRAM-MD5", "LOGIN"}, "CRAM-MD5": {"XOAUTH2", "cram-md5"}, "SCRAM-SHA-256": {"SCRAM-SHA-256", "NTLM"},
+// TestAuth: the mechanism by what the relay offers; after 504 the next one on the same connection.
+func TestAuth(t *testing.T) {
+	plain, login := "AUTH PLAIN", "AUTH LOGIN"
+	for _, c := range []struct {
+		offers []string
+		refuse map[string]string // by mechanism
+		auths  []string          // lines that begin so; none: it is not tried
+		remedy string            // empty: it connects
+	}{
+		{[]string{"AUTH CRAM-MD5 LOGIN PLAIN"}, nil, []string{plain}, ""},
+		{[]string{"AUTH CRAM-MD5 LOGIN"}, nil, []string{login}, ""},
+		{[]string{"AUTH=LOGIN"}, nil, []string{login}, ""},
+		{[]string{"AUTH=LOGIN PLAIN"}, nil, []string{plain}, ""},
+		{[]string{"AUTH PLAIN LOGIN"}, map[string]string{"PLAIN": "504 5.5.4 not implemented"}, []string{plain, login}, ""},
+		{[]string{"AUTH PLAIN LOGIN"}, map[string]string{"PLAIN": "504 no", "LOGIN": "504 no"}, []string{plain, login}, ".password"},
+		{[]string{"AUTH PLAIN LOGIN"}, map[string]string{"PLAIN": "535 5.7.8 wrong"}, []string{plain}, ".password"},
+		{[]string{"AUTH XOAUTH2"}, nil, nil, "app password"},
+		{[]string{"AUTH GSSAPI NTLM"}, nil, nil, ".tls to mandatory"},
 	} {
-		got, _, err := (&login{safe: true, relay: relay{username: user, password: pass}}).Start(&gosmtp.ServerInfo{Auth: offered, TLS: true})
+		r := smtptest.New(t)
+		r.Announce(c.offers...)
+		r.Script(func(cmd smtptest.Command) string {
+			mechanism, _, _ := strings.Cut(cmd.Argument, " ")
+			if cmd.Verb == "AUTH" {
+				return c.refuse[mechanism]
+			}
+			return ""
+		})
+		s, err := New("mail", config.SMTP{Host: "127.0.0.1", Port: r.Port, TLS: plainText, Username: user, Password: pass}, zap.NewNop())
 		require.NoError(t, err)
-		require.Equal(t, want, got)
+		t.Cleanup(func() { _ = s.Close() })
+		failure := notify.Judge(s.Check(t.Context()))
+		if c.remedy == "" {
+			require.Nil(t, failure, c.offers)
+		} else {
+			require.Equal(t, notify.Unavailable, failure.Verdict)
+			require.Contains(t, failure.Remedy, c.remedy)
+		}
+		var auths []string
+		for _, line := range r.Commands() {
+			if strings.HasPrefix(line, "AUTH ") {
+				auths = append(auths, line[:min(10, len(line))])
+			}
+		}
+		require.Equal(t, c.auths, auths, c.offers)
+		require.Equal(t, 1, r.Connections())
 	}
-	_, _, err := (&login{safe: true}).Start(&gosmtp.ServerInfo{Auth: []string{"GSSAPI"}})
-	require.ErrorIs(t, err, errNoAuth)
+}
+
+const plainText = plain
+
+// TestImplicitPort: a relay that waits for TLS greets nobody.
+func TestImplicitPort(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	for _, s := range []*setback{{at: atGreeting, err: io.EOF}, {at: atGreeting, err: context.DeadlineExceeded}} {
+		f := notify.Judge(relay{name: "mail", address: "127.0.0.1:465", mode: mandatory}.judge(ctx, nil, s))
+		require.Equal(t, notify.Unavailable, f.Verdict)
+		require.Contains(t, f.Remedy, "gateways.mail.tls to implicit")
+	}
 }
 
 // TestNobodyThere: the network's faults are transient, a wrong name is the operator's.
@@ -123,7 +175,7 @@ func TestNobodyThere(t *testing.T) {
 	require.NoError(t, f.listener.Close())
 	_, failure := send(t, s, message("ada@example.com"))
 	require.Equal(t, notify.Transient, failure.Verdict)
-	require.Contains(t, failure.Reason, string(atDial))
+	require.Equal(t, s.relay.address+" was not reached: connection refused", failure.Reason)
 	dns := notify.Judge(relay{name: "mail"}.judge(t.Context(), nil, &setback{at: atDial, err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}))
 	require.Equal(t, notify.Unavailable, dns.Verdict)
 	require.Contains(t, dns.Remedy, ".host")

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"strings"
+	"syscall"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -74,7 +76,12 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 	setting := "set gateways." + r.name
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
+	var noAuth *noAuthError
 	switch {
+	case s.at == atGreeting && r.mode != implicit && strings.HasSuffix(r.address, ":465") && !errors.Is(ctx.Err(), context.Canceled):
+		unavailable(f, "the relay does not greet: port 465 is for implicit TLS", setting+".tls to implicit, or .port to the one for STARTTLS (587)")
+	case s.at == atDial && ctx.Err() != nil:
+		f.Reason, f.Err = r.address+" was not reached: no answer before the attempt ended", ctx.Err()
 	case ctx.Err() != nil:
 		f.Reason, f.Err = "the attempt ended at "+string(s.at), ctx.Err()
 	case errors.As(s.err, &dns) && dns.IsNotFound:
@@ -83,12 +90,19 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 		unavailable(f, "the relay does not offer STARTTLS", setting+".tls to implicit with the port for it (465), or to none on a trusted network")
 	case errors.Is(s.err, errUnsafe):
 		unavailable(f, "the password is not sent, for the connection is not encrypted", setting+".tls to mandatory or implicit")
-	case errors.Is(s.err, errNoAuth):
-		unavailable(f, "the relay offers no authentication that we know (PLAIN, LOGIN, SCRAM-SHA-256, CRAM-MD5)", setting+".tls to mandatory, or leave out username and password")
+	case errors.As(s.err, &noAuth) && noAuth.onlyOAuth():
+		unavailable(f, "the relay takes OAuth tokens (XOAUTH2) only, which Laudspeaker does not have",
+			"create an app password or an SMTP credential at the provider, or enable SMTP AUTH with a password for "+setting+".username")
+	case errors.As(s.err, &noAuth) && len(noAuth.offered) == 0 && r.mode != plain:
+		unavailable(f, "the relay offers no authentication here", setting+".port to the one for submission (587), or leave out .username and .password")
+	case errors.As(s.err, &noAuth):
+		unavailable(f, "the relay offers no authentication that we know (PLAIN, LOGIN, SCRAM-SHA-256, CRAM-MD5)", setting+".tls to mandatory, or leave out .username and .password")
 	case certificate(s.err):
 		unavailable(f, "the relay's certificate is not trusted", setting+".host to the name in the certificate and .ca_file to its CA, or renew the certificate")
 	case errors.As(s.err, &record):
-		unavailable(f, "the relay does not speak TLS here", setting+".tls to mandatory (STARTTLS), or the port to the one for implicit TLS (465)")
+		unavailable(f, "the relay does not speak TLS here", setting+".tls to mandatory (STARTTLS) with its port (587), or .port to the one for implicit TLS (465)")
+	case s.at == atDial:
+		f.Reason = r.address + " was not reached: " + why(s.err)
 	case network(s.err):
 	case s.at == atTLS && !garbled(s.err):
 		unavailable(f, "the relay and we agree on no way to encrypt", "let the relay offer TLS 1.2 or later")
@@ -96,6 +110,19 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 		f.Reason, f.Err = "the relay does not speak SMTP at "+string(s.at), errGarbled // the error may quote the relay
 	}
 	return f
+}
+
+// why is the cause of a connection that was not made, without the addresses that Go's errors repeat.
+func why(err error) string {
+	var number syscall.Errno
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.As(err, &dns):
+		return "its name could not be looked up"
+	}
+	return "the connection failed"
 }
 
 func unavailable(f *notify.Failure, reason, remedy string) {

@@ -1,7 +1,6 @@
 package email
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"io"
@@ -46,6 +45,15 @@ func TestGolden(t *testing.T) {
 			Headers:     map[string]string{"X-Campaign": "späť 🎉", "List-Unsubscribe": "<https://acme.example/u?" + strings.Repeat("abc", 40) + ">"},
 			Attachments: []notify.Attachment{logo, bill},
 		}),
+		"message": message("ada@example.com", notify.Email{Subject: "s", Text: "t", Attachments: []notify.Attachment{
+			{Filename: "x.eml", ContentType: "message/rfc822", Content: []byte("Subject: inner\r\n\r\n.body\n")}, {Filename: "y.eml", ContentType: "message/rfc822", Content: []byte("Subject: \xfc\r\n\r\n")},
+		}}),
+		"one address":   message("ada@example.com", notify.Email{Subject: "s", Text: "t", CC: []string{"Ada <ada@EXAMPLE.com>", "b@example.com"}, BCC: []string{"ada@example.com", "b@example.com", "Ada@example.com"}}),
+		"looks encoded": message(`"=?utf-8?q?Eve?=" <ada@example.com>`, notify.Email{Subject: "literal =?utf-8?q?Hi?= text", Text: "t", Headers: map[string]string{"X-Campaign": "=?x"}}),
+		"long words": message(strings.Repeat("a", 64)+"@"+strings.Repeat("b", 60)+".example", notify.Email{
+			Subject: strings.Repeat("w", 998), Text: "t", Headers: map[string]string{"X-Campaign": strings.Repeat("x", 998), "Auto-Submitted": "no"},
+		}),
+		"long first":   message(strings.Repeat("Ü", 40)+" <ada@example.com>", notify.Email{Subject: strings.Repeat("Über", 30), Text: "t"}),
 		"utf8 address": message("Δοκιμή <δοκιμή@παράδειγμα.example>", notify.Email{Subject: "s", Text: "t"}),
 		"quoted local": message(`"a b>c"@example.com`, notify.Email{Subject: "s", Text: "t"}),
 		"blanks":       message(`"A   B" <ada@example.com>`, notify.Email{Subject: "  two  " + strings.Repeat(" ", 90) + strings.Repeat("w", 90), Text: "t"}),
@@ -53,15 +61,12 @@ func TestGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			msg, err := compose(m, "Acme <no-reply@acme.example>", time.Unix(1700000000, 0).UTC())
 			require.NoError(t, err)
-			from, err := msg.GetSender(false)
-			require.NoError(t, err)
-			to, err := msg.GetRecipients()
-			require.NoError(t, err)
-			var raw bytes.Buffer
-			_, err = msg.WriteTo(&raw)
-			require.NoError(t, err)
-			sound(t, raw.String(), NeedsUTF8(msg))
-			outline := "MAIL FROM " + from + "\nRCPT TO " + strings.Join(to, " ") + "\n" + outlineOf(t, raw.String())
+			sound(t, string(msg.Data), msg.UTF8)
+			outline := "MAIL FROM " + msg.From + "\nRCPT TO"
+			for _, r := range msg.To {
+				outline += " " + r.Address
+			}
+			outline += "\n" + outlineOf(t, string(msg.Data))
 			golden(t, strings.ReplaceAll(name, " ", "_"), outline)
 		})
 	}
@@ -86,6 +91,8 @@ func sound(t testing.TB, raw string, utf8 bool) {
 	require.True(t, found)
 	for line := range strings.SplitSeq(head, "\r\n") {
 		require.NotEmpty(t, strings.TrimSpace(line), "a line of blanks ends the headers for some")
+		require.NotRegexp(t, `^[^ ]+:$`, line, "the first line of a header is empty")
+		require.True(t, len(line) <= 76 || !strings.Contains(line, "=?") || strings.Count(line, " ") < 2, "a long line with an encoded word: %s", line)
 	}
 	for line := range strings.SplitSeq(raw, "\r\n") {
 		require.LessOrEqual(t, len(line), 998)
@@ -98,7 +105,7 @@ func outlineOf(t testing.TB, raw string) string {
 	m, err := mail.ReadMessage(strings.NewReader(raw))
 	require.NoError(t, err)
 	var out strings.Builder
-	for _, name := range []string{"Date", "Message-Id", "From", "To", "Cc", "Bcc", "Reply-To", "Subject", "X-Campaign", "List-Unsubscribe", "User-Agent", "Mime-Version"} {
+	for _, name := range []string{"Date", "Message-Id", "From", "To", "Cc", "Bcc", "Reply-To", "Subject", "X-Campaign", "List-Unsubscribe", "User-Agent", "Auto-Submitted", "Mime-Version"} {
 		for _, v := range m.Header[name] {
 			dec := mime.WordDecoder{}
 			v, err := dec.DecodeHeader(v)
@@ -106,14 +113,17 @@ func outlineOf(t testing.TB, raw string) string {
 			out.WriteString(name + ": " + v + "\n")
 		}
 	}
-	part(t, &out, "", textproto.MIMEHeader(m.Header), m.Body)
+	outlinePart(t, &out, "", textproto.MIMEHeader(m.Header), m.Body)
 	return out.String()
 }
 
-func part(t testing.TB, out *strings.Builder, indent string, h textproto.MIMEHeader, body io.Reader) {
+func outlinePart(t testing.TB, out *strings.Builder, indent string, h textproto.MIMEHeader, body io.Reader) {
 	kind, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	require.NoError(t, err)
 	out.WriteString(indent + kind)
+	if params["type"] != "" {
+		out.WriteString(" type=" + params["type"])
+	}
 	if d := h.Get("Content-Disposition"); d != "" {
 		d, dp, err := mime.ParseMediaType(d)
 		require.NoError(t, err)
@@ -128,7 +138,7 @@ func part(t testing.TB, out *strings.Builder, indent string, h textproto.MIMEHea
 				return
 			}
 			require.NoError(t, err)
-			part(t, out, indent+"  ", p.Header, p)
+			outlinePart(t, out, indent+"  ", p.Header, p)
 		}
 	}
 	text := decoded(t, h.Get("Content-Transfer-Encoding"), body)

@@ -68,7 +68,7 @@ var star = map[string]edges{
 var fences = map[string]edges{
 	"github.com/IBM/sarama":              {code: []string{"internal/kafka", "internal/kafka/kafkatest"}, tests: []string{"internal/kafka/embedded", "internal/kafka/recordbatch", "cmd"}},
 	"github.com/twmb/franz-go":           {code: []string{"internal/kafka", "internal/kafka/embedded", "internal/kafka/kafkatest", "internal/kafka/recordbatch/batchtest"}, tests: []string{"internal/kafka/recordbatch", "cmd"}},
-	"github.com/wneessen/go-mail":        {code: []string{"internal/email", "gateway/smtp"}, tests: []string{"cmd"}},
+	"github.com/wneessen/go-mail":        {code: []string{"gateway/smtp"}, tests: []string{"cmd"}},
 	"github.com/failsafe-go/failsafe-go": {code: []string{"gateway"}},
 	"github.com/golang-jwt/jwt":          {code: []string{"gateway/apns", "gateway/apns/apnstest"}},
 	"github.com/standard-webhooks":       {code: []string{"gateway/http"}},

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"net/mail"
 	"strings"
 	"unicode"
@@ -25,13 +26,28 @@ func (c *checker) mailbox(at, s string) (mailbox, address string) {
 	}
 	// A group ("team: ada@example.com;") with one member parses like a mailbox, a comment ("(Ada)") like a name.
 	parsed, err := mail.ParseAddress(s)
-	if s = strings.TrimRight(s, " "); err != nil || strings.HasSuffix(s, ";") || strings.HasSuffix(s, ")") {
+	if s = strings.TrimRight(s, " "); err != nil && dotted(s) {
+		c.invalid(at, `put the part before the @ in double quotes when a dot is at its begin or end or beside another one, such as "a..b"@example.com`)
+		return "", ""
+	}
+	if err != nil || strings.HasSuffix(s, ";") || strings.HasSuffix(s, ")") {
 		c.invalid(at, remedy)
 		return "", ""
 	}
 	if strings.ContainsFunc(parsed.Name, unicode.IsControl) || !utf8.ValidString(parsed.Name) { // an encoded word can hold what the line may not
 		c.invalid(at, "take control characters out of the name")
 		return "", ""
+	}
+	if i := strings.IndexFunc(parsed.Address, invisible); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(parsed.Address[i:])
+		c.invalid(at, "take the invisible character "+runeName(r)+" out of the address")
+		return "", ""
+	}
+	for word := range strings.SplitSeq(parsed.Name, " ") {
+		if len(word) > 255 {
+			c.fault(at, notify.FaultTooLong, "keep each word of the name within 255 bytes")
+			return "", ""
+		}
 	}
 	split := strings.LastIndexByte(parsed.Address, '@')
 	local, domain := parsed.Address[:split], parsed.Address[split+1:]
@@ -50,18 +66,58 @@ func (c *checker) mailbox(at, s string) (mailbox, address string) {
 	return spell(parsed.Name, address), address
 }
 
+// hosts are the names that DNS knows. Two hyphens in a row are no fault, also in the third and fourth place.
+var hosts = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.CheckHyphens(false))
+
 // host gives a domain name in lower-case ASCII.
 func host(domain string) (string, bool) {
-	ascii, err := idna.Lookup.ToASCII(domain)
+	ascii, err := hosts.ToASCII(domain)
 	if err != nil || ascii == "" || len(ascii) > 253 {
 		return "", false
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
-		if label == "" || len(label) > 63 {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return "", false
 		}
 	}
 	return strings.ToLower(ascii), true
+}
+
+// dotted reports whether s is a bare address that is wrong only for its dots. Some providers have given such addresses out.
+func dotted(s string) bool {
+	local, domain, found := strings.Cut(s, "@")
+	if !found || strings.Trim(local, ".") == "" {
+		return false
+	}
+	if _, ok := host(domain); !ok {
+		return false
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom != "" && !atoms(atom) {
+			return false
+		}
+	}
+	return true
+}
+
+// invisible reports whether r shows nothing, so that two addresses look the same. A quoted local part may hold a space.
+func invisible(r rune) bool {
+	return r != ' ' && unicode.In(r, unicode.Zs, unicode.Cf, unicode.Cc)
+}
+
+// runeName names a character that nobody can see.
+func runeName(r rune) string {
+	name := map[rune]string{
+		0x00a0: "no-break space", 0x00ad: "soft hyphen", 0x061c: "Arabic letter mark", 0x2007: "figure space", 0x200b: "zero width space",
+		0x200c: "zero width non-joiner", 0x200d: "zero width joiner", 0x200e: "left-to-right mark", 0x200f: "right-to-left mark", 0x202a: "left-to-right embedding",
+		0x202b: "right-to-left embedding", 0x202c: "pop directional formatting", 0x202d: "left-to-right override", 0x202e: "right-to-left override",
+		0x202f: "narrow no-break space", 0x2060: "word joiner", 0x3000: "ideographic space", 0xfeff: "byte order mark",
+	}[r]
+	code := fmt.Sprintf("U+%04X", r)
+	if name == "" {
+		return code
+	}
+	return code + " (" + name + ")"
 }
 
 // spell writes a mailbox without encoded words, which would hide the name from whoever shows it.

@@ -137,13 +137,29 @@ func (c *checker) headers(at string, all map[string]string) {
 		switch {
 		case !token(name) || len(name) > 76:
 			c.invalid(child(at, name), "give a header name of at most 76 letters, digits and hyphens")
+		case folded == "auto-submitted":
+			if v := strings.ToLower(all[name]); v != "no" && v != "auto-generated" && v != "auto-replied" && v != "auto-notified" {
+				c.invalid(child(at, name), "give no, auto-generated, auto-replied or auto-notified (RFC 3834)")
+			}
 		case len(folded) < 3 || !strings.HasPrefix(folded, "x-") && (len(folded) < 6 || !strings.HasPrefix(folded, "list-")):
-			c.invalid(child(at, name), "only headers that begin with X- or List- can be set")
+			c.invalid(child(at, name), "only headers that begin with X- or List-, and Auto-Submitted, can be set")
 		case seen[folded]:
 			c.twice(at, name)
 		}
 		seen[folded] = true
-		c.line(child(at, name), all[name], 998)
+		if c.line(child(at, name), all[name], 998) && strings.HasPrefix(folded, "list-") {
+			c.words(child(at, name), all[name], 998-len(name)-2)
+		}
+	}
+}
+
+// words checks that s can be folded into lines: it is structured, so no word of it can be encoded.
+func (c *checker) words(at, s string, most int) {
+	for word := range strings.SplitSeq(s, " ") {
+		if len(word) > most {
+			c.fault(at, notify.FaultTooLong, "keep each word within "+strconv.Itoa(most)+" bytes: a line has 998")
+			return
+		}
 	}
 }
 
@@ -159,7 +175,7 @@ func (c *checker) attachment(at string, a notify.Attachment, ids map[string]bool
 	}
 	c.line(at+"/filename", a.Filename, 255)
 	if a.ContentType != "" && c.line(at+"/content_type", a.ContentType, 255) && !mediaType(a.ContentType) {
-		c.invalid(at+"/content_type", "give a media type such as application/pdf")
+		c.invalid(at+"/content_type", "give a media type such as application/pdf; not a multipart, message/partial or message/external-body")
 	}
 	switch {
 	case a.ContentID == "":
@@ -175,5 +191,6 @@ func (c *checker) attachment(at string, a notify.Attachment, ids map[string]bool
 func mediaType(s string) bool {
 	kind, _, err := mime.ParseMediaType(s)
 	main, sub, _ := strings.Cut(kind, "/")
-	return err == nil && main != "" && sub != "" && main != "multipart"
+	whole := kind != "message/partial" && kind != "message/external-body" // the reader would fetch or wait for the rest
+	return err == nil && main != "" && sub != "" && main != "multipart" && whole
 }

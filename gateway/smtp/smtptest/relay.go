@@ -180,7 +180,13 @@ func (d *dialogue) command(verb, argument string) int {
 		last := len(extensions) - 1
 		return d.say(c, strings.Join(append(prefixed("250-", extensions[:last]), "250 "+extensions[last]), "\r\n"))
 	case "AUTH":
-		return d.say(c, "235 2.7.0 welcome")
+		if reply := d.scripted(c); reply != "" {
+			return d.write(reply)
+		}
+		if argument == "LOGIN" && !d.challenged("VXNlcm5hbWU6", "UGFzc3dvcmQ6") {
+			return 0
+		}
+		return d.write("235 2.7.0 welcome")
 	case "MAIL":
 		d.mail, d.offers = Mail{From: argument}, 0
 		return d.say(c, "250 2.1.0 ok")
@@ -208,6 +214,19 @@ func (d *dialogue) command(verb, argument string) int {
 		return d.say(c, "250 2.0.0 ok")
 	}
 	return d.write("502 5.5.2 unknown command")
+}
+
+// challenged sends the challenges and drops the answers.
+func (d *dialogue) challenged(challenges ...string) bool {
+	for _, c := range challenges {
+		if d.write("334 "+c) == 0 {
+			return false
+		}
+		if _, err := d.in.ReadString('\n'); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *dialogue) content() int {
