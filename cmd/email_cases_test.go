@@ -257,6 +257,36 @@ func TestEmailCases_ReportedState(t *testing.T) {
 	require.Contains(t, remedy, "gateways.mail.helo")
 }
 
+// TestEmailCases_TooManyRecipients: the recipients beyond the limit of a transaction get the mail in another one, and each gets it once.
+func TestEmailCases_TooManyRecipients(t *testing.T) {
+	t.Parallel()
+	const copies = `{"channel":"email","recipient":"ada@example.com","payload":{"subject":"s","text":"t","cc":["b@example.com","ada@example.com","c@example.com"],"bcc":["d@example.com"]}}`
+	for name, single := range map[string]bool{"at once": false, "one at a time": true} {
+		t.Run(name, func(t *testing.T) {
+			r := smtptest.New(t)
+			r.Script(func(c smtptest.Command) string {
+				switch {
+				case single && c.Verb == smtptest.Greeting && c.Connection > 1:
+					return "421 4.3.2 busy"
+				case c.Verb == "RCPT" && len(c.To) >= 2:
+					return "452 4.5.3 Too many recipients"
+				case c.Verb == smtptest.Dot && c.To[0] == "c@example.com":
+					return "554 5.7.1 Spam message rejected"
+				}
+				return ""
+			})
+			w := newEmailWorker(t, r)
+			e, _ := w.once(emailRecord(copies))
+			require.Equal(t, notify.StateSent, e.State)
+			require.Equal(t, 1, e.Attempt)
+			require.Len(t, e.Warnings, 1)
+			require.Contains(t, e.Warnings[0], "it was not sent to cc[2], bcc[0] (554 5.7.1)")
+			require.Len(t, r.Mails(), 1)
+			require.Equal(t, []string{"ada@example.com", "b@example.com"}, r.Mails()[0].To)
+		})
+	}
+}
+
 // emailWorker is a worker of channel email with the desk's outcomes, and no Kafka.
 type emailWorker struct {
 	*worker.Worker

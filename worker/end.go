@@ -18,6 +18,7 @@ func (w *Worker) sent(a *kafka.Attempt, j *job, t try) kafka.Result {
 	e.State = notify.StateSent
 	e.Attempt++
 	e.ProviderID, e.Simulated, e.Awaited = t.receipt.ProviderID, t.receipt.Simulated, t.receipt.Awaited
+	e.Warnings = append(e.Warnings, t.receipt.Warnings...)
 	w.counts.delivered(time.Since(j.accepted))
 	return w.left(a, j, e.State, w.cfg.Desk.Sent(a.Record, e))
 }

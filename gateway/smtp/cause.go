@@ -120,7 +120,7 @@ var textRules = []textRule{
 	),
 	says(causeSender,
 		`\bsender( e?-?mail)?( address)?( domain)? (is |was |has been )?(rejected|denied|refused|blocked|invalid|not|un\w+|must|does|could|verif\w+ failed)`, // Postfix, Exim, GMX
-		`\bsender verify failed`, `\bverification failed for\b`, `\binvalid sender\b|\bbad sender\b`, `\bnot (owned by|local sender)\b`, // Postfix, mail.ru
+		`\bsender verify failed`, `\binvalid sender\b|\bbad sender\b`, `\bnot (owned by|local sender)\b`, // Postfix, mail.ru
 		`\b(from|sender) address (does|is|must|was|has|not|you)\b`, `\bmail from\b.{0,30}\b(must|not|denied|reject|refus)`, // SendGrid, iCloud, QQ, 163
 		`\bsend(ing)?( e?-?mail| messages?)? (as|on behalf|from th(at|is|e))\b`, `\bsendasdenied\b`, // Exchange 5.7.60, 5.2.252
 		`\baddress is not verified\b|\bidentities failed\b`,                              // SES 554
@@ -202,6 +202,8 @@ func fitting(c cause, r reply, code status) bool {
 	switch c {
 	case causeHELO:
 		return r.code != 503 // "send HELO first"
+	case causeQuota:
+		return !code.is(2, 1) // how much the recipient may get
 	case causeRate, causeConnections:
 		return code.subject != 2 // x.2.x is the recipient's mailbox
 	case causeAccount, causeHost:
@@ -220,8 +222,10 @@ var (
 	anyEnhanced   = regexp.MustCompile(`(^|\n)\s*[245]\.\d{1,3}\.\d{1,3}\b`)
 )
 
-// words brings the text of a reply into the form that textRules read.
+// words brings the text of a reply into the form that textRules read. What another server has said to the relay is left out: a relay
+// that verifies recipients quotes the refusals of their servers, and these are not about us.
 func words(text string, hide func([]string) []string) string {
+	text, _, _ = strings.Cut(text, " said: ")
 	text = anyEnhanced.ReplaceAllString(text, " ")
 	all := strings.Fields(strings.ToLower(quotedAddress.ReplaceAllString(text, " ")))
 	if hide != nil {

@@ -71,6 +71,9 @@ func TestCause(t *testing.T) {
 		causeRecipient: {
 			"550 5.1.1 <ada@example.com>: Recipient address rejected: User unknown in relay recipient table", "550 5.4.1 Recipient address rejected: Access denied.",
 			"550-5.1.1 The email account that you tried to reach does not exist", "550 5.2.1 The email account that you tried to reach is disabled.", "550 Unrouteable address", "550 no such user",
+			"550 5.1.1 <ada@example.com>: Recipient address rejected: undeliverable address: host mx.example[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using x",
+			"450 4.1.1 <ada@example.com>: Recipient address rejected: unverified address: Address verification in progress",
+			"450 4.2.1 The recipient has reached the daily limit",
 			"550 5.1.1 <relay.access.denied@example.com>: no", "550 what?", "554 5.7.1 <ada@example.com>: Recipient address rejected: Access denied", "450 4.1.2 <ada@example.com>: Recipient address rejected: Domain not found",
 		},
 		causeContent: {"554 5.7.1 Spam message rejected", "552 5.7.0 Our system detected an illegal attachment on your message", "554 5.7.1 Message contains a URL listed on dbl.spamhaus.org", "550 5.6.0 Lone CR or LF in headers"},

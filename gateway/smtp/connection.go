@@ -19,6 +19,9 @@ type connection struct {
 	open   bool // the last one was given up: RSET comes first
 	heard  bool // the relay has answered something about the current message
 	broken bool // of no further use
+
+	taken []int // recipients of the current transaction that the relay has accepted, by their places in the envelope
+	rest  []int // those that it refused because the transaction is full
 }
 
 func (c *connection) ready() bool { return c.client != nil }

@@ -20,6 +20,18 @@ type envelope struct {
 	utf8    bool     // it needs SMTPUTF8
 	data    []byte   // the mail, dots stuffed, the final dot included
 	size    int      // of the mail
+	part    bool     // other recipients of the mail are in other transactions
+}
+
+// only is e for some of its recipients, by their places.
+func (e *envelope) only(places []int) *envelope {
+	part := *e
+	part.part, part.to, part.fields = true, nil, nil
+	for _, i := range places {
+		part.to = append(part.to, e.to[i])
+		part.fields = append(part.fields, e.fields[i])
+	}
+	return &part
 }
 
 func (s *Sender) envelope(m *notify.Message) (*envelope, error) {

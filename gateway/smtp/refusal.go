@@ -51,7 +51,7 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 			f.Gone, f.Reason = code.gone()
 		}
 	}
-	f.Code = strings.TrimSpace(strconv.Itoa(s.reply.code) + " " + enhanced(s.reply).String())
+	f.Code = replyCode(s.reply)
 	text := r.mask(e).clean(s.reply.text)
 	f.Err = &textproto.Error{Code: s.reply.code, Msg: text}
 	if f.Reason == "" {
@@ -154,4 +154,9 @@ func (s *setback) usually() cause {
 		return causeContent
 	}
 	return causeUnknown
+}
+
+// replyCode is the code of a reply, with the enhanced one if there is one.
+func replyCode(r reply) string {
+	return strings.TrimSpace(strconv.Itoa(r.code) + " " + enhanced(r).String())
 }

@@ -1,7 +1,8 @@
 // Package smtp hands mail to a relay by RFC 5321, over connections that are kept.
 //
-// It alone knows the relay's protocol and what its replies mean. One Send is one transaction for recipient, cc and bcc
-// together: all or nothing. Up to the final dot a lost connection means that nothing was sent (transient); after it, only
+// It alone knows the relay's protocol and what its replies mean, which it judges by their cause (cause.go). One Send is one
+// transaction for recipient, cc and bcc together: all or nothing. Only a relay that takes fewer recipients at a time gets several
+// (split.go). Up to the final dot a lost connection means that nothing was sent (transient); after it, only
 // the relay knows (ambiguous). A reply decides by itself. Nothing is retried, but for one case: a kept connection that
 // turns out to be dead before the relay has answered anything is replaced within the same try.
 //
@@ -70,11 +71,15 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 		if err != nil {
 			return notify.Receipt{}, err
 		}
-		answer, lost := kept.Value().send(ctx, e)
+		answer, rest, lost := kept.Value().send(ctx, e)
+		var warnings []string
+		if lost == nil && len(rest) > 0 {
+			answer, warnings, lost = s.split(ctx, kept.Value(), e)
+		}
 		s.release(kept)
 		switch {
 		case lost == nil:
-			return notify.Receipt{ProviderID: providerID(answer, e)}, nil
+			return notify.Receipt{ProviderID: providerID(answer, e), Warnings: warnings}, nil
 		case lost.stale && ctx.Err() == nil:
 			continue // it is gone from the pool: another kept one, or a new one
 		default:

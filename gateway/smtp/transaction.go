@@ -10,31 +10,46 @@ import (
 type command struct {
 	at    step
 	field string
+	place int // atRcpt: of the recipient in the envelope
 	line  string
 }
 
 // send leads one transaction; its answer is the relay's last word. On anything but a clean end it leaves the connection
-// marked for what it is still good for.
-func (c *connection) send(ctx context.Context, e *envelope) (answer string, lost *setback) {
+// marked for what it is still good for. When the relay takes the mail for a part of its recipients only, send stops before the
+// mail and gives the places of the rest.
+func (c *connection) send(ctx context.Context, e *envelope) (answer string, rest []int, lost *setback) {
+	if lost = c.begin(ctx, e); lost == nil && len(c.rest) == 0 {
+		answer, lost = c.finish(ctx, e)
+	}
+	return answer, c.rest, lost
+}
+
+// begin names sender and recipients. It returns before the mail may go.
+func (c *connection) begin(ctx context.Context, e *envelope) (lost *setback) {
+	c.taken, c.rest = nil, nil
 	if err := c.fits(e); err != nil {
-		return "", &setback{at: atMail, err: err}
+		return &setback{at: atMail, err: err}
 	}
 	release := c.wire.bind(ctx)
 	used := c.used
 	c.used, c.heard = true, false
 	defer func() {
-		if !release() {
-			c.broken = true
-		}
+		c.ended(release(), lost)
 		if lost != nil {
-			ended := lost.err != nil || lost.reply.code == 421
-			lost.stale = used && !c.heard && ended
-			// A relay that serves too many connections serves one fewer.
-			c.broken = c.broken || ended || lost.reply.code == 503 || classify(lost.reply, nil) == causeConnections
+			lost.stale = used && !c.heard && (lost.err != nil || lost.reply.code == 421)
 		}
 	}()
-	if lost := c.introduce(e); lost != nil {
-		return "", lost
+	return c.introduce(e)
+}
+
+// finish sends the mail to those whom the relay has accepted.
+func (c *connection) finish(ctx context.Context, e *envelope) (answer string, lost *setback) {
+	release := c.wire.bind(ctx)
+	defer func() { c.ended(release(), lost) }()
+	if e.late() {
+		if lost := c.exchange([]command{{at: atData, line: "DATA\r\n"}}); lost != nil {
+			return "", lost
+		}
 	}
 	if _, err := c.client.Text.W.Write(e.data); err != nil {
 		return "", &setback{at: atContent, err: err}
@@ -54,6 +69,19 @@ func (c *connection) send(ctx context.Context, e *envelope) (answer string, lost
 	}
 	return r.text, nil
 }
+
+// ended marks the connection after a part of a transaction. Bound says that the context has not closed it.
+func (c *connection) ended(bound bool, lost *setback) {
+	c.broken = c.broken || !bound
+	if lost != nil {
+		// A relay that serves too many connections serves one fewer.
+		c.broken = c.broken || lost.err != nil || lost.reply.code == 421 || lost.reply.code == 503 || classify(lost.reply, nil) == causeConnections
+	}
+}
+
+// late: DATA waits until every recipient has been answered for. If one of several were refused, the mail would have to follow
+// all the same.
+func (e *envelope) late() bool { return len(e.to) > 1 || e.part }
 
 var (
 	errGarbled  = errors.New("the relay answered something that is no SMTP reply")
@@ -80,9 +108,6 @@ func (c *connection) introduce(e *envelope) *setback {
 	together := 1
 	if c.pipelining {
 		together = len(all)
-		if len(e.to) > 1 {
-			together--
-		}
 	}
 	c.open = true
 	for len(all) > 0 {
@@ -100,7 +125,7 @@ func (c *connection) probe(ctx context.Context, e *envelope) *setback {
 	release := c.wire.bind(ctx)
 	defer func() { c.broken = !release() || c.broken }()
 	for _, cmd := range c.commands(e) {
-		if cmd.at == atData {
+		if cmd.at == atData { // no mail follows
 			cmd = command{at: atReset, line: "RSET\r\n"}
 		}
 		if lost := c.exchange([]command{cmd}); lost != nil {
@@ -125,7 +150,10 @@ func (c *connection) commands(e *envelope) []command {
 	}
 	all = append(all, command{at: atMail, line: mail + "\r\n"})
 	for i, to := range e.to {
-		all = append(all, command{at: atRcpt, field: e.fields[i], line: "RCPT TO:" + to + "\r\n"})
+		all = append(all, command{at: atRcpt, field: e.fields[i], place: i, line: "RCPT TO:" + to + "\r\n"})
+	}
+	if e.late() {
+		return all
 	}
 	return append(all, command{at: atData, line: "DATA\r\n"})
 }
@@ -155,8 +183,13 @@ func (c *connection) exchange(group []command) (worst *setback) {
 			return &setback{at: cmd.at, err: err}
 		case cmd.at == atData && worst != nil && !r.refusal():
 			c.broken = true // the relay waits for a mail that must not come
+		case cmd.at == atRcpt && r.refusal() && len(c.taken) > 0 && classify(r, nil) == causeRecipients:
+			c.rest = append(c.rest, cmd.place)
 		case r.refusal() && (worst == nil || graver(cmd, r, worst)):
 			worst = &setback{at: cmd.at, field: cmd.field, reply: r}
+		}
+		if cmd.at == atRcpt && r.fits(atRcpt) {
+			c.taken = append(c.taken, cmd.place)
 		}
 		if r.code == 421 {
 			return worst // it has hung up

@@ -120,4 +120,6 @@ type Receipt struct {
 	ProviderID string // the provider's name for the message; may be empty
 	Simulated  bool   // nothing left this host (capture, sim)
 	Awaited    bool   // the provider will say what became of it, in a [Report]: until then sent is not final
+
+	Warnings []string // which recipients the message may not have reached, by field; never an address
 }

@@ -22,10 +22,10 @@ const (
 type Command struct {
 	Verb       string // EHLO, AUTH, MAIL, RCPT, DATA, RSET, [Greeting] or [Dot]
 	Argument   string
-	Connection int    // counted from 1
-	Open       int    // connections at this moment
-	Recipients int    // of the transaction, this one included
-	Mail       string // at [Dot]: the mail
+	Connection int      // counted from 1
+	Open       int      // connections at this moment
+	To         []string // recipients of the transaction that the relay has accepted
+	Mail       string   // at [Dot]: the mail
 }
 
 // Mail is one accepted transaction.
@@ -144,7 +144,6 @@ type dialogue struct {
 	in     *bufio.Reader
 	number int
 	mail   Mail
-	offers int // recipients named in this transaction, refused ones included
 }
 
 func (d *dialogue) serve() {
@@ -188,11 +187,9 @@ func (d *dialogue) command(verb, argument string) int {
 		}
 		return d.write("235 2.7.0 welcome")
 	case "MAIL":
-		d.mail, d.offers = Mail{From: argument}, 0
+		d.mail = Mail{From: argument}
 		return d.say(c, "250 2.1.0 ok")
 	case "RCPT":
-		d.offers++
-		c.Recipients = d.offers
 		code := d.say(c, "250 2.1.5 ok")
 		if code == 250 {
 			_, to, _ := strings.Cut(argument, "<")
@@ -210,7 +207,7 @@ func (d *dialogue) command(verb, argument string) int {
 	case "QUIT":
 		return d.write("221 2.0.0 bye")
 	case "RSET", "NOOP":
-		d.mail, d.offers = Mail{}, 0
+		d.mail = Mail{}
 		return d.say(c, "250 2.0.0 ok")
 	}
 	return d.write("502 5.5.2 unknown command")
@@ -264,7 +261,7 @@ func (d *dialogue) scripted(c Command) (reply string) {
 		if d.relay.script == nil {
 			return
 		}
-		c.Connection, c.Open = d.number, len(d.relay.conns)
+		c.Connection, c.Open, c.To = d.number, len(d.relay.conns), d.mail.To
 		reply = d.relay.script(c)
 		if reply != "" && reply[0] >= '4' {
 			d.relay.refused[c.Verb]++
