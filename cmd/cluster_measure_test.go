@@ -93,7 +93,7 @@ func ends(ds []time.Duration) string {
 
 // The limits are generous: they tell a fault that stays where it is from one that spreads, not a busy machine from an idle one.
 const (
-	othersWithin  = 8 * time.Second  // p99; the faults last for 15 s and longer
+	othersWithin  = 15 * time.Second // p99; the faults last for 20 s and longer
 	recoverWithin = 30 * time.Second // after the fault was lifted
 )
 
