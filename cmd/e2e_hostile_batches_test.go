@@ -53,7 +53,9 @@ func TestHostileBatches(t *testing.T) {
 				if slices.Contains(laneTopics, topic[len(b.prefix):]) {
 					batch, err := recordbatch.Next(h.Raw)
 					require.NoError(t, err)
-					onJobs[notify.Origin{Topic: topic, Offset: base}] = base + int64(batch.Count) - 1
+					if batch.Each(func(*recordbatch.Record) {}) != nil { // only a broker that checks for more refuses the others
+						onJobs[notify.Origin{Topic: topic, Offset: base}] = base + int64(batch.Count) - 1
+					}
 				}
 			}
 			if i%4 == 0 {
@@ -72,7 +74,7 @@ func TestHostileBatches(t *testing.T) {
 		for _, id := range ids {
 			api.awaitState(id, notify.StateSent)
 		}
-		eventually(time.Minute, func() bool { return len(b.undecodableLetters()) >= len(onJobs) })
+		eventually(time.Minute+time.Duration(n)*30*time.Millisecond, func() bool { return len(b.undecodableLetters()) >= len(onJobs) })
 		require.Equal(t, len(onJobs), len(b.undecodableLetters()), "one dead letter for each batch on a job topic")
 		for at := range onJobs {
 			require.True(t, b.undecodableLetters()[at], "no dead letter of %+v", at)

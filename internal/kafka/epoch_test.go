@@ -352,9 +352,11 @@ func TestEpoch_ALedgerThatWasTruncatedAndHasGrownAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, 1)
-			g.write(numbered("a", 0, 10)...)
 			g.start(nil)
-			g.committed(10)
+			for i, job := range numbered("a", 0, 10) { // the outcomes are on the ledger in this order
+				g.write(job)
+				g.committed(int64(i + 1))
+			}
 			g.stop()
 			asked := make(chan struct{})
 			var once sync.Once

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,6 +53,9 @@ func (i *inspector) produce(r kmsg.Request) (kmsg.Response, error, bool) {
 	return nil, nil, false
 }
 
+// usualSize is the decompressed size, in bytes, that batches of our own producers stay below.
+const usualSize = 4 * recordbatch.SmallSize
+
 // judge returns the error with which a batch is refused and the reason; nil for a good batch, and for one that kfake itself
 // refuses.
 func judge(raw []byte) (*kerr.Error, string) {
@@ -63,7 +68,12 @@ func judge(raw []byte) (*kerr.Error, string) {
 	case b.Count <= 0 || int64(b.Count) != int64(b.LastOffsetDelta)+1:
 		return kerr.InvalidRecord, "its header states another number of records than of offsets"
 	}
-	if err := b.Each(func(*recordbatch.Record) {}); err != nil {
+	_, err = b.Open(usualSize, nil)
+	if errors.Is(err, recordbatch.ErrTooLarge) {
+		_, err = b.Open(recordbatch.MaxSize, nil)
+		debug.FreeOSMemory() // whoever sends many of these must not grow the process to many times MaxSize
+	}
+	if err != nil {
 		return kerr.InvalidRecord, err.Error()
 	}
 	return nil, ""
