@@ -39,7 +39,7 @@ type codeRule struct {
 // exactCodes mean the same whatever the text: Exchange and Microsoft 365 use details of two and three digits
 // (https://learn.microsoft.com/exchange/mail-flow-best-practices/non-delivery-reports-in-exchange-online), RFC 7372 and
 // RFC 7505 define codes for a sender's domain and for a host.
-var exactCodes = codeTable(
+var exactCodes = codeTable( //nolint:gochecknoglobals // never changed
 	codeRule{causeSender, []string{
 		"2.252", "7.60", "7.502", "7.503", "7.509", "7.515", "7.750", // SendAs, a banned sender, a domain that is not registered or fails DMARC
 		"7.20", "7.21", "7.22", "7.23", "7.24", "7.26", "7.27", // DKIM, SPF, several checks, a sender whose domain takes no mail
@@ -54,7 +54,7 @@ var exactCodes = codeTable(
 
 // generalCodes are those of RFC 3463, RFC 4954, RFC 6531, RFC 7293 and RFC 7505. Relays use many of them loosely: the text
 // comes first.
-var generalCodes = codeTable(
+var generalCodes = codeTable( //nolint:gochecknoglobals // never changed
 	codeRule{causeRecipient, []string{"1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.1", "2.3", "2.4", "4.1", "4.4", "7.2", "7.17", "7.18"}},
 	codeRule{causeSender, []string{"1.7", "1.8"}},
 	codeRule{causeMailbox, []string{"2.2"}},

@@ -78,7 +78,7 @@ func mailbox(field, s string) (*mail.Address, error) {
 }
 
 // hosts are the names that DNS knows. Two hyphens are no fault (RFC 5891 reserves them for IDNA alone).
-var hosts = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.CheckHyphens(false))
+var hosts = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.CheckHyphens(false)) //nolint:gochecknoglobals // never changed
 
 // hyphenated reports whether a label begins or ends with a hyphen (RFC 1123 2.1).
 func hyphenated(domain string) bool {

@@ -25,7 +25,7 @@ const (
 )
 
 // septets holds the number of septets of each character of GSM-7.
-var septets = func() map[rune]int {
+var septets = func() map[rune]int { //nolint:gochecknoglobals // never changed
 	m := map[rune]int{}
 	for _, r := range gsmBasic {
 		m[r] = 1

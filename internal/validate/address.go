@@ -67,7 +67,7 @@ func (c *checker) mailbox(at, s string) (mailbox, address string) {
 }
 
 // hosts are the names that DNS knows. Two hyphens in a row are no fault, also in the third and fourth place.
-var hosts = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.CheckHyphens(false))
+var hosts = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.CheckHyphens(false)) //nolint:gochecknoglobals // never changed
 
 // host gives a domain name in lower-case ASCII.
 func host(domain string) (string, bool) {
