@@ -207,12 +207,3 @@ func Set(t testing.TB, brokers []string, topic, name, value string) {
 		name: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value},
 	}, false))
 }
-
-// Configure sets one configuration of a topic.
-func Configure(t testing.TB, brokers []string, topic, key, value string) {
-	t.Helper()
-	admin := clusterAdmin(t, brokers)
-	defer admin.Close()
-	entry := sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}
-	require.NoError(t, admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{key: entry}, false))
-}
