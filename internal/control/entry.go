@@ -16,6 +16,8 @@ const (
 	KindPause    Kind = "pause"
 	KindCancel   Kind = "cancel"
 	KindSuppress Kind = "suppress"
+	// KindSuppression is a suppression with its reason and its scope in the key: see [SuppressFor] and [OptOut].
+	KindSuppression Kind = "suppression"
 	// KindSettled ends one run of a notification that its provider has reported as delivered: see [Settle].
 	KindSettled Kind = "settled"
 	// KindFingerprintKey is the key of the fingerprints on the ledger, which workers share: see [FingerprintKey].
@@ -42,6 +44,7 @@ type Entry struct {
 	Run     int            // of a settled run
 	Tenant  string         // of a suppression
 	Address string         // of a suppression: as notify.Message has it
+	Scope   string         // of a suppression: the one sender that it is about; empty: all
 
 	Key [16]byte // of a fingerprint key. It is a secret: it is shown nowhere
 
@@ -49,6 +52,7 @@ type Entry struct {
 	ExpiresAt time.Time // of a cancellation, and of a settled run
 	Code      string    // of a suppression: the provider's code, such as 21610
 	Reason    string    // of a suppression: one of notify's reasons, such as opted_out; empty: a person's decision
+	Sender    string    // of a suppression: the sender by which it came about
 	By, Note  string    // for people: who said it, and why
 }
 
@@ -78,7 +82,7 @@ func FingerprintKey(at time.Time) Entry {
 	return e
 }
 
-// Name is the entry without its kind, as its key spells it: "email/bulk", "gateway/mail".
+// Name is the entry without its kind, as its key spells it: "email/bulk", "gateway/mail", "default/sms/opted_out/sender:+1…/+1…".
 func (e Entry) Name() string {
 	switch {
 	case e.Kind == KindFingerprintKey:
@@ -89,6 +93,8 @@ func (e Entry) Name() string {
 		return e.ID + "/" + strconv.Itoa(e.Run)
 	case e.Kind == KindSuppress:
 		return e.Tenant + "/" + string(e.Channel) + "/" + e.Address
+	case e.Kind == KindSuppression:
+		return string(appendReasoned(nil, e.Tenant, e.Channel, e.Reason, spellScope(e.Scope), e.Address))
 	case e.Gateway != "": // a pause's
 		return gatewayPrefix + e.Gateway
 	case e.Lane != "":

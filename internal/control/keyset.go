@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"math"
 )
 
@@ -75,6 +77,22 @@ func (s *keySet) page(from, n int) (keys [][]byte, next int) {
 		from += size
 	}
 	return keys, -1
+}
+
+// endingIn yields the keys that end in suffix. The set must not change meanwhile.
+func (s *keySet) endingIn(suffix string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for from := 0; from < len(s.bytes); {
+			key, size := s.at(from)
+			if bytes.HasSuffix(key, []byte(suffix)) {
+				at, found := s.find(key)
+				if found && s.table[at] == uint32(from)+1 && !yield(string(key)) { // otherwise it was removed
+					return
+				}
+			}
+			from += size
+		}
+	}
 }
 
 // at gives the key at a position of bytes, and how many bytes it takes there.

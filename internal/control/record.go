@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type value struct {
 	Gateway   string     `json:"gateway,omitempty"`
 	Code      string     `json:"code,omitempty"`
 	Reason    string     `json:"reason,omitempty"`
+	Sender    string     `json:"sender,omitempty"`
 }
 
 // Record says e. A cancellation that would last longer than [Longest] is cut to that.
@@ -37,9 +39,9 @@ func (e Entry) Record() Record {
 		expires := earlier(e.ExpiresAt, e.At.Add(Longest)).UTC()
 		v.ExpiresAt = &expires
 	}
-	if e.Kind == KindSuppress {
+	if e.Kind == KindSuppress || e.Kind == KindSuppression {
 		v.Gateway, v.Code = notify.Clip(e.Gateway, noteBytes), notify.Clip(e.Code, noteBytes)
-		v.Reason = notify.Clip(e.Reason, noteBytes)
+		v.Reason, v.Sender = notify.Clip(e.Reason, noteBytes), notify.Clip(e.Sender, noteBytes)
 	}
 	if e.Kind == KindFingerprintKey {
 		v.Key = hex.EncodeToString(e.Key[:])
@@ -83,8 +85,11 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 		}
 	}
 	if e.Kind == KindSuppress {
-		e.Gateway, e.Code = notify.Clip(v.Gateway, noteBytes), notify.Clip(v.Code, noteBytes)
 		e.Reason = notify.Clip(v.Reason, noteBytes)
+	}
+	if e.Kind == KindSuppress || e.Kind == KindSuppression { // the key of the latter has the reason
+		e.Gateway, e.Code = notify.Clip(v.Gateway, noteBytes), notify.Clip(v.Code, noteBytes)
+		e.Sender = cmp.Or(notify.Clip(v.Sender, noteBytes), e.Scope)
 	}
 	if e.Kind == KindFingerprintKey {
 		if n, err := hex.Decode(e.Key[:], []byte(v.Key)[:min(len(v.Key), 2*len(e.Key))]); err != nil || n != len(e.Key) || len(v.Key) != 2*len(e.Key) {
@@ -108,6 +113,8 @@ func named(kind Kind, name string) (Entry, error) {
 		e, ok = namedSettled(name)
 	case KindSuppress:
 		e, ok = namedSuppression(name)
+	case KindSuppression:
+		e, ok = namedReasoned(name)
 	case KindFingerprintKey:
 		ok = name == keyName
 	default:

@@ -40,6 +40,18 @@ func TestRecords(t *testing.T) {
 			Suppress("default", notify.ChannelEmail, "a/b@example.com"),
 			`{"kind":"suppress","id":"default/email/a/b@example.com","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada"}`,
 		},
+		"suppression:default/email/recipient_gone/*/a/b@example.com": {
+			Entry{Kind: KindSuppression, Tenant: "default", Channel: notify.ChannelEmail, Address: "a/b@example.com", Gateway: "mail", Code: "550 5.1.1", Reason: notify.ReasonRecipientGone},
+			`{"kind":"suppression","id":"default/email/recipient_gone/*/a/b@example.com","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada","gateway":"mail","code":"550 5.1.1","reason":"recipient_gone"}`,
+		},
+		"suppression:acme/sms/opted_out/sender:+15005550006/+15550123456": {
+			OptOut("acme", "+15005550006", "+15550123456"),
+			`{"kind":"suppression","id":"acme/sms/opted_out/sender:+15005550006/+15550123456","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada","reason":"opted_out","sender":"+15005550006"}`,
+		},
+		"suppression:acme/sms/opted_out/sender:A%20%2F%20%25/+15550123456": {
+			OptOut("acme", "A / %", "+15550123456"),
+			`{"kind":"suppression","id":"acme/sms/opted_out/sender:A%20%2F%20%25/+15550123456","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada","reason":"opted_out","sender":"A / %"}`,
+		},
 	} {
 		require.Zero(t, c.entry.Key)
 		c.entry.At, c.entry.Note, c.entry.By = noon, "provider down", "ada"
@@ -102,6 +114,13 @@ var faulty = []struct {
 	{"suppress:default/email", `{"kind":"suppress","id":"default/email"}`, ErrMalformed},
 	{"suppress:default/email/", `{"kind":"suppress","id":"default/email/"}`, ErrMalformed},
 	{"suppress:/email/eve@test.example", `{"kind":"suppress","id":"/email/eve@test.example"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/+1500", `{"kind":"suppression","id":"default/sms/opted_out/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/Opted/*/+1500", `{"kind":"suppression","id":"default/sms/Opted/*/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/all/+1500", `{"kind":"suppression","id":"default/sms/opted_out/all/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/sender:/+1500", `{"kind":"suppression","id":"default/sms/opted_out/sender:/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/sender:%zz/+1500", `{"kind":"suppression","id":"default/sms/opted_out/sender:%zz/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/sender:%2B1/+1500", `{"kind":"suppression","id":"default/sms/opted_out/sender:%2B1/+1500"}`, ErrMalformed},
+	{"suppression:default/sms/opted_out/*/", `{"kind":"suppression","id":"default/sms/opted_out/*/"}`, ErrMalformed},
 	{"suppress:default/fax/eve@test.example", `{"kind":"suppress","id":"default/fax/eve@test.example"}`, ErrMalformed},
 }
 

@@ -14,17 +14,20 @@ const restoredNote = "written again after the control topic was created again"
 
 // Lasting is what a topic speaks of, whether it sets it or takes it back, among the entries that outlast the topic.
 type Lasting struct {
-	suppressions *keySet
-	key          bool // of fingerprints
+	plain, reasoned *keySet // names of suppressions, by kind
+	key             bool    // of fingerprints
 }
 
 // NewLasting gives an empty set.
-func NewLasting() *Lasting { return &Lasting{suppressions: newKeySet()} }
+func NewLasting() *Lasting { return &Lasting{plain: newKeySet(), reasoned: newKeySet()} }
 
 // Note takes in the key of a record of the topic.
 func (l *Lasting) Note(key []byte) {
 	if name, ok := strings.CutPrefix(string(key), string(KindSuppress)+":"); ok {
-		l.suppressions.add([]byte(name))
+		l.plain.add([]byte(name))
+	}
+	if name, ok := strings.CutPrefix(string(key), string(KindSuppression)+":"); ok {
+		l.reasoned.add([]byte(name))
 	}
 	if string(key) == string(Entry{Kind: KindFingerprintKey}.key()) {
 		l.key = true
@@ -40,25 +43,30 @@ func (s *State) Missing(there *Lasting, at time.Time, write func([]Record) error
 			return err
 		}
 	}
-	for _, set := range []*keySet{s.carried, s.suppressed} {
-		if set == nil {
-			continue
-		}
+	if err := missing(&s.plain, there.plain, namedSuppression, at, write); err != nil {
+		return err
+	}
+	return missing(&s.reasoned, there.reasoned, namedReasoned, at, write)
+}
+
+// missing gives write what is in l and not there.
+func missing(l *lastingSet, there *keySet, named func(name string) (Entry, bool), at time.Time, write func([]Record) error) error {
+	for _, set := range l.sets() {
 		for from := 0; from >= 0; {
 			var keys [][]byte
 			keys, from = set.page(from, 500)
-			var missing []Record
+			var records []Record
 			for _, key := range keys {
-				e, ok := namedSuppression(string(key))
-				if ok && !there.suppressions.has(key) {
+				e, ok := named(string(key))
+				if ok && !there.has(key) {
 					e.At, e.Note = at, restoredNote
-					missing = append(missing, e.Record())
+					records = append(records, e.Record())
 				}
 			}
-			if len(missing) == 0 {
+			if len(records) == 0 {
 				continue
 			}
-			if err := write(missing); err != nil {
+			if err := write(records); err != nil {
 				return err
 			}
 		}
@@ -71,17 +79,8 @@ func (s *State) Missing(there *Lasting, at time.Time, write func([]Record) error
 func (s *State) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	carried := s.suppressed
-	if s.carried != nil {
-		for from := 0; from >= 0; {
-			var keys [][]byte
-			keys, from = s.carried.page(from, 500)
-			for _, key := range keys {
-				carried.add(key)
-			}
-		}
-	}
-	s.carried, s.suppressed = carried, newKeySet()
+	s.plain.restart()
+	s.reasoned.restart()
 	s.cancelled = map[hash]int64{}
 	s.nCancelled.Store(0)
 	s.countSuppressed()

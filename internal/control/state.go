@@ -22,11 +22,13 @@ type State struct {
 	mu         sync.RWMutex
 	cancelled  map[hash]int64       // to its expiry, in seconds since 1970
 	settled    map[settledRun]int64 // as cancelled
-	suppressed *keySet
-	carried    *keySet      // suppressions of the topic before, not met in this one yet; nil when there are none
-	nCancelled atomic.Int64 // the sizes of the maps, which cost no lock
+	plain      lastingSet           // suppressions of kind suppress
+	reasoned   lastingSet           // and of kind suppression
+	nCancelled atomic.Int64         // the sizes of the maps, which cost no lock
 	nSettled   atomic.Int64
 	nSuppress  atomic.Int64
+
+	reasons atomic.Pointer[[]string] // of reasoned; replaced as a whole
 
 	key atomic.Pointer[[16]byte] // of fingerprints; nil while there is none
 
@@ -38,8 +40,9 @@ type hash [16]byte
 
 // New gives a state in which nothing is in force.
 func New() *State {
-	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, suppressed: newKeySet()}
+	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, plain: newLastingSet(), reasoned: newLastingSet()}
 	s.pauses.Store(newPauses(nil))
+	s.reasons.Store(new([]string))
 	return s
 }
 
@@ -58,7 +61,7 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 		s.cancel(e, set)
 	case e.Kind == KindSettled:
 		s.settle(e, set)
-	case e.Kind == KindSuppress:
+	case e.Kind == KindSuppress, e.Kind == KindSuppression:
 		s.suppress(e, set)
 	case e.Kind == KindFingerprintKey && set:
 		s.key.Store(&e.Key)
@@ -90,30 +93,6 @@ func (s *State) cancel(e Entry, set bool) {
 	s.nCancelled.Store(int64(len(s.cancelled)))
 }
 
-func (s *State) suppress(e Entry, set bool) {
-	key := appendSuppression(nil, e.Tenant, e.Channel, e.Address)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case !set:
-		s.suppressed.remove(key)
-	case !s.suppressed.add(key):
-		s.malformed.Add(1) // 4 GB of suppressions are in memory: no host has come so far
-	}
-	if s.carried != nil { // what the topic says now counts, whichever it is
-		s.carried.remove(key)
-	}
-	s.countSuppressed()
-}
-
-func (s *State) countSuppressed() {
-	n := s.suppressed.len()
-	if s.carried != nil {
-		n += s.carried.len()
-	}
-	s.nSuppress.Store(int64(n))
-}
-
 // Cancelled reports whether the notification is not to be sent. id may be spelt in any way.
 func (s *State) Cancelled(id string) bool {
 	if s.nCancelled.Load() == 0 {
@@ -127,18 +106,6 @@ func (s *State) Cancelled(id string) bool {
 	expires, ok := s.cancelled[h]
 	s.mu.RUnlock()
 	return ok && time.Now().Unix() < expires
-}
-
-// Suppressed reports whether nothing may be sent to the recipient. address is as notify.Message has it.
-func (s *State) Suppressed(tenant string, channel notify.Channel, address string) bool {
-	if s.nSuppress.Load() == 0 {
-		return false
-	}
-	var on [512]byte // most addresses fit, and need no memory of their own
-	key := appendSuppression(on[:0], tenant, channel, address)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.suppressed.has(key) || s.carried != nil && s.carried.has(key)
 }
 
 // Expired gives tombstones of cancellations and settled runs whose time is over, a thousand at most, for whoever writes to the topic: now

@@ -25,7 +25,11 @@ func universe() []Entry {
 		}
 		for _, address := range []string{"a@example.com", "A@example.com", "+15550123456", strings.Repeat("long", 1000)} {
 			all = append(all, Suppress("default", ch, address), Suppress("acme", ch, address))
+			all = append(all, SuppressFor("default", ch, address, notify.ReasonRecipientGone), SuppressFor("default", ch, address, notify.ReasonOptedOut))
 		}
+	}
+	for _, sender := range []string{"+15005550006", "Acme & Co", "12345"} {
+		all = append(all, OptOut("default", sender, "+15550123456"), OptOut("acme", sender, "+15550123456"))
 	}
 	for _, id := range ids {
 		all = append(all, Cancel(id, time.Now()), Settle(id, 0, time.Now()), Settle(id, 2, time.Now()))
@@ -42,8 +46,10 @@ func inForce(s *State) map[string]bool {
 			on[string(e.key())] = s.Cancelled(e.ID)
 		case e.Kind == KindSettled:
 			on[string(e.key())] = s.Settled(e.ID, e.Run)
-		case e.Kind == KindSuppress:
-			on[string(e.key())] = s.Suppressed(e.Tenant, e.Channel, e.Address)
+		case e.Kind == KindSuppression && e.Scope != "":
+			on[string(e.key())] = s.SenderBlocked(e.Tenant, e.Channel, e.Address, e.Scope)
+		case e.Kind == KindSuppress || e.Kind == KindSuppression:
+			on[recipientOf(e)] = s.Suppressed(e.Tenant, e.Channel, e.Address)
 		case e.Gateway != "":
 			on[string(e.key())] = s.PausedGateway(e.Gateway)
 		case e.Lane != "":
@@ -54,6 +60,9 @@ func inForce(s *State) map[string]bool {
 	return on
 }
 
+// recipientOf names all entries that keep everything from one recipient.
+func recipientOf(e Entry) string { return "suppressed:" + Suppress(e.Tenant, e.Channel, e.Address).Name() }
+
 // wanted is what has to be in force when the last words are these.
 func wanted(last map[string]Record) map[string]bool {
 	on := map[string]bool{}
@@ -61,7 +70,11 @@ func wanted(last map[string]Record) map[string]bool {
 		whole := e
 		whole.Lane = ""
 		if last[string(e.key())].Value != nil || e.Lane != "" && last[string(whole.key())].Value != nil {
-			on[string(e.key())] = true
+			key := string(e.key())
+			if e.Scope == "" && (e.Kind == KindSuppress || e.Kind == KindSuppression) {
+				key = recipientOf(e)
+			}
+			on[key] = true
 		}
 	}
 	for _, ch := range notify.Channels() {
