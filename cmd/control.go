@@ -167,7 +167,14 @@ func since(e control.Entry) string {
 	if e.Reason != "" {
 		text += ", " + strings.TrimRight(e.Reason+" "+e.Code, " ")
 	}
-	if e.Kind == control.KindSuppress && e.Gateway != "" {
+	suppresses := e.Kind == control.KindSuppress || e.Kind == control.KindSuppression
+	switch {
+	case suppresses && e.Scope != "":
+		text += ", of sender " + e.Scope
+	case suppresses && e.Sender != "":
+		text += ", of all senders, said to " + e.Sender
+	}
+	if suppresses && e.Gateway != "" {
 		text += ", by gateway " + e.Gateway
 	}
 	if e.By != "" {

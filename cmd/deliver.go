@@ -274,14 +274,16 @@ func (d *delivery) shareKey(ctx context.Context) {
 	}
 }
 
-// suppress gives the record that suppresses a recipient who is gone.
-func (d *delivery) suppress(settings config.Channel) func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message {
+// suppress gives the records that suppress a recipient who is gone or has opted out.
+func (d *delivery) suppress(settings config.Channel) func(m *notify.Message, sender, gateway string, f *notify.Failure) []kafka.Message {
 	if !settings.SuppressGone {
 		return nil
 	}
-	return func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message {
-		e := control.Suppress(m.Tenant, m.Channel, m.Address)
-		e.At, e.Gateway, e.Code, e.Reason = time.Now(), gateway, f.Code, f.Reason
-		return onControl(d.topics.Control(), e.Record())
+	return func(m *notify.Message, sender, gateway string, f *notify.Failure) (all []kafka.Message) {
+		s := said{tenant: m.Tenant, channel: m.Channel, address: m.Address, sender: sender, gateway: gateway, code: f.Code, reason: f.Reason}
+		for _, e := range s.entries(d.cfg.SMS, time.Now()) {
+			all = append(all, onControl(d.topics.Control(), e.Record()))
+		}
+		return all
 	}
 }

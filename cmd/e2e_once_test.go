@@ -133,7 +133,7 @@ func TestAGoneRecipientIsSuppressed(t *testing.T) {
 		fake.Accept()
 		becomes(t, func() bool { o = b.outcome(p.post(samples["sms"])); return o.State == notify.StateSuppressed }, "suppressed")
 		require.Empty(t, o.Tries)
-		require.Equal(t, []any{0, notify.ReasonSuppressed, true}, []any{o.Attempt, o.Reason, o.Final})
+		require.Equal(t, []any{0, notify.ReasonOptedOut, true}, []any{o.Attempt, o.Reason, o.Final})
 		sent := len(fake.Accepted())
 		for members, state := range map[string]notify.State{`"lane":"urgent"`: notify.StateSuppressed, `"tenant":"another"`: notify.StateSent} {
 			require.Equal(t, state, b.outcome(p.post(smsTo("+14155550100", "hi", members))).State, members)

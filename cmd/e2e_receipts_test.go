@@ -137,7 +137,7 @@ func TestABounceOfAnOptOutSuppresses(t *testing.T) {
 		api.awaitState(first, notify.StateBounced)
 		require.Eventually(t, func() bool {
 			_, out, _ := run(t, "suppress", "--list", "--config", file)
-			return regexp.MustCompile(`^sms/\+14155550101  since \d{4}-.*, opted_out 21610, by gateway texts\n$`).MatchString(out)
+			return regexp.MustCompile(`^sms/\+14155550101  since \d{4}-.*, opted_out 21610, of sender \+15005550006, by gateway texts\n$`).MatchString(out)
 		}, 30*time.Second, 50*time.Millisecond)
 	})
 }

@@ -313,9 +313,9 @@ func newEmailWorker(t *testing.T, relays ...*smtptest.Relay) *emailWorker {
 		Channel: notify.ChannelEmail, Route: route,
 		Desk:  dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
 		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
-		Suppress: func(*notify.Message, string, *notify.Failure) kafka.Message {
+		Suppress: func(*notify.Message, string, string, *notify.Failure) []kafka.Message {
 			w.suppressed = true
-			return kafka.Message{}
+			return []kafka.Message{{}}
 		},
 	})
 	return w

@@ -48,7 +48,7 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 	}
 	return &receipts.Desk{
 		Readers: readers, Lives: lives, Teller: t, Settler: settler{p.topics.Control(), t.publisher}, Metrics: receipts.NewMetrics(p.metrics),
-		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName()},
+		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS},
 	}, nil
 }
 
@@ -75,20 +75,25 @@ func (s settler) publish(ctx context.Context, e control.Entry) error {
 type goneSuppressor struct {
 	settler  settler
 	channels map[string]config.Channel
+	gateways map[string]config.Gateway
+	sms      config.SMS
 }
 
 // Suppress is that of the receipts. A notification whose recipient the status store does not know any more suppresses nobody.
-func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, said notify.Report) error {
+func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, report notify.Report) error {
 	n := notify.Notification{Tenant: life.Tenant, Channel: life.Channel, Recipient: life.Recipient, RecipientType: life.RecipientType}
 	address, faults := validate.Recipient(&n)
 	// A device token that is said to be bad may be one of another app.
-	proven := life.Channel != notify.ChannelPush || said.Reason == notify.ReasonRecipientGone
+	proven := life.Channel != notify.ChannelPush || report.Reason == notify.ReasonRecipientGone
 	if !s.channels[string(life.Channel)].SuppressGone || !proven || len(faults) > 0 {
 		return nil
 	}
-	e := control.Suppress(n.Tenant, n.Channel, address)
-	e.At, e.Gateway, e.Code, e.Reason = time.Now(), life.Gateway, said.Code, said.Reason
-	return s.settler.publish(ctx, e)
+	for _, e := range s.said(life, report, address).entries(s.sms, time.Now()) {
+		if err := s.settler.publish(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.

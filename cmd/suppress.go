@@ -1,7 +1,10 @@
 package cmd
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,21 +64,36 @@ func newUnsuppress() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unsuppress ADDRESS…",
 		Short: "Send to a recipient again",
-		Long:  "Takes back what laudspeaker suppress did. What has ended as suppressed is not sent any more.",
+		Long: `Takes back every suppression of the recipients: what laudspeaker suppress did, what gateways and receipts said, and opt-outs by
+text message. --reason and --sender take back only some of them; laudspeaker suppress --list shows what there is. What has ended
+as suppressed is not sent any more. A provider that knows of an opt-out goes on refusing texts until the recipient says START.`,
 		Example: `  laudspeaker unsuppress --channel email ada@example.com
-  laudspeaker unsuppress --channel sms +14155550100`,
+  laudspeaker unsuppress --channel sms --reason opted_out --sender +15005550006 +14155550100`,
 	}
 	s, f := addSettings(c), addSuppressed(c)
+	reason := c.Flags().String("reason", "", "only those of this reason: "+strings.Join([]string{manual, notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}, ", "))
+	sender := c.Flags().String("sender", "", "only those of this sender: a number, a name or a messaging service")
 	c.RunE = func(c *cobra.Command, addresses []string) error {
 		entries, err := f.entries(addresses)
 		if err != nil {
 			return err
 		}
-		var records []control.Record
-		for _, e := range entries {
-			records = append(records, e.Tombstone())
-		}
-		return s.onBus(c, func(b *openedBus) error { return b.tellAll(c, "no longer suppressed", f.channel, records) })
+		return s.onBus(c, func(b *openedBus) error {
+			records, err := b.takeBack(c.Context(), entries, *reason, *sender)
+			if err != nil {
+				return err
+			}
+			from, err := b.tell(c.Context(), records...)
+			if err != nil {
+				return err
+			}
+			n := len(entries)
+			if *reason != "" || *sender != "" {
+				n = len(records)
+			}
+			printTold(c, "no longer suppressed", f.channel, n, from)
+			return nil
+		})
 	}
 	return c
 }
@@ -85,8 +103,12 @@ func (b *openedBus) tellAll(c *cobra.Command, what, channel string, records []co
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s on channel %s: %d, in force everywhere by %s, in 1 s\n", what, channel, len(records), clock(from))
+	printTold(c, what, channel, len(records), from)
 	return nil
+}
+
+func printTold(c *cobra.Command, what, channel string, n int, from time.Time) {
+	fmt.Fprintf(c.OutOrStdout(), "%s on channel %s: %d, in force everywhere by %s, in 1 s\n", what, channel, n, clock(from))
 }
 
 // suppressed are the flags that say whose addresses are meant.
@@ -133,24 +155,102 @@ func faulty(f notify.Fault, i, n int) error {
 }
 
 func (b *openedBus) listSuppressed(ctx context.Context, out io.Writer, f *suppressed, asJSON bool) error {
-	all, err := b.told(ctx, control.KindSuppress)
+	all, err := b.suppressions(ctx)
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(all, func(_ string, e control.Entry) bool {
+	all = slices.DeleteFunc(all, func(e control.Entry) bool {
 		return f.channel != "" && string(e.Channel) != f.channel || !f.anyTenant && e.Tenant != f.tenant
 	})
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		e := all[name]
+	for _, e := range all {
 		if asJSON {
-			fmt.Fprintf(out, "%s\n", e.Record().Value)
+			line, err := suppressionLine(e)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "%s\n", line)
 			continue
 		}
-		shown := strings.TrimPrefix(name, notify.DefaultTenant+"/")
+		shown := strings.TrimPrefix(whom(e), notify.DefaultTenant+"/")
 		fmt.Fprintf(out, "%s  %s\n", notify.Clip(shown, 255), since(e))
 	}
 	if len(all) == 0 && !asJSON {
 		fmt.Fprintln(out, "Nobody is suppressed.")
 	}
 	return nil
+}
+
+// whom names the recipient of a suppression, with tenant and channel.
+func whom(e control.Entry) string { return control.Suppress(e.Tenant, e.Channel, e.Address).Name() }
+
+// suppressionLine returns e as one JSON object: the record, and what its key says.
+func suppressionLine(e control.Entry) ([]byte, error) {
+	fields := map[string]any{}
+	if err := json.Unmarshal(e.Record().Value, &fields); err != nil {
+		return nil, fmt.Errorf("read an entry: %w", err)
+	}
+	fields["tenant"], fields["channel"], fields["address"], fields["scope"] = e.Tenant, e.Channel, e.Address, "all"
+	if e.Scope != "" {
+		fields["scope"], fields["sender"] = "sender", e.Scope
+	}
+	if e.Kind == control.KindSuppress && e.Reason == "" {
+		fields["reason"] = manual
+	}
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(fields); err != nil {
+		return nil, fmt.Errorf("write an entry: %w", err)
+	}
+	return bytes.TrimRight(line.Bytes(), "\n"), nil
+}
+
+// manual is the reason of a suppression that a person has decided.
+const manual = "manual"
+
+// suppressions reads those that are in force, by recipient and then by reason and sender.
+func (b *openedBus) suppressions(ctx context.Context) ([]control.Entry, error) {
+	plain, err := b.told(ctx, control.KindSuppress)
+	if err != nil {
+		return nil, err
+	}
+	reasoned, err := b.told(ctx, control.KindSuppression)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.AppendSeq(slices.Collect(maps.Values(plain)), maps.Values(reasoned))
+	slices.SortFunc(all, func(a, b control.Entry) int {
+		return cmp.Or(strings.Compare(whom(a), whom(b)), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Name(), b.Name()))
+	})
+	return all, nil
+}
+
+// chosen reports whether e is one of the entries that a command takes back: reason and sender are empty for all.
+func chosen(e control.Entry, reason, sender string) bool {
+	own := e.Reason
+	if e.Kind == control.KindSuppress {
+		own = manual // whatever the reason of an earlier version was
+	}
+	return (reason == "" || own == reason) && (sender == "" || e.Scope == sender)
+}
+
+// takeBack returns the tombstones of those entries of the addresses that reason and sender choose.
+func (b *openedBus) takeBack(ctx context.Context, addresses []control.Entry, reason, sender string) (records []control.Record, err error) {
+	all, err := b.suppressions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]bool{}
+	for _, e := range addresses {
+		named[whom(e)] = true
+		if chosen(e, reason, sender) { // also where there is none: the command is then as good as repeated
+			records = append(records, e.Tombstone())
+		}
+	}
+	for _, e := range all {
+		if e.Kind == control.KindSuppression && named[whom(e)] && chosen(e, reason, sender) {
+			records = append(records, e.Tombstone())
+		}
+	}
+	return records, nil
 }

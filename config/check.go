@@ -23,6 +23,7 @@ func (c *Config) check(fs *Faults) {
 	fs.unless(c.Lanes.Urgent > 0 && c.Lanes.Normal > 0 && c.Lanes.Bulk > 0 && c.Lanes.Urgent+c.Lanes.Normal+c.Lanes.Bulk <= 100,
 		"lanes.urgent, normal and bulk must be percents above 0 that make 100 at most together")
 	c.Status.check(fs)
+	c.SMS.check(fs)
 	c.Kafka.check(fs)
 	for _, name := range slices.Sorted(maps.Keys(c.Gateways)) {
 		c.checkGateway(fs, name)

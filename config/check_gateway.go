@@ -55,6 +55,9 @@ func (t *Twilio) check(fs *Faults, key string) {
 	}
 	fs.unless(t.MessagingServiceSID == "" || serviceSID.MatchString(t.MessagingServiceSID), "%s.messaging_service_sid must be MG and 32 hexadecimal digits", key)
 	fs.unless(t.From == "" || t.MessagingServiceSID == "", "%s.from and %s.messaging_service_sid are both set: keep one", key, key)
+	for i, s := range t.Senders {
+		fs.unless(textSender.MatchString(s), "%s.senders, entry %d must be an E.164 number such as +15550123456, or a short code", key, i+1)
+	}
 	checkURL(fs, key+".base_url", t.BaseURL)
 }
 

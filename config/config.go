@@ -20,6 +20,7 @@ type Config struct {
 	Kafka        Kafka              `yaml:"kafka" doc:"The bus. With no brokers the role all brings its own, for a single host."`
 	Status       Status             `yaml:"status" doc:"What is kept of every notification's fate (serve-api, all)."`
 	ExpiresAfter ExpiresAfter       `yaml:"expires_after" doc:"How long a notification without expires_at is worth delivering, counted from send_at."`
+	SMS          SMS                `yaml:"sms" doc:"Opt-outs by text message, and what recipients write."`
 	Lanes        Lanes              `yaml:"lanes" doc:"What part of each gateway's concurrency and rate is whose, in percent."`
 	Gateways     map[string]Gateway `yaml:"gateways" doc:"Ways out, each under a name of your own. The type says which keys it has."`
 	Channels     Channels           `yaml:"channels" doc:"What each channel uses. A channel without a gateway is off; with no gateway at all, the role all captures."`

@@ -46,6 +46,7 @@ func TestAnnotatedFileSaysTheDefaults(t *testing.T) {
 	d := Default()
 	d.Kafka.Brokers, d.API.Keys = []string{}, []APIKey{}
 	d.Channels.Email.Gateways, d.Channels.SMS.Gateways, d.Channels.Push.Gateways = []string{}, []string{}, []string{}
+	d.SMS.StopWords, d.SMS.StartWords, d.SMS.HelpWords = []string{}, []string{}, []string{}
 	require.Equal(t, d, c)
 }
 

@@ -9,7 +9,7 @@ import (
 
 // TwilioReceipts is the section of what Twilio says of messages later, in calls of its own to api.public_url.
 type TwilioReceipts struct {
-	AuthToken Secret `yaml:"auth_token" doc:"Token of the account, with which Twilio signs receipts; empty takes the gateway's own auth_token. Needed beside api_key, for a key signs nothing: without it no receipts are asked for."`
+	AuthToken Secret `yaml:"auth_token" doc:"Token of the account, with which Twilio signs receipts and the texts that it brings; empty takes the gateway's own auth_token. Needed beside api_key, for a key signs nothing: without it no receipts are asked for, and no texts are taken."`
 }
 
 // HTTPReceipts is the section of what an API of one's own says of messages later.
@@ -26,6 +26,14 @@ func (c *Config) callback(name string, t *Twilio) string {
 		return ""
 	}
 	return c.API.ReceiptURL(name)
+}
+
+// inbound is where Twilio brings the texts to the senders of the gateway called name; empty where none can be verified.
+func (c *Config) inbound(name string, t *Twilio) string {
+	if c.API.PublicURL == "" || t.ReceiptToken() == "" {
+		return ""
+	}
+	return strings.TrimRight(c.API.PublicURL, "/") + "/v1/inbound/" + name
 }
 
 // ReceiptURL is the address under which providers reach the receipts of a gateway.

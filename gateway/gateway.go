@@ -12,6 +12,13 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
+// Originator is a [Sender] of text messages. Opt-outs apply to what it names: see docs/adr/0019.
+type Originator interface {
+	// Originator returns the sender from which recipients get m: a number, a name, or the service that chooses one. It is empty
+	// where only the provider knows. It may be called from many goroutines at once.
+	Originator(m *notify.Message) string
+}
+
 // Sender is a configured way out. All methods may be called at once from many goroutines.
 type Sender interface {
 	// Send hands m over once and returns before ctx's deadline, give or take a second. A nil error means that the

@@ -20,6 +20,9 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 	var r round
 	var end context.CancelFunc
 	for _, o := range w.cfg.Route.order(j) {
+		if w.blocked(j, o) { // asked for each: the one before may have the same sender
+			continue
+		}
 		leave, later := w.enter(ctx, a, j, o)
 		if leave == nil && !later {
 			r.open = true
@@ -41,7 +44,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		t := w.send(ctx, a, j, o)
 		change := leave.with(t)
 		w.tell(o, t, change)
-		if !t.passes() {
+		if !w.optsOut(j, o, t) && !t.passes() {
 			return w.conclude(ctx, a, j, t)
 		}
 		r.add(t, o)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,9 +40,8 @@ func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
 		e.Reason = ""
 		res = w.bury(a, e, reason)
 	}
-	if w.cfg.Suppress != nil && w.provesGone(t.failure) {
-		// First, for whoever finds the dead letter and not the outcome does nothing more.
-		res.Follow = append([]kafka.Message{w.cfg.Suppress(j.message, t.gateway, t.failure)}, res.Follow...)
+	if w.cfg.Suppress != nil && w.provesGone(t.failure) && !w.isOptOut(t) {
+		j.leaves = append(j.leaves, w.cfg.Suppress(j.message, "", t.gateway, t.failure)...)
 	}
 	return w.left(a, j, e.State, res)
 }
@@ -166,7 +166,7 @@ func (w *Worker) wait(a *kafka.Attempt, j *job) kafka.Result {
 func (w *Worker) nextProbe(j *job) time.Duration {
 	next := waitFor
 	for _, o := range w.cfg.Route.order(j) {
-		if !w.cfg.Control.PausedGateway(o.Name) {
+		if !w.cfg.Control.PausedGateway(o.Name) && !w.blocked(j, o) {
 			next = min(next, max(o.Breaker.NextProbe(time.Now()), 50*time.Millisecond))
 		}
 	}
@@ -192,6 +192,10 @@ func (w *Worker) withdraw(a *kafka.Attempt, j *job) {
 func (w *Worker) left(a *kafka.Attempt, j *job, s notify.State, r kafka.Result) kafka.Result {
 	if j.waited {
 		w.gate.left(at(a.Record))
+	}
+	// First, for whoever finds a dead letter or a later step and not the outcome does nothing more.
+	if len(j.leaves) > 0 {
+		r.Follow = slices.Concat(j.leaves, r.Follow)
 	}
 	if h, ok := j.ledgerPrint(); ok && r.Outcome != nil {
 		r.Outcome.Headers = append(r.Outcome.Headers, h)

@@ -321,6 +321,8 @@ func (panicking) Paused(notify.Channel, notify.Lane) bool        { return false 
 func (panicking) PausedGateway(string) bool                      { return false }
 func (panicking) Suppressed(string, notify.Channel, string) bool { return false }
 
+func (panicking) SenderBlocked(string, notify.Channel, string, string) bool { return false }
+
 func TestACopyWaitsForTheAcknowledgement(t *testing.T) {
 	s := says(nil)
 	w, copied := worker(s, nil), record(mail)

@@ -26,6 +26,9 @@ type job struct {
 	planned   bool      // it begins on the ladder, even if it is due by now: whoever repeats this step must do the same
 	hold      bool      // what nobody knows the fate of is not sent again
 
+	optedOut map[string]bool // of a text: the senders of which gateways have said in this place that the recipient has opted out
+	leaves   []kafka.Message // published when it leaves its place, before all else: these opt-outs, for all workers
+
 	print  print // of its content
 	shared bool  // other workers can compare the print: it goes on the ledger
 

@@ -79,6 +79,7 @@ type told struct {
 	cancelled  map[string]bool
 	settled    map[string]int  // to its run
 	suppressed map[string]bool // addresses
+	blocked    map[string]bool // senders
 }
 
 func (c *told) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
@@ -91,9 +92,13 @@ func (c *told) Settled(id string, run int) bool {
 }
 func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 
+func (c *told) SenderBlocked(_ string, _ notify.Channel, _, sender string) bool {
+	return c.blocked[sender]
+}
+
 func desk() dispatcher.Desk {
 	return dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{
-		notify.ChannelEmail: "email_topic", notify.ChannelPush: "push_topic",
+		notify.ChannelEmail: "email_topic", notify.ChannelPush: "push_topic", notify.ChannelSMS: "sms_topic",
 	}}}
 }
 

@@ -32,6 +32,8 @@ func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafk
 		return w.end(a, j, notify.StateCancelled, notify.ReasonCancelled), true
 	case w.cfg.Control.Suppressed(j.tenant, w.cfg.Channel, j.message.Address):
 		return w.end(a, j, notify.StateSuppressed, notify.ReasonSuppressed), true
+	case w.allBlocked(j):
+		return w.end(a, j, notify.StateSuppressed, notify.ReasonOptedOut), true
 	case !now.Before(j.expires):
 		return w.end(a, j, notify.StateExpired, notify.ReasonExpired), true
 	case j.planned || j.due.Sub(now) > soon:

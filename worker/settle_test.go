@@ -102,9 +102,9 @@ func TestSuppressionOfWhoIsGone(t *testing.T) {
 			w := worker(says(c.says), func(cfg *Config) {
 				cfg.DeadLetterRejected = c.letter
 				cfg.Retries = Retries{Attempts: 3, First: time.Second, Longest: time.Second}
-				cfg.Suppress = func(m *notify.Message, _ string, _ *notify.Failure) kafka.Message {
+				cfg.Suppress = func(m *notify.Message, _, _ string, _ *notify.Failure) []kafka.Message {
 					of = append(of, m)
-					return record1
+					return []kafka.Message{record1}
 				}
 			})
 			res := w.Handle(t.Context(), attempt(record(mail)))
@@ -131,8 +131,8 @@ func TestABadTokenIsNotSuppressed(t *testing.T) {
 	for reason, suppressed := range map[string]bool{notify.ReasonRecipientGone: true, notify.ReasonBadRecipient: false} {
 		w := worker(says(&notify.Failure{Verdict: notify.Permanent, Reason: reason, Gone: true}), func(c *Config) {
 			c.Channel = notify.ChannelPush
-			c.Suppress = func(*notify.Message, string, *notify.Failure) kafka.Message {
-				return kafka.Message{Topic: "control_topic"}
+			c.Suppress = func(*notify.Message, string, string, *notify.Failure) []kafka.Message {
+				return []kafka.Message{{Topic: "control_topic"}}
 			}
 		})
 		res := w.Handle(t.Context(), attempt(record(push)))

@@ -31,6 +31,8 @@ type Control interface {
 	Cancelled(id string) bool
 	Settled(id string, run int) bool
 	Suppressed(tenant string, ch notify.Channel, address string) bool
+	// SenderBlocked reports whether the recipient gets no texts of that sender.
+	SenderBlocked(tenant string, ch notify.Channel, address, sender string) bool
 }
 
 // Ordering is what a channel promises of jobs with the same key.
@@ -57,8 +59,9 @@ type Config struct {
 	DeadLetterRejected bool                           // also keep what was rejected because of its recipient
 	ExpiresAfter       time.Duration                  // how long after it was accepted a job lives that does not say so itself; 24h
 	FingerprintKey     func() (key [16]byte, ok bool) // that of the fingerprints on the ledger; nil: none is written
-	// Suppress returns the record that suppresses a recipient of whom a gateway says that they are gone; nil suppresses nobody.
-	Suppress   func(m *notify.Message, gateway string, f *notify.Failure) kafka.Message
+	// Suppress returns the records that suppress a recipient of whom a gateway says that they are gone, or that they have opted out
+	// of the texts of sender; nil suppresses nobody.
+	Suppress   func(m *notify.Message, sender, gateway string, f *notify.Failure) []kafka.Message
 	Memory     *Memory     // of finished jobs; nil: one of its own
 	Metrics    *Metrics    // nil counts nothing
 	Log        *zap.Logger // nil logs nothing
@@ -196,3 +199,5 @@ func (silence) PausedGateway(string) bool                      { return false }
 func (silence) Cancelled(string) bool                          { return false }
 func (silence) Settled(string, int) bool                       { return false }
 func (silence) Suppressed(string, notify.Channel, string) bool { return false }
+
+func (silence) SenderBlocked(string, notify.Channel, string, string) bool { return false }

@@ -7,6 +7,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,10 @@ type Sender struct {
 	closed    atomic.Bool
 }
 
-var _ gateway.Sender = (*Sender)(nil)
+var _ interface {
+	gateway.Sender
+	gateway.Originator
+} = (*Sender)(nil)
 
 // New checks the section of the gateway called name and tries its templates on made-up messages; nothing is connected
 // before the first message.
@@ -74,6 +78,14 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 		return notify.Receipt{}, f
 	}
 	return notify.Receipt{ProviderID: id, Awaited: s.cfg.Receipts.Secret != ""}, nil
+}
+
+// Originator is the sender that templates have as {{.from}}.
+func (s *Sender) Originator(m *notify.Message) string {
+	if m.SMS == nil {
+		return ""
+	}
+	return cmp.Or(m.SMS.From, s.cfg.From)
 }
 
 // Check makes the configured request, with the credentials and those headers that need no message. Without one it

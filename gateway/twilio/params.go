@@ -1,6 +1,7 @@
 package twilio
 
 import (
+	"cmp"
 	"time"
 
 	api "github.com/twilio/twilio-go/rest/api/v2010"
@@ -38,9 +39,18 @@ func (s *Sender) params(m *notify.Message, now time.Time) (*api.CreateMessagePar
 		p.SetValidityPeriod(validity(m.ExpiresAt.Sub(now)))
 	}
 	if s.cfg.Callback != "" {
-		p.SetStatusCallback(callback(s.cfg.Callback, m))
+		p.SetStatusCallback(callback(s.cfg.Callback, m, s.Originator(m)))
 	}
 	return p, nil
+}
+
+// Originator is the number, name or service that m comes from: what Twilio blocks after a STOP
+// (https://www.twilio.com/docs/api/errors/21610).
+func (s *Sender) Originator(m *notify.Message) string {
+	if m.SMS == nil {
+		return ""
+	}
+	return cmp.Or(m.SMS.From, s.cfg.MessagingServiceSID, s.cfg.From)
 }
 
 // validity rounds down: a message must not arrive after it has expired.

@@ -15,8 +15,8 @@ import (
 )
 
 // callback is where Twilio says what becomes of m. Twilio signs the whole address, so that what stands in it is ours.
-func callback(base string, m *notify.Message) string {
-	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}}.Encode() + overrides
+func callback(base string, m *notify.Message, sender string) string {
+	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}, "sender": {sender}}.Encode() + overrides
 }
 
 // overrides asks Twilio to repeat a callback that could not connect, got no answer in time or got a 5xx; without them Twilio repeats
@@ -80,6 +80,9 @@ func report(query string, params map[string]string) (notify.Report, error) {
 	if said.State == notify.StateBounced {
 		said.Code = params["ErrorCode"]
 		said.Reason = why(status, said.Code)
+		if said.Reason == notify.ReasonOptedOut {
+			said.Sender = ours.Get("sender") // empty in the address of an earlier version
+		}
 		said.Gone = slices.Contains([]string{notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}, said.Reason)
 	}
 	return said, nil

@@ -40,7 +40,7 @@ func read(s *Receipts, r *http.Request) (notify.Report, error) {
 
 func TestASendAsksForReceipts(t *testing.T) {
 	f, _, m := asked(t)
-	require.Equal(t, receiptsAt+"?id="+m.ID+"&run=3#rc=5&rp=ct,rt,5xx", f.Accepted()[0].Get("StatusCallback"))
+	require.Equal(t, receiptsAt+"?id="+m.ID+"&run=3&sender=%2B15005550006#rc=5&rp=ct,rt,5xx", f.Accepted()[0].Get("StatusCallback"))
 	plain := sent(t, func(*config.Twilio, *notify.Message) {})
 	require.False(t, plain.Has("StatusCallback"), "only where somebody can hear them")
 }
@@ -72,6 +72,9 @@ func TestWhatTwilioSays(t *testing.T) {
 		if c.state == notify.StateBounced {
 			want.Code = c.code
 			want.Gone = c.reason == notify.ReasonRecipientGone || c.reason == notify.ReasonOptedOut
+		}
+		if c.reason == notify.ReasonOptedOut {
+			want.Sender = "+15005550006"
 		}
 		require.Equal(t, want, said, c.status)
 	}

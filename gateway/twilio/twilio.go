@@ -31,7 +31,10 @@ type Sender struct {
 	closed atomic.Bool
 }
 
-var _ gateway.Sender = (*Sender)(nil)
+var _ interface {
+	gateway.Sender
+	gateway.Originator
+} = (*Sender)(nil)
 
 // New checks the section of the gateway called name; nothing is connected before the first message.
 func New(name string, cfg config.Twilio) (*Sender, error) {

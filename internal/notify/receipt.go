@@ -14,6 +14,7 @@ type Report struct {
 	Code, Reason   string
 	Gone           bool      // bounced: the recipient does not exist or has opted out
 	At             time.Time // zero: when it was heard
+	Sender         string    // bounced: the sender of the text, as the worker names it; empty where the provider does not know
 }
 
 // AnyRun is the run of a report whose provider knows none: the one that the notification is in.
@@ -31,3 +32,6 @@ var (
 	// ErrEarly: nobody knows yet that the notification was sent. Say it again.
 	ErrEarly = errors.New("the notification is not known to be sent yet")
 )
+
+// GatewaySender names the sender of a gateway whose texts have one that only its provider knows.
+func GatewaySender(gateway string) string { return "gateway:" + gateway }
