@@ -22,6 +22,8 @@ const (
 	KindSettled Kind = "settled"
 	// KindFingerprintKey is the key of the fingerprints on the ledger, which workers share: see [FingerprintKey].
 	KindFingerprintKey Kind = "fingerprint-key"
+	// KindGateway is the state of a gateway in one worker process: see [ReportGateway].
+	KindGateway Kind = "gateway"
 )
 
 const (
@@ -39,7 +41,8 @@ type Entry struct {
 
 	Channel notify.Channel // of a pause, unless it is a gateway's, and of a suppression
 	Lane    notify.Lane    // of a pause; empty = the whole channel
-	Gateway string         // of a pause, and of a suppression that came about by a gateway: its name
+	Gateway string         // of a pause, of a report, and of a suppression that came about by a gateway: its name
+	Process string         // of a report: of the worker
 	ID      string         // of a cancellation, and of a settled run: the notification's
 	Run     int            // of a settled run
 	Tenant  string         // of a suppression
@@ -49,11 +52,13 @@ type Entry struct {
 	Key [16]byte // of a fingerprint key. It is a secret: it is shown nowhere
 
 	At        time.Time // when it was said
-	ExpiresAt time.Time // of a cancellation, and of a settled run
-	Code      string    // of a suppression: the provider's code, such as 21610
-	Reason    string    // of a suppression: one of notify's reasons, such as opted_out; empty: a person's decision
+	ExpiresAt time.Time // of a cancellation, of a settled run, and of a report
+	Code      string    // of a suppression, and of a report: the provider's code, such as 21610
+	Reason    string    // of a suppression: one of notify's reasons, such as opted_out; empty: a person's decision. Of a report: why
 	Sender    string    // of a suppression: the sender by which it came about
 	By, Note  string    // for people: who said it, and why
+
+	State *GatewayState // of a report
 }
 
 // Pause keeps the jobs of a channel, or of one of its lanes, from being started.
@@ -95,6 +100,8 @@ func (e Entry) Name() string {
 		return e.Tenant + "/" + string(e.Channel) + "/" + e.Address
 	case e.Kind == KindSuppression:
 		return string(appendReasoned(nil, e.Tenant, e.Channel, e.Reason, spellScope(e.Scope), e.Address))
+	case e.Kind == KindGateway:
+		return e.Gateway + "/" + e.Process
 	case e.Gateway != "": // a pause's
 		return gatewayPrefix + e.Gateway
 	case e.Lane != "":

@@ -30,6 +30,12 @@ type value struct {
 	Sender    string     `json:"sender,omitempty"`
 }
 
+// report is a record's JSON of kind gateway.
+type report struct {
+	value
+	GatewayState
+}
+
 // Record says e. A cancellation that would last longer than [Longest] is cut to that.
 func (e Entry) Record() Record {
 	v := value{
@@ -42,6 +48,9 @@ func (e Entry) Record() Record {
 	if e.Kind == KindSuppress || e.Kind == KindSuppression {
 		v.Gateway, v.Code = notify.Clip(e.Gateway, noteBytes), notify.Clip(e.Code, noteBytes)
 		v.Reason, v.Sender = notify.Clip(e.Reason, noteBytes), notify.Clip(e.Sender, noteBytes)
+	}
+	if e.Kind == KindGateway {
+		return Record{Key: e.key(), Value: e.report(v)}
 	}
 	if e.Kind == KindFingerprintKey {
 		v.Key = hex.EncodeToString(e.Key[:])
@@ -91,6 +100,11 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 		e.Gateway, e.Code = notify.Clip(v.Gateway, noteBytes), notify.Clip(v.Code, noteBytes)
 		e.Sender = cmp.Or(notify.Clip(v.Sender, noteBytes), e.Scope)
 	}
+	if e.Kind == KindGateway {
+		if err := e.readReport(content, at); err != nil {
+			return Entry{}, false, err
+		}
+	}
 	if e.Kind == KindFingerprintKey {
 		if n, err := hex.Decode(e.Key[:], []byte(v.Key)[:min(len(v.Key), 2*len(e.Key))]); err != nil || n != len(e.Key) || len(v.Key) != 2*len(e.Key) {
 			return Entry{}, false, fmt.Errorf("%w: its key is not 32 hexadecimal digits", ErrMalformed)
@@ -117,6 +131,8 @@ func named(kind Kind, name string) (Entry, error) {
 		e, ok = namedReasoned(name)
 	case KindFingerprintKey:
 		ok = name == keyName
+	case KindGateway:
+		e, ok = namedReport(name)
 	default:
 		return Entry{}, ErrUnknownKind
 	}

@@ -83,6 +83,7 @@ func (s *State) Restart() {
 	s.reasoned.restart()
 	s.cancelled = map[hash]int64{}
 	s.nCancelled.Store(0)
+	s.reports, s.ranges = map[reporter]Entry{}, 0
 	s.countSuppressed()
 	old := s.pauses.Load()
 	if len(old.entries) > 0 {

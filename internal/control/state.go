@@ -24,7 +24,9 @@ type State struct {
 	settled    map[settledRun]int64 // as cancelled
 	plain      lastingSet           // suppressions of kind suppress
 	reasoned   lastingSet           // and of kind suppression
-	nCancelled atomic.Int64         // the sizes of the maps, which cost no lock
+	reports    map[reporter]Entry
+	ranges     int          // of partitions, in all reports
+	nCancelled atomic.Int64 // the sizes of the maps, which cost no lock
 	nSettled   atomic.Int64
 	nSuppress  atomic.Int64
 
@@ -40,7 +42,7 @@ type hash [16]byte
 
 // New gives a state in which nothing is in force.
 func New() *State {
-	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, plain: newLastingSet(), reasoned: newLastingSet()}
+	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, reports: map[reporter]Entry{}, plain: newLastingSet(), reasoned: newLastingSet()}
 	s.pauses.Store(newPauses(nil))
 	s.reasons.Store(new([]string))
 	return s
@@ -63,6 +65,8 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 		s.settle(e, set)
 	case e.Kind == KindSuppress, e.Kind == KindSuppression:
 		s.suppress(e, set)
+	case e.Kind == KindGateway:
+		s.report(e, set)
 	case e.Kind == KindFingerprintKey && set:
 		s.key.Store(&e.Key)
 	case e.Kind == KindFingerprintKey:
@@ -108,7 +112,7 @@ func (s *State) Cancelled(id string) bool {
 	return ok && time.Now().Unix() < expires
 }
 
-// Expired gives tombstones of cancellations and settled runs whose time is over, a thousand at most, for whoever writes to the topic: now
+// Expired gives tombstones of cancellations, settled runs and reports whose time is over, a thousand at most, for whoever writes to the topic: now
 // and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones have
 // come back over the topic; so what could not be published is given again.
 func (s *State) Expired(now time.Time) []Record {
@@ -123,7 +127,7 @@ func (s *State) Expired(now time.Time) []Record {
 			all = append(all, Entry{Kind: KindCancel, ID: spell(id)}.Tombstone())
 		}
 	}
-	return s.expiredSettledLocked(all, now)
+	return s.expiredReportsLocked(s.expiredSettledLocked(all, now), now)
 }
 
 // appendSuppression spells the name of a suppression, see [Entry.Name].

@@ -61,7 +61,9 @@ func inForce(s *State) map[string]bool {
 }
 
 // recipientOf names all entries that keep everything from one recipient.
-func recipientOf(e Entry) string { return "suppressed:" + Suppress(e.Tenant, e.Channel, e.Address).Name() }
+func recipientOf(e Entry) string {
+	return "suppressed:" + Suppress(e.Tenant, e.Channel, e.Address).Name()
+}
 
 // wanted is what has to be in force when the last words are these.
 func wanted(last map[string]Record) map[string]bool {

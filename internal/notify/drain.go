@@ -19,6 +19,7 @@ type LaneDrain struct {
 	Paused   bool `json:"paused"`
 	Shedding bool `json:"shedding"` // new notifications of the lane are refused
 	Drain
+	Waiting *LaneWaiting `json:"waiting,omitempty"` // while no gateway can be called for jobs of the lane
 }
 
 // TierWait is how much waits on a step of the delay ladder.

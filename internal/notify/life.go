@@ -32,10 +32,12 @@ type Life struct {
 	SendAt        *time.Time        `json:"send_at,omitempty"`
 	ExpiresAt     *time.Time        `json:"expires_at,omitempty"`
 	NextAt        *time.Time        `json:"next_at,omitempty"` // while it waits
+	Waiting       *Waiting          `json:"waiting,omitempty"` // while no gateway of its route can be called
 	Sensitive     bool              `json:"sensitive,omitempty"`
 	Expunged      bool              `json:"expunged,omitempty"`
 	Payload       json.RawMessage   `json:"payload,omitempty"`  // only of one alone, never in a list
 	Timeline      []Event           `json:"timeline,omitempty"` // only of one alone: by run, step and time
+	Partition     *int32            `json:"-"`                  // of its lane's topic, where its job is or comes back to; nil: not known
 }
 
 // LifeFilter chooses notifications, or their events; a zero field asks for nothing.

@@ -14,18 +14,23 @@ import (
 // lifeColumns are those that scanLife reads, of notifications as n.
 const lifeColumns = "n.id, n.tenant, n.channel, n.lane, n.recipient, n.recipient_type, n.reference, n.metadata, n.state, n.final," +
 	" n.run, n.step, n.attempt, n.gateway, n.code, n.reason, n.provider_id, n.simulated, n.accepted_at, n.state_at," +
-	" n.send_at, n.expires_at, n.next_at, n.sensitive, n.expunged"
+	" n.send_at, n.expires_at, n.next_at, n.sensitive, n.expunged, n.record_stage, n.record_at"
 
 func scanLife(scan func(...any) error) (notify.Life, error) {
 	var l notify.Life
 	var labels string
 	var acceptedAt, updatedAt int64
 	var sendAt, expiresAt, nextAt *int64
+	var at place
 	err := scan(&l.ID, &l.Tenant, &l.Channel, &l.Lane, &l.Recipient, &l.RecipientType, &l.Reference, &labels, &l.State, &l.Final,
 		&l.Run, &l.Step, &l.Attempt, &l.Gateway, &l.Code, &l.Reason, &l.ProviderID, &l.Simulated, &acceptedAt, &updatedAt,
-		&sendAt, &expiresAt, &nextAt, &l.Sensitive, &l.Expunged)
+		&sendAt, &expiresAt, &nextAt, &l.Sensitive, &l.Expunged, &at.stage, &at.at)
 	if err != nil {
 		return l, err
+	}
+	if at.stage >= 0 {
+		partition := at.spread().Partition
+		l.Partition = &partition
 	}
 	l.AcceptedAt, l.UpdatedAt = *timeOf(&acceptedAt), *timeOf(&updatedAt)
 	l.SendAt, l.ExpiresAt, l.NextAt = timeOf(sendAt), timeOf(expiresAt), timeOf(nextAt)

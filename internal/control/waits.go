@@ -1,0 +1,216 @@
+package control
+
+import (
+	"slices"
+	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// RouteGateway is a gateway of a channel's route.
+type RouteGateway struct {
+	Name           string
+	RecipientTypes []string // of channel push, which it delivers to; empty: all
+}
+
+func (g RouteGateway) accepts(recipientType string) bool {
+	return recipientType == "" || len(g.RecipientTypes) == 0 || slices.Contains(g.RecipientTypes, recipientType)
+}
+
+// Waits says which notifications wait because no gateway can be called for them: in the process that works on their partition,
+// each gateway of the channel's route that delivers to their type of recipient is reported as refusing, or is paused. Its methods
+// may be called at once from many goroutines, and do not block.
+type Waits struct {
+	State  *State
+	Routes map[notify.Channel][]RouteGateway
+}
+
+// Mark says of each notification for which gateway it waits. Where the partition of one is not known, all partitions of its lane
+// have to wait.
+func (w Waits) Mark(lives []notify.Life) {
+	var s *survey
+	for i := range lives {
+		l := &lives[i]
+		if l.Final || l.State != notify.StateQueued && l.State != notify.StateRetrying {
+			continue
+		}
+		if s == nil {
+			s = w.survey()
+		}
+		l.Waiting = w.of(s, l)
+	}
+}
+
+func (w Waits) of(s *survey, l *notify.Life) *notify.Waiting {
+	wait := s.route(w.Routes[l.Channel], l.Channel, l.Lane, l.RecipientType)
+	if wait == nil || !wait.all && (l.Partition == nil || !wait.on.Has(*l.Partition)) {
+		return nil
+	}
+	found := s.first(wait, l.Channel, l.Lane, l.Partition)
+	return &found
+}
+
+// Lane returns for which gateway jobs of a lane wait, or nil.
+func (w Waits) Lane(ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
+	s := w.survey()
+	route := w.Routes[ch]
+	types := recipientTypes(route)
+	var found *notify.LaneWaiting
+	var waiting []string
+	for _, t := range types {
+		wait := s.route(route, ch, lane, t)
+		if wait == nil {
+			continue
+		}
+		waiting = append(waiting, t)
+		if part := wait.part(); found == nil || part > found.Part {
+			found = &notify.LaneWaiting{Waiting: s.first(wait, ch, lane, nil), Part: part}
+		}
+	}
+	if found != nil && len(waiting) < len(types) {
+		found.RecipientTypes = waiting
+	}
+	return found
+}
+
+// recipientTypes returns those that a route tells apart; one empty type where it tells none.
+func recipientTypes(route []RouteGateway) []string {
+	var types []string
+	for _, g := range route {
+		for _, t := range g.RecipientTypes {
+			if !slices.Contains(types, t) {
+				types = append(types, t)
+			}
+		}
+	}
+	if len(types) == 0 {
+		return []string{""}
+	}
+	return types
+}
+
+// Gateways returns the gateways that some process cannot call or that an operator has paused, by name. Gateways of no route are
+// left out.
+func (w Waits) Gateways() []notify.GatewayStatus {
+	s := w.survey()
+	all := []notify.GatewayStatus{}
+	var names []string
+	for _, route := range w.Routes {
+		for _, g := range route {
+			names = append(names, g.Name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		reports, paused := s.reports[name], s.paused[name]
+		if len(reports) == 0 && paused == nil {
+			continue
+		}
+		g := notify.GatewayStatus{Processes: len(reports), Paused: paused != nil}
+		if paused != nil {
+			g.Waiting = pausedWaiting(name, *paused)
+		}
+		if len(reports) > 0 {
+			g.Waiting = longest(name, reports)
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// survey is what holds at one moment.
+type survey struct {
+	reports map[string][]Entry // by gateway
+	paused  map[string]*Entry  // by gateway
+}
+
+func (w Waits) survey() *survey {
+	s := &survey{map[string][]Entry{}, map[string]*Entry{}}
+	for _, e := range w.State.Reports(time.Now()) {
+		s.reports[e.Gateway] = append(s.reports[e.Gateway], e)
+	}
+	for t, e := range w.State.pauses.Load().entries {
+		if t.gateway != "" {
+			s.paused[t.gateway] = &e
+		}
+	}
+	return s
+}
+
+// routeWait is where the jobs of a lane wait.
+type routeWait struct {
+	gateways []string // of the route, in their order
+	on       Partitions
+	of       int32 // partitions of the lane; 0 while nobody says
+	all      bool  // every one of them waits
+}
+
+func (r *routeWait) part() float64 {
+	if r.all {
+		return 1
+	}
+	return float64(r.on.Len()) / float64(r.of)
+}
+
+// route returns where jobs of a lane, to recipients of a type, wait; nil for nowhere.
+func (s *survey) route(route []RouteGateway, ch notify.Channel, lane notify.Lane, recipientType string) *routeWait {
+	w := &routeWait{all: true}
+	for _, g := range route {
+		if !g.accepts(recipientType) {
+			continue
+		}
+		w.gateways = append(w.gateways, g.Name)
+		if s.paused[g.Name] != nil {
+			continue
+		}
+		var refused []span
+		for _, e := range s.reports[g.Name] {
+			on, of := e.State.on(ch, lane)
+			refused, w.of = append(refused, on...), max(w.of, of)
+		}
+		on := union(refused)
+		if !w.all {
+			on = w.on.intersect(on)
+		}
+		if w.on, w.all = on, false; len(on) == 0 {
+			return nil
+		}
+	}
+	if len(w.gateways) == 0 {
+		return nil
+	}
+	w.all = w.all || w.on.Len() >= int(w.of)
+	return w
+}
+
+// first names the first gateway of the route that refuses calls, in the process that works on a partition or in any; one that is
+// paused only where none does.
+func (s *survey) first(w *routeWait, ch notify.Channel, lane notify.Lane, partition *int32) notify.Waiting {
+	var paused notify.Waiting
+	for _, name := range w.gateways {
+		if p := s.paused[name]; p != nil && paused.Gateway == "" {
+			paused = pausedWaiting(name, *p)
+		}
+		var here []Entry
+		for _, e := range s.reports[name] {
+			on, of := e.State.on(ch, lane)
+			if of > 0 && (partition == nil && len(on) > 0 || partition != nil && on.Has(*partition)) {
+				here = append(here, e)
+			}
+		}
+		if len(here) > 0 {
+			return longest(name, here)
+		}
+	}
+	return paused
+}
+
+// longest is the report that began first.
+func longest(name string, reports []Entry) notify.Waiting {
+	e := slices.MinFunc(reports, func(a, b Entry) int { return a.State.Since.Compare(b.State.Since) })
+	return notify.Waiting{Gateway: name, Code: e.Code, Reason: e.Reason, Since: e.State.Since}
+}
+
+func pausedWaiting(name string, e Entry) notify.Waiting {
+	return notify.Waiting{Gateway: name, Code: notify.CodePaused, Reason: "an operator has paused the gateway", Since: e.At}
+}
