@@ -27,6 +27,7 @@ type delivery struct {
 	metrics   *worker.Metrics
 	desk      dispatcher.Desk
 	memory    *worker.Memory
+	held      heldPartitions
 }
 
 // work is the role that delivers the jobs of some channels.
@@ -36,6 +37,7 @@ type delivery struct {
 //	     ▲            │         └─ desk: where the job goes next
 //	     │            └─ publisher: next steps, dead letters, outcomes on the ledger
 //	     └── runners ─▶ movers ◀─ delay topics
+//	breakers ─▶ gateway reports ─▶ publisher ─▶ control topic
 func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []notify.Lane, started func()) error {
 	d, err := p.newDelivery(channels)
 	if err != nil {
@@ -61,6 +63,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 	return inOrder(
 		ctx,
 		part{"runners", func(ctx context.Context) error { return together(ctx, runners...) }},
+		part{"gateway reports", d.reportGateways},
 		part{"publisher", d.publisher.Run},
 		part{"ledger", d.ledger.Run},
 		part{"upkeep", d.upkeep},
@@ -111,8 +114,15 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
 		FollowTopics: d.topics.FollowOns(channel), Undecodable: d.desk.Undecodable, Panicked: w.Panicked,
-		OnLedger: w.Learn, OnTakeOver: w.TookOver, OnAssigned: w.Assigned,
-		OnClaims: func(held, total int) { d.share(channel, lane, held, total) },
+		OnLedger: w.Learn, OnTakeOver: w.TookOver,
+		OnAssigned: func(topic string, partitions []int32) {
+			w.Assigned(topic, partitions)
+			d.held.assign(channel, lane, partitions)
+		},
+		OnClaims: func(held, total int) {
+			d.share(channel, lane, held, total)
+			d.held.total(channel, lane, total)
+		},
 	})
 	if err != nil {
 		return part{}, err

@@ -7,24 +7,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/drain"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// newDrain makes the gauge of all lanes, and the parts that keep it: it measures once the topics are there, and hears what is
-// paused on the control topic.
-func (p *process) newDrain(publisher allPublisher, log *zap.Logger) (*drain.Gauge, []part, error) {
+// newDrain makes the gauge of all lanes, and the part that keeps it: it measures once the topics are there.
+func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.Logger) (*drain.Gauge, part, error) {
 	meter, err := kafka.NewMeter(p.kafka)
 	if err != nil {
-		return nil, nil, err
+		return nil, part{}, err
 	}
-	state, told, err := p.control("api", publisher, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	p.countSkipped("serve-api", "control", told.Undecodable)
-	cfg := drain.Config{Meter: meter, Paused: state.Paused, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
+	cfg := drain.Config{Meter: meter, Paused: state.Paused, Waiting: waits.Lane, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
 	for _, channel := range p.topics.Channels() {
 		for _, lane := range notify.Lanes() {
 			cfg.Lanes = append(cfg.Lanes, drain.Lane{
@@ -37,13 +32,44 @@ func (p *process) newDrain(publisher allPublisher, log *zap.Logger) (*drain.Gaug
 	}
 	gauge := drain.New(cfg)
 	p.countDrain(cfg.Lanes, gauge)
+	p.countWaits(cfg.Lanes, waits)
 	measures := func(ctx context.Context) error {
 		if _, ok := p.awaitTopics(ctx); !ok {
 			return nil
 		}
 		return gauge.Run(ctx)
 	}
-	return gauge, []part{{"drain", measures}, {"control", told.Run}}, nil
+	return gauge, part{"drain", measures}, nil
+}
+
+// newWaits follows the control topic: what is paused, and which gateways the workers report that they cannot call.
+func (p *process) newWaits(publisher allPublisher, log *zap.Logger) (*control.State, control.Waits, part, error) {
+	state, told, err := p.control("api", publisher, log)
+	if err != nil {
+		return nil, control.Waits{}, part{}, err
+	}
+	p.countSkipped("serve-api", "control", told.Undecodable)
+	waits := control.Waits{State: state, Routes: map[notify.Channel][]control.RouteGateway{}}
+	for channel, route := range p.routes {
+		for _, o := range route {
+			waits.Routes[channel] = append(waits.Routes[channel], control.RouteGateway{Name: o.Name, RecipientTypes: o.Gateway.RecipientTypes()})
+		}
+	}
+	return state, waits, part{"control", told.Run}, nil
+}
+
+// countWaits shows which part of each lane waits for a gateway. It is the same in every process of the API.
+func (p *process) countWaits(lanes []drain.Lane, waits control.Waits) {
+	for _, l := range lanes {
+		labels := prometheus.Labels{"channel": string(l.Channel), "lane": string(l.Lane)}
+		p.gauge("laudspeaker_lane_without_gateway", "The part of the lane's partitions, from 0 to 1, whose jobs wait because no gateway of the channel can be called for them.", labels,
+			func() float64 {
+				if w := waits.Lane(l.Channel, l.Lane); w != nil {
+					return w.Part
+				}
+				return 0
+			})
+	}
 }
 
 // countDrain shows what the gauge says. It is the same in every process of the API.

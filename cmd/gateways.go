@@ -15,8 +15,8 @@ import (
 )
 
 func newGateways() *cobra.Command {
-	c := &cobra.Command{Use: "gateways", Short: "Try the configured gateways"}
-	c.AddCommand(newGatewaysCheck())
+	c := &cobra.Command{Use: "gateways", Short: "Try the configured gateways, or show which of them refuse calls"}
+	c.AddCommand(newGatewaysCheck(), newGatewaysStatus())
 	return c
 }
 

@@ -54,6 +54,7 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
 //	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
+//	     both GETs         ─▶ producer ─▶ waits ◀─ control topic: gateways that refuse, pauses
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
 func (p *process) serveAPI(ctx context.Context, started func()) error {
 	log := p.log.With(zap.String("role", "serve-api"))
@@ -80,12 +81,16 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	gauge, gauging, err := p.newDrain(publisher, log)
+	state, waits, following, err := p.newWaits(publisher, log)
+	if err != nil {
+		return err
+	}
+	gauge, gauging, err := p.newDrain(state, waits, log)
 	if err != nil {
 		return err
 	}
 	api, err := producer.New(producer.Config{
-		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge,
+		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge, Waits: waits,
 		Idempotency: keeper.store, IDs: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
 		DeadLetters: letters, Receipts: desk, PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
 		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
@@ -104,7 +109,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		{"reconciler", keeper.reconciler(tell).Run},
 		closeLetters,
 		{"publisher", publisher.Run},
-	}, gauging, keeper.parts())...)
+		gauging, following,
+	}, keeper.parts())...)
 }
 
 func apiKeys(keys []config.APIKey) []producer.Key {

@@ -14,7 +14,15 @@ func lineOf(l *notify.Life) string {
 	if recipient := shown(l.Recipient); recipient != "" {
 		line += "  " + notify.Clip(recipient, 60)
 	}
+	if l.Waiting != nil {
+		return line + "  " + waitingForPeople(l.Waiting)
+	}
 	return line + lead("  ", because(l.Gateway, l.Code, l.Reason))
+}
+
+// waitingForPeople says for which gateway a notification waits.
+func waitingForPeople(w *notify.Waiting) string {
+	return fmt.Sprintf("waiting for %s since %s%s", shown(w.Gateway), readable(w.Since), lead(", ", because("", w.Code, w.Reason)))
 }
 
 // lifeForPeople is a notification with its timeline.
@@ -35,6 +43,9 @@ func lifeForPeople(l *notify.Life) string {
 	line("send at", ifAt(l.SendAt))
 	line("expires", ifAt(l.ExpiresAt))
 	line("next try", ifAt(l.NextAt))
+	if l.Waiting != nil {
+		line("waiting", strings.TrimPrefix(waitingForPeople(l.Waiting), "waiting "))
+	}
 	line("outcome", because(l.Gateway, l.Code, l.Reason))
 	line("provider id", shown(l.ProviderID))
 	b.WriteString("  timeline\n")

@@ -22,6 +22,14 @@ type Lives interface {
 	List(ctx context.Context, f notify.LifeFilter, cursor string, limit int) (notify.Lives, error)
 }
 
+// Waits knows for which gateways notifications wait. It answers at once, and may be called from many goroutines.
+type Waits interface {
+	// Mark sets Waiting of those notifications that wait because no gateway can be called for them.
+	Mark(lives []notify.Life)
+	// Gateways gives those that some process cannot call, or that an operator has paused, by name.
+	Gateways() []notify.GatewayStatus
+}
+
 // getLife answers what became of one notification.
 func (s *Server) getLife(x *exchange) error {
 	id, ok := notify.ParseID(chi.URLParam(x.r, "id"))
@@ -38,11 +46,13 @@ func (s *Server) getLife(x *exchange) error {
 		return unread(err)
 	}
 	x.log(zap.String("id", id))
-	shown := *life
+	one := []notify.Life{*life}
+	shown := &one[0]
 	if shown.Sensitive || shown.Expunged {
 		shown.Payload = nil
 	}
-	return x.json(http.StatusOK, &shown)
+	s.mark(one)
+	return x.json(http.StatusOK, shown)
 }
 
 // listLives answers the latest notifications that the parameters choose.
@@ -62,7 +72,14 @@ func (s *Server) listLives(x *exchange) error {
 	if err != nil {
 		return unread(err)
 	}
+	s.mark(lives.Data)
 	return x.json(http.StatusOK, pageOf(lives.Data, lives.Next))
+}
+
+func (s *Server) mark(lives []notify.Life) {
+	if s.cfg.Waits != nil {
+		s.cfg.Waits.Mark(lives)
+	}
 }
 
 // mostLives is the longest page of notifications.

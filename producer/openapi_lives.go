@@ -14,7 +14,8 @@ func describeGetLife(schemas huma.Registry) *huma.Operation {
 		Method: http.MethodGet, Path: "/v1/notifications/{id}", OperationID: "get", Summary: "What became of a notification",
 		Tags: []string{"notifications"}, Security: keyed(),
 		Description: "Needs scope read. A notification is found from the moment on in which it was accepted. " +
-			"503 means that the server has not read far enough yet to say whether there is one: ask again.",
+			"503 means that the server has not read far enough yet to say whether there is one: ask again. " +
+			"While it is queued or retrying, and no gateway can be called for it, waiting says which gateway refuses calls, and why.",
 		Parameters: []*huma.Param{idParameter()},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "Its state, its timeline and what was submitted.", Content: content[notify.Life](schemas, "Life"),

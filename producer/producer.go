@@ -58,6 +58,7 @@ type Config struct {
 	DeadLetters    DeadLetters
 	Expunger       Expunger
 	Drains         Drains
+	Waits          Waits           // nil: nobody knows whether a gateway refuses calls
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Receipts       Receipts        // nil: no gateway takes any
 	PublicHost     string          // the name by which providers call to bring receipts; empty: they do not

@@ -101,8 +101,11 @@ var notes = map[string]map[string]note{
 	"Try": {
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
-	"Drain":     drainNotes(),
-	"LaneDrain": drainNotes(),
+	"Drain":         drainNotes(),
+	"LaneDrain":     drainNotes(),
+	"Waiting":       waitingNotes(),
+	"LaneWaiting":   waitingNotes("part", "recipient_types"),
+	"GatewayStatus": waitingNotes("paused", "processes"),
 	"TierWait": {
 		"tier": {doc: "For how long jobs wait on this step of the delay ladder.", example: "30s"},
 	},
@@ -140,6 +143,26 @@ func drainNotes() map[string]note {
 		"oldest_seconds": {doc: "For how long the oldest of them has waited; null: none waits, or it is not known."},
 		"drain_seconds":  {doc: "How long the backlog takes, at the rate that the lane has while it has something to do; null: not known, or nothing is being done."},
 	}
+}
+
+// waitingNotes are those of a gateway that cannot be called, with what a type adds.
+func waitingNotes(more ...string) map[string]note {
+	all := map[string]note{
+		"gateway":         {doc: "The first gateway of the route that cannot be called."},
+		"code":            {doc: "The provider's code; paused: an operator has paused the gateway."},
+		"reason":          {doc: "What the gateway said last. It holds no recipient and no secret."},
+		"since":           {doc: "When the gateway was first found to refuse calls, or was paused."},
+		"part":            {doc: "The part of the lane's partitions whose jobs wait: a worker process works on each."},
+		"recipient_types": {doc: "Of channel push: only jobs to these types of recipients wait."},
+		"paused":          {doc: "An operator has paused it."},
+		"processes":       {doc: "How many worker processes cannot call it."},
+	}
+	for _, field := range []string{"part", "recipient_types", "paused", "processes"} {
+		if !slices.Contains(more, field) {
+			delete(all, field)
+		}
+	}
+	return all
 }
 
 // newSchemas describes every type of the API.
@@ -186,6 +209,10 @@ func newSchemas() huma.Registry {
 	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
 		all[answer].AdditionalProperties = nil // answers grow
 	}
+	for _, answer := range []string{"Stats", "ChannelStats", "LaneDrain", "Waiting", "LaneWaiting", "GatewayStatus"} {
+		all[answer].AdditionalProperties = nil
+	}
+	all["LaneWaiting"].Properties["recipient_types"].Nullable = false
 	for name, fields := range notes {
 		for field, n := range fields {
 			n.put(all[name].Properties[field])

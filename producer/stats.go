@@ -20,10 +20,11 @@ type Drains interface {
 
 // stats is the answer to those who ask how it goes.
 type stats struct {
-	Channels   []notify.ChannelStats `json:"channels" nullable:"true" doc:"null: nothing is known now"`
-	Totals     totals                `json:"totals"`
-	MeasuredAt *time.Time            `json:"measured_at" nullable:"true" doc:"When the backlog was measured last; null: not yet"`
-	AgeSeconds *float64              `json:"age_seconds" nullable:"true" doc:"How long ago that is. The figures are renewed every two seconds, while Kafka answers; after thirty they mean nothing and are left out."`
+	Channels   []notify.ChannelStats  `json:"channels" nullable:"true" doc:"null: nothing is known now"`
+	Totals     totals                 `json:"totals"`
+	Gateways   []notify.GatewayStatus `json:"gateways" nullable:"false" doc:"The gateways that some worker process cannot call now, or that an operator has paused. Empty: none is known."`
+	MeasuredAt *time.Time             `json:"measured_at" nullable:"true" doc:"When the backlog was measured last; null: not yet"`
+	AgeSeconds *float64               `json:"age_seconds" nullable:"true" doc:"How long ago that is. The figures are renewed every two seconds, while Kafka answers; after thirty they mean nothing and are left out."`
 }
 
 // totals are those of all channels; null is what is not known now.
@@ -38,7 +39,10 @@ func (s *Server) stats(x *exchange) error {
 		return refuse(codeInvalidParameter, "give no parameter: there is nothing to choose")
 	}
 	known := s.cfg.Drains.Stats()
-	var answer stats
+	answer := stats{Gateways: []notify.GatewayStatus{}}
+	if s.cfg.Waits != nil {
+		answer.Gateways = s.cfg.Waits.Gateways()
+	}
 	if !known.At.IsZero() {
 		at, age := known.At.UTC().Truncate(time.Millisecond), time.Since(known.At).Round(100*time.Millisecond).Seconds()
 		answer.MeasuredAt, answer.AgeSeconds = &at, &age
@@ -64,7 +68,7 @@ func describeStats(schemas huma.Registry) *huma.Operation {
 	op := &huma.Operation{
 		Method: http.MethodGet, Path: "/v1/stats", OperationID: "stats", Summary: "How much waits, and how fast it drains",
 		Tags: []string{"server"}, Security: keyed(),
-		Description: "Needs scope read. By channel and lane what waits, how fast it is done and how long that takes; by channel what waits on the delay ladder. " +
+		Description: "Needs scope read. By channel and lane what waits, how fast it is done and how long that takes; by channel what waits on the delay ladder; which gateways refuse calls, and which lanes wait for them. " +
 			"Beyond api.shed_bulk_after bulk is refused with 429.",
 		Responses: map[string]*huma.Response{"200": {Description: "The figures.", Content: content[stats](schemas, "Stats")}},
 	}

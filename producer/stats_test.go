@@ -39,7 +39,7 @@ func TestStats(t *testing.T) {
 			require.Equal(t, http.StatusOK, answer.StatusCode, body)
 			return body
 		}
-		require.JSONEq(t, `{"channels":null,"totals":{"backlog":null,"rate":null,"waiting":null},"measured_at":null,"age_seconds":null}`, ask())
+		require.JSONEq(t, `{"channels":null,"totals":{"backlog":null,"rate":null,"waiting":null},"gateways":[],"measured_at":null,"age_seconds":null}`, ask())
 		f.stats = notify.Stats{
 			At: time.Now(), Backlog: 1000, Rate: 25, Waiting: 7,
 			Channels: []notify.ChannelStats{{
@@ -48,14 +48,52 @@ func TestStats(t *testing.T) {
 			}},
 		}
 		time.Sleep(2 * time.Second)
-		require.JSONEq(t, `{"measured_at":"2000-01-01T00:00:00Z","age_seconds":2,"totals":{"backlog":1000,"rate":25,"waiting":7},"channels":[
+		require.JSONEq(t, `{"measured_at":"2000-01-01T00:00:00Z","age_seconds":2,"totals":{"backlog":1000,"rate":25,"waiting":7},"gateways":[],"channels":[
 			{"channel":"email","waiting":[{"tier":"30s","jobs":7}],"lanes":[
 				{"lane":"normal","paused":false,"shedding":false,"backlog":1000,"rate":25,"oldest_seconds":1.5,"drain_seconds":40},
 				{"lane":"bulk","paused":true,"shedding":true,"backlog":0,"rate":0,"oldest_seconds":null,"drain_seconds":null}]}]}`, ask())
 		f.stats.Stale = true
 		time.Sleep(time.Minute)
-		require.JSONEq(t, `{"channels":null,"totals":{"backlog":null,"rate":null,"waiting":null},"measured_at":"2000-01-01T00:00:00Z","age_seconds":62}`, ask())
+		require.JSONEq(t, `{"channels":null,"totals":{"backlog":null,"rate":null,"waiting":null},"gateways":[],"measured_at":"2000-01-01T00:00:00Z","age_seconds":62}`, ask())
 	})
+}
+
+// fakeWaits finds that e-mail waits.
+type fakeWaits struct{}
+
+func aWaiting() notify.Waiting {
+	return notify.Waiting{Gateway: "mail", Code: "535", Reason: "authentication refused", Since: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+}
+
+func (fakeWaits) Mark(lives []notify.Life) {
+	for i := range lives {
+		if w := aWaiting(); !lives[i].Final {
+			lives[i].Waiting = &w
+		}
+	}
+}
+
+func (fakeWaits) Gateways() []notify.GatewayStatus {
+	return []notify.GatewayStatus{{Waiting: aWaiting(), Paused: true, Processes: 2}}
+}
+
+// A gateway that refuses calls is shown by the stats, and with what waits for it.
+func TestWaiting(t *testing.T) {
+	const wanted = `"waiting":{"gateway":"mail","code":"535","reason":"authentication refused","since":"2030-01-01T00:00:00Z"}`
+	lives := &fakeLives{life: func(l *notify.Life) { l.State, l.Final = notify.StateQueued, false }}
+	part := notify.LaneWaiting{Waiting: aWaiting(), Part: 0.5, RecipientTypes: []string{"apns"}}
+	drains := &fakeDrains{stats: notify.Stats{At: time.Now(), Channels: []notify.ChannelStats{{
+		Channel: notify.ChannelPush, Lanes: []notify.LaneDrain{{Lane: notify.LaneNormal, Waiting: &part}},
+	}}}}
+	s := newServer(t, Config{Lives: lives, Waits: fakeWaits{}, Drains: drains})
+	_, body := do(t, s, request(http.MethodGet, toLook, ""))
+	require.Contains(t, body, wanted)
+	_, body = do(t, s, request(http.MethodGet, "/v1/stats", ""))
+	require.Contains(t, body, `"gateways":[{"gateway":"mail","code":"535","reason":"authentication refused","since":"2030-01-01T00:00:00Z","paused":true,"processes":2}]`)
+	require.Contains(t, body, strings.TrimSuffix(wanted, "}")+`,"part":0.5,"recipient_types":["apns"]}`)
+	lives.life = nil
+	_, body = do(t, s, request(http.MethodGet, toLook, ""))
+	require.NotContains(t, body, "waiting")
 }
 
 // A 202 says how its lane empties, if that is known.

@@ -43,7 +43,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		}
 		t := w.send(ctx, a, j, o)
 		change := leave.with(t)
-		w.tell(o, t, change)
+		w.tell(o, j, t, change)
 		if !w.optsOut(j, o, t) && !t.passes() {
 			return w.conclude(ctx, a, j, t)
 		}

@@ -44,10 +44,11 @@ func (w *Worker) logEnd(a *kafka.Attempt, j *job, s notify.State, reason, code s
 }
 
 // tell says once what a gateway's breaker did, and what an operator does about it.
-func (w *Worker) tell(o *Outlet, t try, change gateway.BreakerChange) {
+func (w *Worker) tell(o *Outlet, j *job, t try, change gateway.BreakerChange) {
 	if change == gateway.BreakerUnchanged {
 		return
 	}
+	o.refusals.note(change, time.Now(), anonymous(t.code(), j.message, refusalCode), anonymous(t.reason(), j.message, refusalReason))
 	log := w.log.With(zap.String("gateway", o.Name))
 	switch change {
 	case gateway.BreakerReclosed:

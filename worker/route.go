@@ -17,7 +17,8 @@ type Outlet struct {
 	Limiter        *Limiter // nil limits nothing
 	RecipientTypes []string // of channel push, which it delivers to; empty: all
 
-	devices devices
+	devices  devices
+	refusals refusals
 }
 
 // accepts reports whether the gateway delivers to recipients of m's type.

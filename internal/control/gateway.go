@@ -34,7 +34,7 @@ const (
 
 	longestReport = 10 * time.Minute // whatever a report says of its expiry
 	reportCode    = 64
-	reportReason  = 300
+	reportReason  = 255
 	mostLanes     = 16     // of one report
 	mostReports   = 2048   // that are kept
 	mostAllRanges = 65_536 // of all reports that are kept

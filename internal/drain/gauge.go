@@ -42,6 +42,8 @@ type Config struct {
 	Meter Meter
 	// Paused says whether an operator has paused a lane; it answers at once. nil: none is.
 	Paused func(notify.Channel, notify.Lane) bool
+	// Waiting says for which gateway jobs of a lane wait, or nil; it answers at once. nil: none do.
+	Waiting func(notify.Channel, notify.Lane) *notify.LaneWaiting
 	// ShedBulkAfter is how long bulk may take to drain before more of it is refused; 0 refuses none.
 	ShedBulkAfter time.Duration
 	Log           *zap.Logger
@@ -76,6 +78,9 @@ type measured struct {
 func New(cfg Config) *Gauge {
 	if cfg.Paused == nil {
 		cfg.Paused = func(notify.Channel, notify.Lane) bool { return false }
+	}
+	if cfg.Waiting == nil {
+		cfg.Waiting = func(notify.Channel, notify.Lane) *notify.LaneWaiting { return nil }
 	}
 	g := &Gauge{
 		cfg: cfg, lanes: make([]measured, len(cfg.Lanes)), tiers: make([]int64, len(cfg.Tiers)), shedding: map[notify.Channel]bool{}, strained: map[notify.Channel]int{},
@@ -202,6 +207,7 @@ func (g *Gauge) Stats() notify.Stats {
 		c := of(l.Channel)
 		c.Lanes = append(c.Lanes, notify.LaneDrain{
 			Lane: l.Lane, Drain: d, Paused: g.cfg.Paused(l.Channel, l.Lane), Shedding: l.Lane == notify.LaneBulk && !s.Stale && g.shedding[l.Channel],
+			Waiting: g.cfg.Waiting(l.Channel, l.Lane),
 		})
 	}
 	for i, t := range g.cfg.Tiers {
