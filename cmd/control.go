@@ -35,6 +35,12 @@ func (p *process) control(role string, publisher allPublisher, log *zap.Logger) 
 	return state, tail, nil
 }
 
+// controlled is the state of the control topic with the time up to which it is known.
+type controlled struct {
+	*control.State
+	*kafka.Tail
+}
+
 // allPublisher is [kafka.Publisher], for those who publish many records at a time.
 type allPublisher interface {
 	PublishAll(ctx context.Context, ms []kafka.Message) []error

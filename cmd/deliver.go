@@ -102,7 +102,7 @@ func (d *delivery) close() {
 func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) {
 	settings, topic := d.cfg.Channels.ByName()[string(channel)], d.topics.Job(channel, lane)
 	w := worker.New(worker.Config{
-		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: d.control, Rules: d.rules(),
+		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: controlled{d.control, d.told}, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
 		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
 		FingerprintKey: d.control.FingerprintKey, Memory: d.memory,

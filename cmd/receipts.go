@@ -59,9 +59,18 @@ type settler struct {
 	publisher onePublisher
 }
 
-// Settle is that of the receipts.
+// Settle is that of the receipts. A worker repeats a call only with knowledge of the topic that is younger than [worker.ControlAge],
+// which is less than the wait here.
 func (s settler) Settle(ctx context.Context, id string, run int) error {
-	return s.publish(ctx, control.Settle(id, run, time.Now()))
+	if err := s.publish(ctx, control.Settle(id, run, time.Now())); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the entry is not in force yet: %w", notify.ErrBusUnavailable, ctx.Err())
+	case <-time.After(control.InForce):
+		return nil
+	}
 }
 
 func (s settler) publish(ctx context.Context, e control.Entry) error {

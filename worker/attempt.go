@@ -130,7 +130,7 @@ func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet)
 		}
 	}()
 	// It may have waited, for its place and for its intent: times have changed, or the lease has run out.
-	if good = !w.pastDue(j) && a.MayStart() && (!j.hold || w.intend(ctx, a, j) && !w.pastDue(j)); !good {
+	if good = !w.pastDue(j) && a.MayStart() && (!j.hold || w.intend(ctx, a, j)) && w.informed(a, j) && !w.pastDue(j); !good {
 		return nil, true
 	}
 	return taken, true

@@ -320,6 +320,7 @@ func (p panicking) Cancelled(string) bool {
 func (panicking) Paused(notify.Channel, notify.Lane) bool        { return false }
 func (panicking) PausedGateway(string) bool                      { return false }
 func (panicking) Suppressed(string, notify.Channel, string) bool { return false }
+func (panicking) AsOf() time.Time                                { return time.Now() }
 
 func (panicking) SenderBlocked(string, notify.Channel, string, string) bool { return false }
 

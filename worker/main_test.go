@@ -80,6 +80,7 @@ type told struct {
 	settled    map[string]int  // to its run
 	suppressed map[string]bool // addresses
 	blocked    map[string]bool // senders
+	stale      time.Time       // until then nothing is known of the control topic
 }
 
 func (c *told) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
@@ -90,6 +91,14 @@ func (c *told) Settled(id string, run int) bool {
 	settled, ok := c.settled[id]
 	return ok && settled == run
 }
+
+func (c *told) AsOf() time.Time {
+	if time.Now().Before(c.stale) {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
 func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 
 func (c *told) SenderBlocked(_ string, _ notify.Channel, _, sender string) bool {

@@ -42,6 +42,8 @@ func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafk
 		return j.again(j.due), true
 	case w.cfg.Control.Paused(w.cfg.Channel, w.cfg.Lane):
 		return j.again(now.Add(waitFor)), true
+	case !w.informed(a, j):
+		return j.again(now.Add(informedEvery)), true
 	default:
 		return kafka.Result{}, false
 	}

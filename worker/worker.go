@@ -33,6 +33,8 @@ type Control interface {
 	Suppressed(tenant string, ch notify.Channel, address string) bool
 	// SenderBlocked reports whether the recipient gets no texts of that sender.
 	SenderBlocked(tenant string, ch notify.Channel, address, sender string) bool
+	// AsOf is the time up to which everything that was acknowledged on the topic is known here.
+	AsOf() time.Time
 }
 
 // Ordering is what a channel promises of jobs with the same key.
@@ -201,3 +203,4 @@ func (silence) Settled(string, int) bool                       { return false }
 func (silence) Suppressed(string, notify.Channel, string) bool { return false }
 
 func (silence) SenderBlocked(string, notify.Channel, string, string) bool { return false }
+func (silence) AsOf() time.Time                                           { return time.Now() }

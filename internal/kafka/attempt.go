@@ -13,7 +13,7 @@ func (r *Runner) run(f *flight, it *item) {
 		return
 	}
 	a := &Attempt{
-		Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent, left: it.left, crowded: it.crowded,
+		Record: it.rec, Carry: it.carry, runner: r, flight: f, intent: it.intent, left: it.left, begun: it.begun, crowded: it.crowded,
 	}
 	it.crowded = false
 	res := r.attempt(a, it)

@@ -53,6 +53,11 @@ func (fs fences) voidOutcome(by generation, offset int64) bool {
 	return by > 0 && slices.ContainsFunc(fs, func(f fence) bool { return by < f.by && (f.holds(offset) || f.unknown(offset)) })
 }
 
+// mayHaveBegun reports whether an owner that has not left in order may have begun the job at that offset.
+func (fs fences) mayHaveBegun(offset int64) bool {
+	return slices.ContainsFunc(fs, func(f fence) bool { return f.holds(offset) || f.unknown(offset) })
+}
+
 // fencesLimit bounds the text of a claim's fences within a commit's metadata.
 const fencesLimit = 800
 

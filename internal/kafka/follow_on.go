@@ -298,6 +298,15 @@ func (c *claim) isVoid(rec *Record) bool {
 	return ok && src.topic == c.jobID && src.partition == c.partition && c.fences.voidFollowOn(src.by, src.offset)
 }
 
+// MayRepeat reports whether an earlier owner of the partition may have made an attempt at this step of the job: that owner
+// has not left in order, and no outcome of the step is known. It says nothing about earlier attempts of the present owner.
+func (a *Attempt) MayRepeat() bool {
+	if a.runner == nil {
+		return a.Played.mayRepeat()
+	}
+	return a.begun
+}
+
 // Left gives the next step or the dead letter that an earlier attempt at this job has left behind although no outcome tells
 // of it: the job ends with the outcome that is missing, and no provider is called. The record comes without key and value;
 // nil when there is none.

@@ -65,6 +65,7 @@ type Attempt struct {
 	flight *flight
 	intent *intent
 	left   *Record // see Left
+	begun  bool    // see MayRepeat
 
 	crowded bool // see Crowded
 }

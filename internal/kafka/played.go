@@ -21,6 +21,8 @@ type Played struct {
 	InDoubt  func() (until time.Time, doubt bool)      // what the take-over has read
 	Fate     func() (Fate, error)                      // what the ledger says now
 	Left     func() *Record                            // what an earlier attempt has left behind
+
+	MayRepeat func() bool // whether an earlier owner may have begun the job
 }
 
 func (p *Played) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -75,6 +77,8 @@ func (p *Played) left() *Record {
 	}
 	return p.Left()
 }
+
+func (p *Played) mayRepeat() bool { return p != nil && p.MayRepeat != nil && p.MayRepeat() }
 
 func (p *Played) fate() (Fate, error) {
 	if p == nil || p.Fate == nil {

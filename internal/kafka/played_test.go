@@ -18,6 +18,7 @@ func TestAnAttemptWithoutARunnerIsInert(t *testing.T) {
 			require.NoError(t, a.Withdraw(t.Context()))
 			require.True(t, a.MayStart())
 			require.False(t, a.Blocks())
+			require.False(t, a.MayRepeat())
 			require.NoError(t, a.Claimed().Err())
 			_, doubt := a.InDoubt()
 			require.False(t, doubt)
@@ -47,12 +48,16 @@ func TestAnAttemptAsATestPlaysIt(t *testing.T) {
 		},
 		InDoubt: func() (time.Time, bool) { return time.Unix(1, 0), true },
 		Fate:    func() (Fate, error) { return FateConcluded, away },
+
+		MayRepeat: func() bool { return !over },
 	}}
 	require.ErrorIs(t, a.Intent(t.Context(), Header{Value: []byte("1")}), ErrLeaseLost)
+	require.False(t, a.MayRepeat())
 	over = false
 	require.NoError(t, a.Intent(t.Context(), Header{Value: []byte("2")}))
 	require.NoError(t, a.Withdraw(t.Context(), Header{Value: []byte("3")}))
 	a.Pause().Resume()
+	require.True(t, a.MayRepeat())
 	require.Equal(t, []string{"intent1", "intent2", "progress3", "pause", "resume"}, seen)
 	require.ErrorIs(t, a.Claimed().Err(), context.Canceled)
 	require.False(t, a.Blocks())

@@ -10,6 +10,7 @@ type item struct {
 	carry  any
 	intent *intent // of an earlier owner, without an outcome
 	left   *Record // by an earlier attempt, without an outcome; see Attempt.Left
+	begun  bool    // an earlier owner may have begun it; see Attempt.MayRepeat
 	ready  bool    // in one of the claim's queues
 	parked bool    // not in its line yet
 

@@ -31,6 +31,7 @@ type Tail struct {
 
 	mu   sync.Mutex
 	seen time.Time // when the end was reached last
+	asOf time.Time // see AsOf
 	err  error
 }
 
@@ -68,6 +69,14 @@ func (t *Tail) Ready() error {
 	return nil
 }
 
+// AsOf returns the time up to which the topic has been read: every record that was acknowledged before that time has been visited.
+// It is zero before the end was reached first. While Kafka answers, it is at most about 400 ms ago.
+func (t *Tail) AsOf() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asOf
+}
+
 // Run reads until ctx ends. Kafka being away is no error: it is asked again for ever.
 func (t *Tail) Run(ctx context.Context) error {
 	defer t.conn.close()
@@ -76,11 +85,12 @@ func (t *Tail) Run(ctx context.Context) error {
 	log.last = time.Now() // at the first start the topic is still to be made
 	cur, end := newCursor(topicPartition{t.topic, 0}, 0, &t.large), int64(-1)
 	for ctx.Err() == nil {
+		var asOf time.Time
 		err := t.checkID(cur)
 		if err == nil {
-			err = t.turn(cur, &end, t.visit)
+			asOf, err = t.turn(cur, &end, t.visit)
 		}
-		t.note(err, cur.at >= end)
+		t.note(err, cur.at >= end, asOf)
 		switch {
 		case mustStartAgain(err):
 			t.startAgain(ctx)
@@ -94,12 +104,13 @@ func (t *Tail) Run(ctx context.Context) error {
 	return nil
 }
 
-// turn reads what one fetch brings. end is asked for once, at the start.
-func (t *Tail) turn(cur *cursor, end *int64, visit func(*Record)) error {
+// turn reads what one fetch brings. end is asked for once, at the start. asOf is that of [Tail.AsOf]; it is zero when the topic has
+// more than what was read.
+func (t *Tail) turn(cur *cursor, end *int64, visit func(*Record)) (asOf time.Time, err error) {
 	if *end < 0 {
 		newest, err := t.conn.offset(cur.topicPartition, sarama.OffsetNewest)
 		if err != nil {
-			return fmt.Errorf("ask for the end of %s: %w", t.topic, err)
+			return time.Time{}, fmt.Errorf("ask for the end of %s: %w", t.topic, err)
 		}
 		*end = newest
 	}
@@ -107,23 +118,31 @@ func (t *Tail) turn(cur *cursor, end *int64, visit func(*Record)) error {
 	if cur.at < *end {
 		wait = 0
 	}
+	asked := time.Now() // what was acknowledged before is below the high watermark of the answer
 	b, err := t.conn.next(cur, wait)
-	if err != nil {
-		return err
+	if err != nil || b == nil {
+		return time.Time{}, err
 	}
-	if b != nil {
-		if at, err := t.conn.verify(cur, b); err != nil || at >= 0 {
-			return cmp.Or(err, errTruncated)
-		}
-		cur.load(b)
+	if at, err := t.conn.verify(cur, b); err != nil || at >= 0 {
+		return time.Time{}, cmp.Or(err, errTruncated)
 	}
-	return cur.scan(&t.skipped, func(r *Record) bool { visit(r); return true })
+	cur.load(b)
+	if err := cur.scan(&t.skipped, func(r *Record) bool { visit(r); return true }); err != nil {
+		return time.Time{}, err
+	}
+	if cur.at < b.highWatermark {
+		return time.Time{}, nil
+	}
+	return asked, nil
 }
 
-// note keeps what [Tail.Ready] says, and closes Caught.
-func (t *Tail) note(err error, atEnd bool) {
+// note keeps what [Tail.Ready] and [Tail.AsOf] say, and closes Caught.
+func (t *Tail) note(err error, atEnd bool, asOf time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !asOf.IsZero() {
+		t.asOf = asOf
+	}
 	if t.err = err; err != nil || !atEnd {
 		return
 	}

@@ -74,7 +74,7 @@ func (t *Tail) startAgain(ctx context.Context) {
 		if err == nil {
 			return
 		}
-		t.note(err, false)
+		t.note(err, false, time.Time{})
 		log.warn("writing again what "+t.topic+" has lost", err)
 		pause(ctx, time.Second)
 	}
@@ -85,7 +85,7 @@ func (t *Tail) readAll(visit func(*Record)) error {
 	cur, end := newCursor(topicPartition{t.topic, 0}, 0, &t.large), int64(-1)
 	for end < 0 || cur.at < end {
 		at := cur.at
-		err := t.turn(cur, &end, visit)
+		_, err := t.turn(cur, &end, visit)
 		if err == nil && cur.at == at && at < end && cur.suspect < 0 {
 			err = errNoRecord
 		}

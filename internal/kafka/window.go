@@ -66,6 +66,7 @@ func (c *claim) take(rec *Record) {
 	}
 	it := itemOf(rec, c.r.cfg.Unordered)
 	it.left = c.followed(rec)
+	it.begun = c.fences.mayHaveBegun(rec.Offset)
 	it.intent = c.inDoubt(rec.Offset, func() string { return c.r.cfg.Handler.Identify(rec) })
 	c.enqueueNew(it)
 }

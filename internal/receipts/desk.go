@@ -33,7 +33,8 @@ type Teller interface {
 
 // Settler ends runs whose provider has reported the message as delivered.
 type Settler interface {
-	// Settle returns once the end of the run is durable: a waiting job of it is not tried again. Its error is [notify.ErrBusUnavailable].
+	// Settle returns once the end of the run is durable and in force: no repeated call of a gateway for the run begins after it has
+	// returned. Its error is [notify.ErrBusUnavailable].
 	Settle(ctx context.Context, id string, run int) error
 }
 
