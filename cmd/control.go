@@ -19,10 +19,15 @@ import (
 )
 
 // control makes the state that the control topic adds up to, and the reader that feeds it. Nothing that asks the state may
-// start before the reader has caught up.
-func (p *process) control(role string, publisher allPublisher, log *zap.Logger) (*control.State, *kafka.Tail, error) {
+// start before the reader has caught up. also are called with each record after the state has taken it in.
+func (p *process) control(role string, publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (*control.State, *kafka.Tail, error) {
 	state, topic := control.New(), p.topics.Control()
-	tail, err := kafka.NewTail(p.kafka, topic, func(r *kafka.Record) { state.Apply(r.Key, r.Value, r.Timestamp) }, log)
+	tail, err := kafka.NewTail(p.kafka, topic, func(r *kafka.Record) {
+		state.Apply(r.Key, r.Value, r.Timestamp)
+		for _, f := range also {
+			f(r)
+		}
+	}, log)
 	if err != nil {
 		return nil, nil, err
 	}

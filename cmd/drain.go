@@ -43,8 +43,9 @@ func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.L
 }
 
 // newWaits follows the control topic: what is paused, and which gateways the workers report that they cannot call.
-func (p *process) newWaits(publisher allPublisher, log *zap.Logger) (*control.State, control.Waits, part, error) {
-	state, told, err := p.control("api", publisher, log)
+// also are called with each of its records.
+func (p *process) newWaits(publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (*control.State, control.Waits, part, error) {
+	state, told, err := p.control("api", publisher, log, also...)
 	if err != nil {
 		return nil, control.Waits{}, part{}, err
 	}

@@ -48,7 +48,7 @@ func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, e
 	}
 	return &receipts.Desk{
 		Readers: readers, Lives: lives, Teller: t, Settler: settler{p.topics.Control(), t.publisher}, Metrics: receipts.NewMetrics(p.metrics),
-		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS},
+		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS}, Delivers: p.delivers,
 	}, nil
 }
 
@@ -62,7 +62,7 @@ type settler struct {
 // Settle is that of the receipts. A worker repeats a call only with knowledge of the topic that is younger than [worker.ControlAge],
 // which is less than the wait here.
 func (s settler) Settle(ctx context.Context, id string, run int) error {
-	if err := s.publish(ctx, control.Settle(id, run, time.Now())); err != nil {
+	if err := s.publish(ctx, control.Settle(id, run, time.Now()).Record()); err != nil {
 		return err
 	}
 	select {
@@ -73,8 +73,8 @@ func (s settler) Settle(ctx context.Context, id string, run int) error {
 	}
 }
 
-func (s settler) publish(ctx context.Context, e control.Entry) error {
-	if _, _, err := s.publisher.Publish(ctx, onControl(s.topic, e.Record())); err != nil {
+func (s settler) publish(ctx context.Context, r control.Record) error {
+	if _, _, err := s.publisher.Publish(ctx, onControl(s.topic, r)); err != nil {
 		return fmt.Errorf("publish to %s: %w: %w", s.topic, notify.ErrBusUnavailable, err)
 	}
 	return nil
@@ -98,7 +98,7 @@ func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, report 
 		return nil
 	}
 	for _, e := range s.said(life, report, address).entries(s.sms, time.Now()) {
-		if err := s.settler.publish(ctx, e); err != nil {
+		if err := s.settler.publish(ctx, e.Record()); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,7 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	…    /v1/dead-letters  ─▶ producer ─▶ dead letters ─▶ topics, status store; admission ─▶ publisher
 //	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
+//	                                       └─ early ─▶ publisher ─▶ control topic
 //	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
 //	     both GETs         ─▶ producer ─▶ waits ◀─ control topic: gateways that refuse, pauses
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
@@ -81,7 +82,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	state, waits, following, err := p.newWaits(publisher, log)
+	early := p.keepEarly(desk, keeper.recorder.Recording, log)
+	state, waits, following, err := p.newWaits(publisher, log, hearEarly(early))
 	if err != nil {
 		return err
 	}
@@ -107,6 +109,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		p.limits(publisher, dispatch, api),
 		{"http", func(ctx context.Context) error { return api.Serve(ctx, p.api) }},
 		{"reconciler", keeper.reconciler(tell).Run},
+		{"early receipts", early.Run},
 		closeLetters,
 		{"publisher", publisher.Run},
 		gauging, following,

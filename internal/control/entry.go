@@ -20,6 +20,8 @@ const (
 	KindSuppression Kind = "suppression"
 	// KindSettled ends one run of a notification that its provider has reported as delivered: see [Settle].
 	KindSettled Kind = "settled"
+	// KindReceipt keeps a receipt that came before its attempt was known: see [Receipt].
+	KindReceipt Kind = "receipt"
 	// KindFingerprintKey is the key of the fingerprints on the ledger, which workers share: see [FingerprintKey].
 	KindFingerprintKey Kind = "fingerprint-key"
 	// KindGateway is the state of a gateway in one worker process: see [ReportGateway].
@@ -41,18 +43,20 @@ type Entry struct {
 
 	Channel notify.Channel // of a pause, unless it is a gateway's, and of a suppression
 	Lane    notify.Lane    // of a pause; empty = the whole channel
-	Gateway string         // of a pause, of a report, and of a suppression that came about by a gateway: its name
+	Gateway string         // of a pause, of a report, of a receipt, and of a suppression that came about by a gateway: its name
 	Process string         // of a report: of the worker
-	ID      string         // of a cancellation, and of a settled run: the notification's
+	ID      string         // of a cancellation, and of a settled run: the notification's. Of a receipt: its own
 	Run     int            // of a settled run
 	Tenant  string         // of a suppression
 	Address string         // of a suppression: as notify.Message has it
 	Scope   string         // of a suppression: the one sender that it is about; empty: all
 
+	Report notify.Report // of a receipt
+
 	Key [16]byte // of a fingerprint key. It is a secret: it is shown nowhere
 
 	At        time.Time // when it was said
-	ExpiresAt time.Time // of a cancellation, of a settled run, and of a report
+	ExpiresAt time.Time // of a cancellation, of a settled run, of a receipt, and of a report
 	Code      string    // of a suppression, and of a report: the provider's code, such as 21610
 	Reason    string    // of a suppression: one of notify's reasons, such as opted_out; empty: a person's decision. Of a report: why
 	Sender    string    // of a suppression: the sender by which it came about
@@ -96,6 +100,8 @@ func (e Entry) Name() string {
 		return e.ID
 	case e.Kind == KindSettled:
 		return e.ID + "/" + strconv.Itoa(e.Run)
+	case e.Kind == KindReceipt:
+		return e.Gateway + "/" + e.ID
 	case e.Kind == KindSuppress:
 		return e.Tenant + "/" + string(e.Channel) + "/" + e.Address
 	case e.Kind == KindSuppression:

@@ -17,17 +17,18 @@ type Record struct{ Key, Value []byte }
 
 // value is a record's JSON. Its kind and id are those of the key.
 type value struct {
-	Kind      Kind       `json:"kind"`
-	ID        string     `json:"id"`
-	At        time.Time  `json:"at"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	Note      string     `json:"note,omitempty"`
-	By        string     `json:"by,omitempty"`
-	Key       string     `json:"key,omitempty"` // hexadecimal
-	Gateway   string     `json:"gateway,omitempty"`
-	Code      string     `json:"code,omitempty"`
-	Reason    string     `json:"reason,omitempty"`
-	Sender    string     `json:"sender,omitempty"`
+	Kind      Kind        `json:"kind"`
+	ID        string      `json:"id"`
+	At        time.Time   `json:"at"`
+	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
+	Note      string      `json:"note,omitempty"`
+	By        string      `json:"by,omitempty"`
+	Key       string      `json:"key,omitempty"` // hexadecimal
+	Gateway   string      `json:"gateway,omitempty"`
+	Code      string      `json:"code,omitempty"`
+	Reason    string      `json:"reason,omitempty"`
+	Sender    string      `json:"sender,omitempty"`
+	Receipt   *keptReport `json:"receipt,omitempty"`
 }
 
 // report is a record's JSON of kind gateway.
@@ -36,14 +37,17 @@ type report struct {
 	GatewayState
 }
 
-// Record says e. A cancellation that would last longer than [Longest] is cut to that.
+// Record says e. What would last longer than its kind may is cut to that.
 func (e Entry) Record() Record {
 	v := value{
 		Kind: e.Kind, ID: e.Name(), At: e.At.UTC(), Note: notify.Clip(e.Note, noteBytes), By: notify.Clip(e.By, noteBytes),
 	}
-	if e.Kind == KindCancel || e.Kind == KindSettled {
-		expires := earlier(e.ExpiresAt, e.At.Add(Longest)).UTC()
+	if longest := e.Kind.longest(); longest > 0 {
+		expires := earlier(e.ExpiresAt, e.At.Add(longest)).UTC()
 		v.ExpiresAt = &expires
+	}
+	if e.Kind == KindReceipt {
+		v.Receipt = reportOf(e.Report)
 	}
 	if e.Kind == KindSuppress || e.Kind == KindSuppression {
 		v.Gateway, v.Code = notify.Clip(e.Gateway, noteBytes), notify.Clip(e.Code, noteBytes)
@@ -87,11 +91,18 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 		return Entry{}, false, fmt.Errorf("%w: its value is about something else than its key", ErrMalformed)
 	}
 	e.At, e.Note, e.By = v.At, notify.Clip(v.Note, noteBytes), notify.Clip(v.By, noteBytes)
-	if e.Kind == KindCancel || e.Kind == KindSettled {
-		e.ExpiresAt = at.Add(Longest)
+	if longest := e.Kind.longest(); longest > 0 {
+		e.ExpiresAt = at.Add(longest)
 		if v.ExpiresAt != nil {
 			e.ExpiresAt = earlier(*v.ExpiresAt, e.ExpiresAt)
 		}
+	}
+	if e.Kind == KindReceipt {
+		said, ok := v.Receipt.decode()
+		if !ok {
+			return Entry{}, false, fmt.Errorf("%w: its receipt is none that is kept", ErrMalformed)
+		}
+		e.Report = said
 	}
 	if e.Kind == KindSuppress {
 		e.Reason = notify.Clip(v.Reason, noteBytes)
@@ -125,6 +136,8 @@ func named(kind Kind, name string) (Entry, error) {
 		ok = ok && e.ID == name // another spelling would be another key
 	case KindSettled:
 		e, ok = namedSettled(name)
+	case KindReceipt:
+		e, ok = namedReceipt(name)
 	case KindSuppress:
 		e, ok = namedSuppression(name)
 	case KindSuppression:
@@ -158,6 +171,18 @@ func namedSuppression(name string) (Entry, bool) {
 	}
 	e := Suppress(parts[0], notify.Channel(parts[1]), parts[2])
 	return e, e.Tenant != "" && e.Channel.Known() && e.Address != ""
+}
+
+// longest is how long an entry of the kind lasts at most; zero for one that lasts until it is taken back.
+func (k Kind) longest() time.Duration {
+	switch k {
+	case KindCancel, KindSettled:
+		return Longest
+	case KindReceipt:
+		return EarlyFor
+	default:
+		return 0
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

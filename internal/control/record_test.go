@@ -32,6 +32,18 @@ func TestRecords(t *testing.T) {
 			Settle(ids[0], 2, noon),
 			`{"kind":"settled","id":"` + ids[0] + `/2","at":"2030-01-02T12:00:00Z","expires_at":"2030-02-02T12:00:00Z","note":"provider down","by":"ada"}`,
 		},
+		"receipt:texts/" + ids[1]: {
+			Receipt("texts", ids[1], notify.Report{
+				NotificationID: ids[0], ProviderID: "SM1", Run: 2, State: notify.StateBounced, Code: "21610", Reason: notify.ReasonOptedOut, Gone: true, At: noon,
+			}, noon),
+			`{"kind":"receipt","id":"texts/` + ids[1] + `","at":"2030-01-02T12:00:00Z","expires_at":"2030-01-02T13:00:00Z","note":"provider down","by":"ada",` +
+				`"receipt":{"notification_id":"` + ids[0] + `","provider_id":"SM1","run":2,"state":"bounced","code":"21610","reason":"opted_out","gone":true,"at":"2030-01-02T12:00:00Z"}}`,
+		},
+		"receipt:a/b/" + ids[1]: {
+			Receipt("a/b", ids[1], notify.Report{ProviderID: "p", Run: notify.AnyRun, State: notify.StateDelivered}, noon),
+			`{"kind":"receipt","id":"a/b/` + ids[1] + `","at":"2030-01-02T12:00:00Z","expires_at":"2030-01-02T13:00:00Z","note":"provider down","by":"ada",` +
+				`"receipt":{"provider_id":"p","run":-1,"state":"delivered"}}`,
+		},
 		"suppress:default/sms/+15550123456": {
 			Entry{Kind: KindSuppress, Tenant: "default", Channel: notify.ChannelSMS, Address: "+15550123456", Gateway: "texts", Code: "21610", Reason: notify.ReasonOptedOut},
 			`{"kind":"suppress","id":"default/sms/+15550123456","at":"2030-01-02T12:00:00Z","note":"provider down","by":"ada","gateway":"texts","code":"21610","reason":"opted_out"}`,
@@ -111,6 +123,15 @@ var faulty = []struct {
 	{"pause:email", `{"kind":"cancel","id":"email"}`, ErrMalformed},
 	{"cancel:1", `{"kind":"cancel","id":"1"}`, ErrMalformed},
 	{"cancel:" + strings.ToUpper(ids[0]), `{"kind":"cancel","id":"` + strings.ToUpper(ids[0]) + `"}`, ErrMalformed},
+	{"receipt:" + ids[0], `{"kind":"receipt","id":"` + ids[0] + `"}`, ErrMalformed},
+	{"receipt:/" + ids[0], `{"kind":"receipt","id":"/` + ids[0] + `"}`, ErrMalformed},
+	{"receipt:texts/1", `{"kind":"receipt","id":"texts/1"}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `"}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `","receipt":{"state":"delivered"}}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `","receipt":{"provider_id":"eve@test.example","state":"sent"}}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `","receipt":{"notification_id":"eve@test.example","state":"bounced"}}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `","receipt":{"provider_id":"` + strings.Repeat("p", 256) + `","state":"bounced"}}`, ErrMalformed},
+	{"receipt:texts/" + ids[0], `{"kind":"receipt","id":"texts/` + ids[0] + `","receipt":{"provider_id":"p","run":-2,"state":"bounced"}}`, ErrMalformed},
 	{"suppress:default/email", `{"kind":"suppress","id":"default/email"}`, ErrMalformed},
 	{"suppress:default/email/", `{"kind":"suppress","id":"default/email/"}`, ErrMalformed},
 	{"suppress:/email/eve@test.example", `{"kind":"suppress","id":"/email/eve@test.example"}`, ErrMalformed},

@@ -67,6 +67,7 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 		s.suppress(e, set)
 	case e.Kind == KindGateway:
 		s.report(e, set)
+	case e.Kind == KindReceipt: // of the API alone
 	case e.Kind == KindFingerprintKey && set:
 		s.key.Store(&e.Key)
 	case e.Kind == KindFingerprintKey:

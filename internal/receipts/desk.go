@@ -45,6 +45,13 @@ type Suppressor interface {
 	Suppress(ctx context.Context, life *notify.Life, said notify.Report) error
 }
 
+// Keeper keeps receipts until their attempt is known.
+type Keeper interface {
+	// Keep returns once the receipt is durable. Its errors are [notify.ErrEarly] when too many are kept,
+	// [notify.ErrUnknownNotification] and [notify.ErrBusUnavailable].
+	Keep(ctx context.Context, gateway string, said notify.Report) error
+}
+
 // Desk takes receipts. Its methods may be called at once from many goroutines.
 type Desk struct {
 	Readers map[string]Reader // by the gateway's name
@@ -54,6 +61,10 @@ type Desk struct {
 	Metrics *Metrics // nil counts nothing
 
 	Suppressor Suppressor // nil suppresses nobody
+	Keeper     Keeper     // nil keeps nothing: an early receipt is [notify.ErrEarly]
+	// Delivers reports whether the gateway is on the route of the channel; nil: all are. It is asked about messages that may be given
+	// to a gateway at this moment.
+	Delivers func(gateway string, channel notify.Channel) bool
 }
 
 // What became of a receipt that was taken.
@@ -63,11 +74,15 @@ const (
 	Repeated     = "repeated"     // the notification's fate was known
 	Late         = "late"         // the run has ended otherwise, or another one has begun
 	Acknowledged = "acknowledged" // no news: it is on its way
+	Kept         = "kept"         // it is durable, and applied once its attempt is known
 )
 
 // Take gives what became of the receipt in a request with that body. Its errors are those of [Reader], [notify.ErrUnknownGateway],
 // [notify.ErrUnknownNotification], and of which repeating helps: [notify.ErrEarly], [notify.ErrStatusUnavailable] and
 // [notify.ErrBusUnavailable].
+//
+// Once it has returned without an error for a report of a delivery that names its notification, no repeated call of a gateway begins
+// for that run.
 func (d *Desk) Take(ctx context.Context, gateway string, r *http.Request, body []byte) (result string, err error) {
 	reader, ok := d.Readers[gateway]
 	if !ok {
@@ -82,20 +97,52 @@ func (d *Desk) Take(ctx context.Context, gateway string, r *http.Request, body [
 	return result, err
 }
 
+// hear acts on a report that has just come.
 func (d *Desk) hear(ctx context.Context, gateway string, said notify.Report) (result string, err error) {
 	if said.State == "" {
 		return Acknowledged, nil
 	}
 	life, result, err := d.find(ctx, gateway, said)
-	if ctx.Err() == nil && early(err, life, said) {
+	if ctx.Err() != nil && err != nil { // the time for it is over
+		return "", err
+	}
+	result, err = d.act(ctx, gateway, said, life, result, err)
+	if d.Keeper == nil || !errors.Is(err, notify.ErrEarly) && !errors.Is(err, errNameless) {
+		return result, err
+	}
+	if err := d.Keeper.Keep(ctx, gateway, said); err != nil {
+		return "", fmt.Errorf("keep an early receipt: %w", err)
+	}
+	return Kept, nil
+}
+
+// Apply acts on a report that was kept. Its errors are those of [Desk.Take]; after [notify.ErrEarly] the attempt is still unknown.
+func (d *Desk) Apply(ctx context.Context, gateway string, said notify.Report) error {
+	life, result, err := d.look(ctx, gateway, said)
+	if errors.Is(err, notify.ErrEarly) && said.Run > life.Run { // that run was settled when the report came
+		return err
+	}
+	result, err = d.act(ctx, gateway, said, life, result, err)
+	if !errors.Is(err, notify.ErrEarly) && !errors.Is(err, errNameless) {
+		d.Metrics.count(gateway, err, result)
+	}
+	return err
+}
+
+// act makes known what a report says. result and err are what it is to the notification.
+func (d *Desk) act(ctx context.Context, gateway string, said notify.Report, life *notify.Life, result string, err error) (string, error) {
+	if errors.Is(err, notify.ErrEarly) && settles(life, said, time.Now()) {
 		result, err = Resolved, nil
 	}
 	if err != nil || result != Recorded && result != Resolved {
 		return result, err
 	}
 	if result == Resolved { // first: the job may be due
-		if err := d.Settler.Settle(ctx, life.ID, life.Run); err != nil {
+		if err := d.Settler.Settle(ctx, life.ID, max(said.Run, life.Run)); err != nil {
 			return "", fmt.Errorf("settle the run of a receipt: %w", err)
+		}
+		if said.Run > life.Run { // nothing is known of this run, which an event would begin
+			return "", notify.ErrEarly
 		}
 	}
 	if err := d.suppress(ctx, life, said); err != nil {
@@ -107,11 +154,14 @@ func (d *Desk) hear(ctx context.Context, gateway string, said notify.Report) (re
 	return result, nil
 }
 
-// early reports whether a report that is too early for its notification counts all the same: a delivered message was handed to the
-// provider in this run, whose worker has not reported the call yet. The signature of the report covers id and run.
-func early(err error, life *notify.Life, said notify.Report) bool {
-	return errors.Is(err, notify.ErrEarly) && life != nil && said.NotificationID != "" && said.State == notify.StateDelivered &&
-		life.State == notify.StateQueued && (said.Run == life.Run || said.Run == notify.AnyRun)
+// settles reports whether a report that is too early for its notification ends the run all the same: a delivered message was handed
+// to the provider, whatever its response said or whether it came. The signature of the report covers id and run. A message that
+// waits for its time has not been handed to anybody.
+func settles(life *notify.Life, said notify.Report, now time.Time) bool {
+	if life == nil || said.NotificationID == "" || said.State != notify.StateDelivered {
+		return false
+	}
+	return life.State != notify.StateScheduled || said.Run > life.Run || life.NextAt == nil || !life.NextAt.After(now)
 }
 
 // suppress acts on a bounce that says that the recipient is gone or has opted out, as a worker does on such an answer.
@@ -139,7 +189,7 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*n
 	for {
 		life, result, err := d.look(ctx, gateway, said)
 		// Only the event that it was sent tells the provider's name for it.
-		wait := errors.Is(err, notify.ErrEarly) || errors.Is(err, notify.ErrUnknownNotification) && said.NotificationID == ""
+		wait := errors.Is(err, notify.ErrEarly) || errors.Is(err, errNameless)
 		if !wait {
 			return life, result, err
 		}
@@ -153,15 +203,25 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*n
 	}
 }
 
+// errNameless is a [notify.ErrUnknownNotification]: no notification is known by the provider's id.
+var errNameless = fmt.Errorf("%w by the provider's id", notify.ErrUnknownNotification)
+
 func (d *Desk) look(ctx context.Context, gateway string, said notify.Report) (life *notify.Life, result string, err error) {
 	id := said.NotificationID
 	if id == "" {
-		if id, err = d.Lives.OfProvider(ctx, gateway, said.ProviderID); err != nil {
+		id, err = d.Lives.OfProvider(ctx, gateway, said.ProviderID)
+		if errors.Is(err, notify.ErrUnknownNotification) {
+			return nil, "", errNameless
+		}
+		if err != nil {
 			return nil, "", fmt.Errorf("look for the provider's id: %w", err)
 		}
 	}
 	if life, err = d.Lives.Get(ctx, id); err != nil {
 		return nil, "", fmt.Errorf("look for the notification: %w", err)
+	}
+	if d.foreign(life, gateway, said) {
+		return life, "", notify.ErrUnknownNotification
 	}
 	result, err = weigh(life, gateway, said)
 	return life, result, err

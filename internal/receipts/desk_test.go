@@ -41,6 +41,17 @@ type book struct {
 
 	settled    []int // runs
 	suppressed []notify.Report
+	kept       []notify.Report
+	full       error // of keeping
+}
+
+func (b *book) Keep(_ context.Context, _ string, said notify.Report) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full == nil {
+		b.kept = append(b.kept, said)
+	}
+	return b.full
 }
 
 func (b *book) Settle(_ context.Context, id string, run int) error {
@@ -115,8 +126,14 @@ func delivered() notify.Report {
 }
 
 func take(t testing.TB, b *book, said notify.Report) (string, error) {
-	d := &Desk{Readers: map[string]Reader{"texts": heard{Report: said}}, Lives: b, Teller: b, Settler: b, Suppressor: b}
-	return d.Take(t.Context(), "texts", nil, nil)
+	return desk(b, said).Take(t.Context(), "texts", nil, nil)
+}
+
+func desk(b *book, said notify.Report) *Desk {
+	return &Desk{
+		Readers: map[string]Reader{"texts": heard{Report: said}}, Lives: b, Teller: b, Settler: b, Suppressor: b, Keeper: b,
+		Delivers: func(gateway string, ch notify.Channel) bool { return gateway == "texts" && ch == notify.ChannelSMS },
+	}
 }
 
 func TestAReceiptIsToldOnce(t *testing.T) {
@@ -175,27 +192,39 @@ func TestWhatIsNews(t *testing.T) {
 		"delivered by another gateway, then bounced": {func(l *notify.Life, r *notify.Report) {
 			l.State, l.Gateway, r.State = notify.StateDelivered, "backup", notify.StateBounced
 		}, "", notify.ErrUnknownNotification},
-		"dead":                                   {in(notify.StateDead), Late, nil},
-		"rejected":                               {in(notify.StateRejected), Late, nil},
-		"an earlier run":                         {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
-		"on its way":                             {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
-		"queued, with an id":                     {in(notify.StateQueued), Resolved, nil},
-		"queued, bounced":                        {func(l *notify.Life, r *notify.Report) { l.State, r.State = notify.StateQueued, notify.StateBounced }, "", notify.ErrEarly},
-		"queued by name":                         {func(l *notify.Life, r *notify.Report) { l.State, r.NotificationID = notify.StateQueued, "" }, "", notify.ErrEarly},
-		"queued, a later run":                    {func(l *notify.Life, r *notify.Report) { l.State, r.Run = notify.StateQueued, 3 }, "", notify.ErrEarly},
-		"scheduled":                              {in(notify.StateScheduled), "", notify.ErrEarly},
-		"retrying":                               {in(notify.StateRetrying), "", notify.ErrEarly},
+		"dead":                {in(notify.StateDead), Late, nil},
+		"rejected":            {in(notify.StateRejected), Late, nil},
+		"an earlier run":      {func(_ *notify.Life, r *notify.Report) { r.Run = 1 }, Late, nil},
+		"on its way":          {func(_ *notify.Life, r *notify.Report) { r.State = "" }, Acknowledged, nil},
+		"queued, with an id":  {in(notify.StateQueued), Resolved, nil},
+		"queued, bounced":     {func(l *notify.Life, r *notify.Report) { l.State, r.State = notify.StateQueued, notify.StateBounced }, Kept, nil},
+		"queued by name":      {func(l *notify.Life, r *notify.Report) { l.State, r.NotificationID = notify.StateQueued, "" }, Kept, nil},
+		"queued, a later run": {func(l *notify.Life, r *notify.Report) { l.State, r.Run = notify.StateQueued, 3 }, Kept, nil},
+		"queued for a channel that the gateway does not deliver": {func(l *notify.Life, _ *notify.Report) {
+			l.State, l.Gateway, l.Channel = notify.StateQueued, "", notify.ChannelEmail
+		}, "", notify.ErrUnknownNotification},
+		"scheduled, and due": {in(notify.StateScheduled), Resolved, nil},
+		"scheduled for later": {func(l *notify.Life, _ *notify.Report) {
+			at := time.Now().Add(time.Hour)
+			l.State, l.NextAt = notify.StateScheduled, &at
+		}, Kept, nil},
+		"retrying":                               {in(notify.StateRetrying), Resolved, nil},
+		"retrying, bounced":                      {func(l *notify.Life, r *notify.Report) { l.State, r.State = notify.StateRetrying, notify.StateBounced }, Kept, nil},
 		"retrying, ambiguous":                    {inTry("texts", notify.Ambiguous), Resolved, nil},
-		"retrying, transient":                    {inTry("texts", notify.Transient), "", notify.ErrEarly},
-		"retrying, ambiguous at another gateway": {inTry("backup", notify.Ambiguous), "", notify.ErrUnknownNotification},
-		"delivered by another gateway":           {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateDelivered, "backup" }, "", notify.ErrUnknownNotification},
-		"rejected at another gateway":            {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateRejected, "backup" }, "", notify.ErrUnknownNotification},
-		"an earlier run of another gateway":      {func(l *notify.Life, r *notify.Report) { l.Gateway, r.Run = "backup", 1 }, "", notify.ErrUnknownNotification},
-		"a later run":                            {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, "", notify.ErrEarly},
-		"another id":                             {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
-		"another try":                            {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
-		"another try, by name":                   {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, "", notify.ErrUnknownNotification},
-		"another gateway's":                      {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
+		"retrying, transient":                    {inTry("texts", notify.Transient), Resolved, nil},
+		"retrying, ambiguous at another gateway": {inTry("backup", notify.Ambiguous), Resolved, nil},
+		"retrying, of another channel": {func(l *notify.Life, r *notify.Report) {
+			inTry("backup", notify.Ambiguous)(l, r)
+			l.Channel = notify.ChannelEmail
+		}, "", notify.ErrUnknownNotification},
+		"delivered by another gateway":      {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateDelivered, "backup" }, "", notify.ErrUnknownNotification},
+		"rejected at another gateway":       {func(l *notify.Life, _ *notify.Report) { l.State, l.Gateway = notify.StateRejected, "backup" }, "", notify.ErrUnknownNotification},
+		"an earlier run of another gateway": {func(l *notify.Life, r *notify.Report) { l.Gateway, r.Run = "backup", 1 }, "", notify.ErrUnknownNotification},
+		"a later run":                       {func(_ *notify.Life, r *notify.Report) { r.Run = 3 }, Kept, nil},
+		"another id":                        {func(l *notify.Life, _ *notify.Report) { l.ID = notify.NewID() }, "", notify.ErrUnknownNotification},
+		"another try":                       {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "SM2" }, "", notify.ErrUnknownNotification},
+		"another try, by name":              {func(_ *notify.Life, r *notify.Report) { r.NotificationID, r.ProviderID = "", "SM2" }, Kept, nil},
+		"another gateway's":                 {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b, said := sent(), delivered()
@@ -204,7 +233,15 @@ func TestWhatIsNews(t *testing.T) {
 			require.ErrorIs(t, err, c.err, name)
 			require.Equal(t, c.result, result, name)
 			require.Equal(t, c.result == Recorded || c.result == Resolved, len(b.told) == 1, name)
-			require.Equal(t, c.result == Resolved, len(b.settled) == 1, name)
+			require.Equal(t, c.result == Kept, len(b.kept) == 1, name)
+			switch {
+			case c.result == Resolved:
+				require.Equal(t, []int{b.life.Run}, b.settled, name)
+			case said.Run > b.life.Run && said.State == notify.StateDelivered:
+				require.Equal(t, []int{said.Run}, b.settled, "%s: whose job the store does not know yet", name)
+			default:
+				require.Empty(t, b.settled, name)
+			}
 			require.Empty(t, b.suppressed, name)
 		})
 	}
@@ -230,10 +267,11 @@ func TestAnEarlyReceiptWaitsALittle(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, Recorded, result)
 
-			b.become(notify.StateScheduled)
+			b.become(notify.StateQueued)
 			began := time.Now()
-			_, err = take(t, b, delivered())
-			require.ErrorIs(t, err, notify.ErrEarly)
+			said.State, b.full = notify.StateBounced, notify.ErrEarly
+			_, err = take(t, b, said)
+			require.ErrorIs(t, err, notify.ErrEarly, "too many are kept")
 			require.Equal(t, patience, time.Since(began))
 		})
 	}
@@ -246,9 +284,10 @@ func TestACallerThatLeavesIsNotWaitedFor(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		d := &Desk{Readers: map[string]Reader{"texts": heard{Report: delivered()}}, Lives: b, Teller: b, Settler: b, Suppressor: b}
-		_, err := d.Take(ctx, "texts", nil, nil)
+		_, err := desk(b, delivered()).Take(ctx, "texts", nil, nil)
 		require.ErrorIs(t, err, notify.ErrEarly)
+		require.Empty(t, b.settled)
+		require.Empty(t, b.kept)
 		require.Equal(t, 10*time.Millisecond, time.Since(began))
 	})
 }
@@ -323,4 +362,56 @@ func TestABounceSuppresses(t *testing.T) {
 		require.Equal(t, []notify.Report{said}, b.suppressed)
 		require.Empty(t, b.settled)
 	})
+}
+
+// TestDesk_AppliesWhatWasKept once the attempt is known, and says what it still waits for.
+func TestDesk_AppliesWhatWasKept(t *testing.T) {
+	bounced := delivered()
+	bounced.State, bounced.Reason, bounced.Gone = notify.StateBounced, notify.ReasonOptedOut, true
+	byName := bounced
+	byName.NotificationID, byName.Run = "", notify.AnyRun
+	laterRun := delivered()
+	laterRun.Run = 3
+	for name, c := range map[string]struct {
+		said  notify.Report
+		known func(*notify.Life)
+	}{
+		"bounced":            {bounced, func(l *notify.Life) { l.State = notify.StateSent }},
+		"by name":            {byName, func(l *notify.Life) { l.State, l.ProviderID = notify.StateSent, "SM1" }},
+		"of the run to come": {laterRun, func(l *notify.Life) { l.Run, l.State = 3, notify.StateQueued }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := sent()
+				b.life.State, b.life.ProviderID = notify.StateQueued, ""
+				d, began := desk(b, c.said), time.Now()
+				for range 2 {
+					err := d.Apply(t.Context(), "texts", c.said)
+					require.True(t, errors.Is(err, notify.ErrEarly) || errors.Is(err, errNameless), "%v", err)
+				}
+				require.Empty(t, b.told)
+				require.Empty(t, b.settled)
+				require.Equal(t, began, time.Now(), "it does not wait")
+				c.known(&b.life)
+				for range 2 {
+					require.NoError(t, d.Apply(t.Context(), "texts", c.said))
+				}
+				require.Len(t, b.told, 1)
+				require.Equal(t, c.said.State, b.told[0].State)
+				require.Equal(t, c.said.Gone, len(b.suppressed) == 1)
+			})
+		})
+	}
+}
+
+// TestDesk_DropsWhatBelongsToNoAttempt: of two tries the other one sent the message, or the run ended otherwise.
+func TestDesk_DropsWhatBelongsToNoAttempt(t *testing.T) {
+	said := delivered()
+	said.State = notify.StateBounced
+	b := sent()
+	b.life.ProviderID = "SM2"
+	require.ErrorIs(t, desk(b, said).Apply(t.Context(), "texts", said), notify.ErrUnknownNotification)
+	b.life.State = notify.StateDead
+	require.NoError(t, desk(b, said).Apply(t.Context(), "texts", said))
+	require.Empty(t, b.told)
 }

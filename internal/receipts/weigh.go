@@ -10,12 +10,7 @@ import (
 
 // weigh says what a report is to a notification. One that was held or lost was in doubt, which the report ends. A delivered one may
 // still bounce: a mail server that has accepted a message may return it later. A bounced one stays bounced.
-//
-// A report of another gateway than those that have called their provider for the notification is not about it, whatever its state.
 func weigh(life *notify.Life, gateway string, said notify.Report) (result string, err error) {
-	if foreign(life, gateway) {
-		return "", notify.ErrUnknownNotification
-	}
 	run := said.Run
 	if run == notify.AnyRun {
 		run = life.Run
@@ -34,27 +29,32 @@ func weigh(life *notify.Life, gateway string, said notify.Report) (result string
 		return Recorded, nil
 	case life.State.Final():
 		return Late, nil
-	case life.State == notify.StateRetrying && said.State == notify.StateDelivered && tried(life, gateway):
+	case life.State == notify.StateRetrying && said.State == notify.StateDelivered && called(life, gateway, notify.Ambiguous, notify.Accepted):
 		return Resolved, nil
 	default:
 		return "", notify.ErrEarly
 	}
 }
 
-// foreign reports whether the notification was given to gateways, and never to this one.
-func foreign(life *notify.Life, gateway string) bool {
-	if life.Gateway == gateway || tried(life, gateway) {
+// foreign reports whether a report of that gateway cannot be about the notification. Once a run is over, its calls are known: the
+// gateway has to be among them. Before, a call may be under way at every gateway of the channel's route.
+func (d *Desk) foreign(life *notify.Life, gateway string, said notify.Report) bool {
+	tried := slices.ContainsFunc(life.Timeline, func(e notify.Event) bool { return len(e.Tries) > 0 })
+	underWay := life.State.Rank() <= notify.StateRetrying.Rank() || said.Run > life.Run
+	switch {
+	case life.Gateway == gateway || called(life, gateway, notify.Ambiguous, notify.Accepted):
 		return false
+	case underWay || life.Gateway == "" && !tried:
+		return d.Delivers != nil && !d.Delivers(gateway, life.Channel)
+	default:
+		return true
 	}
-	return life.Gateway != "" || slices.ContainsFunc(life.Timeline, func(e notify.Event) bool { return len(e.Tries) > 0 })
 }
 
-// tried reports whether a try of the timeline may have brought the notification to that gateway's provider.
-func tried(life *notify.Life, gateway string) bool {
+// called reports whether a try of the timeline at that gateway has one of the verdicts.
+func called(life *notify.Life, gateway string, verdicts ...notify.Verdict) bool {
 	return slices.ContainsFunc(life.Timeline, func(e notify.Event) bool {
-		return slices.ContainsFunc(e.Tries, func(t notify.Try) bool {
-			return t.Gateway == gateway && (t.Verdict == notify.Ambiguous || t.Verdict == notify.Accepted)
-		})
+		return slices.ContainsFunc(e.Tries, func(t notify.Try) bool { return t.Gateway == gateway && slices.Contains(verdicts, t.Verdict) })
 	})
 }
 
