@@ -55,7 +55,9 @@ type receiptMeanwhile struct {
 
 func (c *receiptMeanwhile) AsOf() time.Time { return c.began.Add(100 * time.Millisecond) }
 
-func (c *receiptMeanwhile) Settled(string, int) bool { return time.Since(c.began) > 900*time.Millisecond }
+func (c *receiptMeanwhile) Settled(string, int) bool {
+	return time.Since(c.began) > 900*time.Millisecond
+}
 
 // TestWorker_AReceiptDuringTheWaitEndsTheJob: knowledge that has become old while the job waited for its place is not enough, and
 // the receipt that came meanwhile counts.
