@@ -19,6 +19,7 @@ const patience = 500 * time.Millisecond
 func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
 	var r round
 	var end context.CancelFunc
+	j.before = j.calls
 	for _, o := range w.cfg.Route.order(j) {
 		if w.blocked(j, o) { // asked for each: the one before may have the same sender
 			continue

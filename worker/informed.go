@@ -26,5 +26,5 @@ func (w *Worker) informed(a *kafka.Attempt, j *job) bool {
 // mayBeTaken reports whether a gateway may have taken the message in an earlier attempt of this run. A job that is tried again
 // in its place says nothing about its attempts to the next owner of the partition: where the order is strict, the answer is yes.
 func (w *Worker) mayBeTaken(a *kafka.Attempt, j *job) bool {
-	return j.attempt+j.used > 0 || a.MayRepeat() || w.cfg.Ordering == OrderStrict
+	return j.attempt+j.used+j.before > 0 || a.MayRepeat() || w.cfg.Ordering == OrderStrict
 }

@@ -35,6 +35,7 @@ type job struct {
 	entered bool         // the worker's memory has it in hand
 	tries   []notify.Try // the calls of gateways in this place so far, bounded by remember
 	calls   int          // how many there were
+	before  int          // of them, those of earlier attempts
 	called  string       // the gateway that this call of Handle has called last; empty before
 
 	panicked bool      // this call of Handle has panicked after that
