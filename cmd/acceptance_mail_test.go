@@ -14,6 +14,7 @@ import (
 // While the relay rejects the password, thousands wait: nothing is given up, the relay is asked now and then,
 // and all goes out once it accepts the password again. The short form lasts one probe, the long one five minutes.
 func TestAWrongMailPassword(t *testing.T) {
+	t.Parallel()
 	brokers := realKafka(t)
 	s := newSink(0)
 	f := newFleet(t, brokers, 12, s)

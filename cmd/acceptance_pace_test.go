@@ -27,6 +27,7 @@ func TestPaceOfAllWorkersTogether(t *testing.T) {
 	}
 	for workers := 1; workers <= 3; workers++ {
 		t.Run(fmt.Sprintf("%d workers", workers), func(t *testing.T) {
+			t.Parallel()
 			gate := newTurnstile(t, "", nil)
 			f := newFleet(t, brokers, 12, newSink(0))
 			api, _ := f.serveAnywhere() // makes the topics

@@ -142,32 +142,31 @@ const (
 func TestFaultsUnderLoad(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		jobs   int
 		repeat int // per round: calls and outcomes that wait
 		fault  func(f *field, v *victim, ws []*child)
 	}{
-		{"broker killed", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
+		{"broker killed", 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.kill()
 			v.start()
 		}},
-		{"broker away for 5 s", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
+		{"broker away for 5 s", 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.kill()
 			during(5 * time.Second)
 			v.start()
 		}},
-		{"broker frozen for 8 s", 9000, 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
+		{"broker frozen for 8 s", 3 * (slots + awaiting), func(f *field, v *victim, ws []*child) {
 			v.signal(syscall.SIGSTOP)
 			during(8 * time.Second)
 			v.signal(syscall.SIGCONT)
 		}},
-		{"workers killed while the broker is away", 9000, 2*(slots+awaiting) + slots, func(f *field, v *victim, ws []*child) {
+		{"workers killed while the broker is away", 2*(slots+awaiting) + slots, func(f *field, v *victim, ws []*child) {
 			v.kill()
 			ws[0].kill()
 			ws[1].kill()
 			ws[0], ws[1] = f.spawn(slots), f.spawn(slots)
 			v.start()
 		}},
-		{"worker frozen for 9 s", 9000, slots + awaiting, func(f *field, v *victim, ws []*child) {
+		{"worker frozen for 9 s", slots + awaiting, func(f *field, v *victim, ws []*child) {
 			_ = ws[0].cmd.Process.Signal(syscall.SIGSTOP)
 			during(9 * time.Second)
 			_ = ws[0].cmd.Process.Signal(syscall.SIGCONT)
@@ -177,7 +176,7 @@ func TestFaultsUnderLoad(t *testing.T) {
 			f := &field{t: t, sink: newSink(t, 50*time.Millisecond), group: kafkatest.Name(t)}
 			v := f.onVictim()
 			rounds := scale()
-			f.fill(4000+c.jobs*rounds, 300)
+			f.fill(9000*rounds, 300)
 			ws := []*child{f.spawn(slots), f.spawn(slots), f.spawn(slots)}
 			for range rounds {
 				f.awaitBusy(ws...)
