@@ -3,6 +3,7 @@ package config
 import (
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type HTTP struct {
 	Username       string            `yaml:"username" doc:"User name of basic authentication."`
 	Password       Secret            `yaml:"password" doc:"Password of the user."`
 	Token          Secret            `yaml:"token" doc:"Token that goes as Authorization: Bearer."`
+	OAuth2         HTTPOAuth2        `yaml:"oauth2" doc:"Access tokens by the client credentials grant of OAuth 2.0, which go as Authorization: Bearer."`
 	Secret         Secret            `yaml:"secret" doc:"What templates insert as {{secret}}, for an API that wants its key elsewhere."`
 	Signing        HTTPSigning       `yaml:"signing" doc:"Signature of the body, for an endpoint that checks who calls."`
 	From           string            `yaml:"from" doc:"Sender of messages that name none; templates have it as {{.from}}."`
@@ -68,6 +70,40 @@ type HTTPSigning struct {
 	AccessKeyID     string `yaml:"access_key_id" doc:"With sigv4: id of the access key." example:"AKIAIOSFODNN7EXAMPLE"`
 	Region          string `yaml:"region" doc:"With sigv4: region of the service." example:"eu-central-1"`
 	Service         string `yaml:"service" doc:"With sigv4: name of the service." example:"sns"`
+}
+
+// HTTPOAuth2 is the section of an API that takes access tokens which a token endpoint gives for the client's credentials.
+type HTTPOAuth2 struct {
+	TokenURL     string            `yaml:"token_url" doc:"Address of the token endpoint; empty asks for no tokens. https, unless on loopback." example:"https://login.example.com/oauth2/token"`
+	ClientID     string            `yaml:"client_id" doc:"Id of the client."`
+	ClientSecret Secret            `yaml:"client_secret" doc:"Secret of the client."`
+	Scopes       []string          `yaml:"scopes" doc:"Scopes to ask for." example:"[messages.send]"`
+	Params       map[string]string `yaml:"params" doc:"Further fields of the token request, such as audience." example:"{audience: 'https://api.example.com'}"`
+	Auth         string            `yaml:"auth" default:"basic" enum:"basic,post" doc:"How the token endpoint takes id and secret: by basic authentication, or as fields of the request."`
+}
+
+// On reports whether tokens are asked for.
+func (o HTTPOAuth2) On() bool { return o.TokenURL != "" }
+
+func (o HTTPOAuth2) check(fs *Faults, key string) {
+	if !o.On() {
+		fs.unless(o.ClientID == "" && o.ClientSecret == "" && len(o.Scopes)+len(o.Params) == 0, "%s.oauth2 needs token_url, the address of the token endpoint", key)
+		return
+	}
+	u, err := url.Parse(o.TokenURL)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		fs.add("%s.oauth2.token_url must be an address such as https://login.example.com/oauth2/token, without user and #", key)
+	} else {
+		fs.unless(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()), "%s.oauth2.token_url must begin with https://; http:// is for loopback only", key)
+	}
+	fs.unless(o.ClientID != "" && o.ClientSecret != "", "%s.oauth2 needs client_id and client_secret", key)
+	fs.unless(!broken(o.ClientID+string(o.ClientSecret)), "%s.oauth2.client_id and client_secret must be one line each: look for line ends around them", key)
+	for _, scope := range o.Scopes {
+		fs.unless(scope != "" && visible.MatchString(scope), "%s.oauth2.scopes has an entry with blanks or letters beyond ASCII: write each scope as an entry of its own", key)
+	}
+	for _, name := range sortedKeys(o.Params) {
+		fs.unless(!slices.Contains([]string{"grant_type", "client_id", "client_secret", "scope"}, name), "%s.oauth2.params must not set %s: it has a setting of its own, or follows from the grant", key, name)
+	}
 }
 
 // SigV4 is the algorithm of [HTTPSigning] that signs the request as AWS requires.
@@ -140,12 +176,13 @@ func (h *HTTP) checkCredentials(fs *Faults, key string) {
 	fs.unless(visible.MatchString(string(h.Token)), "%s.token has blanks, line ends or letters beyond ASCII: look around it", key)
 	ways := 0
 	s := h.Signing
-	for _, set := range []bool{h.Username != "", h.Token != "", hasHeader(h.Headers, "Authorization"), s.Algorithm == SigV4} {
+	for _, set := range []bool{h.Username != "", h.Token != "", h.OAuth2.On(), hasHeader(h.Headers, "Authorization"), s.Algorithm == SigV4} {
 		if set {
 			ways++
 		}
 	}
-	fs.unless(ways < 2, "%s sets the header Authorization more than once: keep one of username with password, token, headers.Authorization, and signing.algorithm sigv4", key)
+	fs.unless(ways < 2, "%s sets the header Authorization more than once: keep one of username with password, token, oauth2, headers.Authorization, and signing.algorithm sigv4", key)
+	h.OAuth2.check(fs, key)
 	if s.Algorithm == SigV4 {
 		s.checkAWS(fs, key)
 		return

@@ -30,6 +30,7 @@ type Sender struct {
 	patterns  patterns
 	serves    map[notify.Channel]bool // the channels whose messages the templates can render
 	http      *gateway.Connections
+	tokens    *tokens // nil: the API takes no access tokens
 	closed    atomic.Bool
 }
 
@@ -61,6 +62,7 @@ func New(name string, cfg config.HTTP) (*Sender, error) {
 	if faults = s.try(at); len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	s.tokens = newTokens(cfg.OAuth2, s.http)
 	return s, nil
 }
 
@@ -73,7 +75,11 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if refused != nil {
 		return notify.Receipt{}, refused
 	}
-	id, f := s.judge(s.do(ctx, c), m, time.Now())
+	x, refused := s.do(ctx, c)
+	if refused != nil {
+		return notify.Receipt{}, refused
+	}
+	id, f := s.judge(x, m, time.Now())
 	if f != nil {
 		return notify.Receipt{}, f
 	}
@@ -92,13 +98,20 @@ func (s *Sender) Originator(m *notify.Message) string {
 // connects and says no more.
 func (s *Sender) Check(ctx context.Context) error {
 	if s.cfg.Check.URL == "" {
+		if _, refused := s.token(ctx); refused != nil {
+			return refused
+		}
 		return s.connect(ctx)
 	}
 	c, refused := s.checkCall()
 	if refused != nil {
 		return refused
 	}
-	if f := s.judgeCheck(s.do(ctx, c), time.Now()); f != nil {
+	x, refused := s.do(ctx, c)
+	if refused != nil {
+		return refused
+	}
+	if f := s.judgeCheck(x, time.Now()); f != nil {
 		return f
 	}
 	return nil
@@ -107,6 +120,7 @@ func (s *Sender) Check(ctx context.Context) error {
 // Close ends the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
+	s.tokens.end()
 	s.http.Close()
 	return nil
 }

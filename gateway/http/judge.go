@@ -17,7 +17,7 @@ import (
 // ambiguous (5xx: nobody knows whether the message was taken before the server failed) or unavailable (3xx). The remedies
 // begin behind "gateways.NAME".
 var statuses = map[int]notify.Failure{
-	http.StatusUnauthorized:       {Verdict: notify.Unavailable, Reason: "the API does not know the credentials", Remedy: ": check token, username and password, secret and signing"},
+	http.StatusUnauthorized:       {Verdict: notify.Unavailable, Reason: "the API does not know the credentials", Remedy: ": check token, oauth2, username and password, secret and signing"},
 	http.StatusPaymentRequired:    {Verdict: notify.Unavailable, Reason: "the API wants payment", Remedy: ": see the credit of the account at the provider"},
 	http.StatusForbidden:          {Verdict: notify.Unavailable, Reason: "the API denies access", Remedy: ": check what these credentials may do at the provider"},
 	http.StatusNotFound:           {Verdict: notify.Unavailable, Reason: "there is no API at this address", Remedy: ".url: check it against the provider's documents"},
@@ -201,7 +201,8 @@ func (s *Sender) harmless(code string, m *notify.Message) bool {
 	if slices.ContainsFunc(s.cfg.Rules, func(r config.HTTPRule) bool { return slices.Contains(r.Code, code) }) {
 		return true
 	}
-	private := []string{string(s.cfg.Secret), string(s.cfg.Token), string(s.cfg.Password), string(s.cfg.Signing.Secret)}
+	private := []string{string(s.cfg.Secret), string(s.cfg.Token), string(s.cfg.Password), string(s.cfg.Signing.Secret), string(s.cfg.OAuth2.ClientSecret)}
+	private = append(private, s.tokens.secrets()...)
 	if m != nil {
 		private = append(private, m.Address, m.Recipient, strings.TrimPrefix(m.Address, "+"))
 	}

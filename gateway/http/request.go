@@ -12,6 +12,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
@@ -99,16 +101,41 @@ func execute(t *template.Template, d map[string]any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// do makes the request once.
-func (s *Sender) do(ctx context.Context, c call) gateway.Exchange {
+// do makes the request once. An API that refuses an access token before its time has not looked at the request: it is made
+// once more with a new one. refused says why there is no token to call with.
+func (s *Sender) do(ctx context.Context, c call) (x gateway.Exchange, refused *notify.Failure) {
 	if s.closed.Load() {
-		return gateway.Exchange{Err: gateway.ErrClosed}
+		return gateway.Exchange{Err: gateway.ErrClosed}, nil
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	req := c.request(ctx)
-	s.authorise(req, c.body, time.Now())
-	return s.http.Do(req)
+	kept := s.tokens != nil && s.tokens.kept().Valid()
+	for {
+		token, refused := s.token(ctx)
+		if refused != nil {
+			return x, refused
+		}
+		req := c.request(ctx)
+		s.authorise(req, token, c.body, time.Now())
+		x = s.http.Do(req)
+		if x.Status != http.StatusUnauthorized || token == nil {
+			return x, nil
+		}
+		s.tokens.forget(token)
+		if !kept {
+			return x, nil
+		}
+		kept = false
+	}
+}
+
+// token returns the access token to call with; nil where the API takes none.
+func (s *Sender) token(ctx context.Context) (*oauth2.Token, *notify.Failure) {
+	token, err := s.tokens.get(ctx)
+	if err != nil {
+		return nil, s.denied(err)
+	}
+	return token, nil
 }
 
 // request gives c as net/http wants it, but without GetBody, and with a body that may be empty: otherwise a request

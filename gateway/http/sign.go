@@ -12,12 +12,16 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// authorise says who we are, in every way that is configured.
-func (s *Sender) authorise(req *http.Request, body []byte, now time.Time) {
+// authorise says who we are, in every way that is configured. token may be nil.
+func (s *Sender) authorise(req *http.Request, token *oauth2.Token, body []byte, now time.Time) {
 	switch {
+	case token != nil:
+		token.SetAuthHeader(req)
 	case s.cfg.Token != "":
 		req.Header.Set("Authorization", "Bearer "+string(s.cfg.Token))
 	case s.cfg.Username != "":

@@ -21,7 +21,7 @@ func TestSigV4(t *testing.T) {
 	c := call{method: http.MethodGet, url: u, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}}}
 	req := c.request(t.Context())
 	s := &Sender{cfg: config.HTTP{Signing: sg}}
-	s.authorise(req, nil, time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC))
+	s.authorise(req, nil, nil, time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC))
 	require.Equal(t, "20150830T123600Z", req.Header.Get("X-Amz-Date"))
 	require.Equal(t, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, SignedHeaders=content-type;host;x-amz-date, "+
 		"Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7", req.Header.Get("Authorization"))

@@ -30,7 +30,7 @@ type (
 func base(url string) config.HTTP {
 	return config.HTTP{
 		Method: "POST", URL: url, ContentType: "application/json", Timeout: 30 * time.Second,
-		Signing: config.HTTPSigning{Algorithm: "sha256", Encoding: "hex"},
+		Signing: config.HTTPSigning{Algorithm: "sha256", Encoding: "hex"}, OAuth2: config.HTTPOAuth2{Auth: "basic"},
 		Success: config.HTTPSuccess{Status: config.Statuses{"2xx"}}, Check: config.HTTPCheck{Method: "GET"},
 		RecipientTypes: []string{"fcm", "topic", "condition"},
 	}

@@ -1,0 +1,183 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/laudspeaker/laudspeaker/config"
+	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/notify"
+)
+
+// tokenTimeout bounds one request for an access token, which may serve many attempts.
+const tokenTimeout = 10 * time.Second
+
+// tokens keeps the access token of an API until shortly before it expires. Its methods may be called at once from many
+// goroutines; at most one request for a token is under way.
+type tokens struct {
+	fetch  func() (*oauth2.Token, error)
+	close  context.CancelFunc // ends a request for a token that nobody waits for any more
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	token *oauth2.Token
+	last  string // the access token that was kept last: no code may quote it
+}
+
+// newTokens returns nil for a section that asks for none.
+func newTokens(cfg config.HTTPOAuth2, connections *gateway.Connections) *tokens {
+	if !cfg.On() {
+		return nil
+	}
+	life, cancel := context.WithCancel(context.Background())
+	grant := clientcredentials.Config{
+		ClientID: cfg.ClientID, ClientSecret: string(cfg.ClientSecret), TokenURL: cfg.TokenURL, Scopes: cfg.Scopes,
+		AuthStyle: oauth2.AuthStyleInHeader, EndpointParams: url.Values{},
+	}
+	if cfg.Auth == "post" {
+		grant.AuthStyle = oauth2.AuthStyleInParams
+	}
+	for name, value := range cfg.Params {
+		grant.EndpointParams.Set(name, value)
+	}
+	client := &http.Client{
+		Transport:     tokenTransport{connections},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &tokens{close: cancel, fetch: func() (*oauth2.Token, error) {
+		ctx, cancel := context.WithTimeout(context.WithValue(life, oauth2.HTTPClient, client), tokenTimeout)
+		defer cancel()
+		return grant.Token(ctx)
+	}}
+}
+
+// tokenTransport makes the requests for tokens over the connections of the gateway, each once.
+type tokenTransport struct{ connections *gateway.Connections }
+
+func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := t.connections.Do(req)
+	if x.Status == 0 {
+		return nil, x.Err
+	}
+	return x.Response(req, x.Status), nil
+}
+
+// get returns the token that is kept, or a new one. A nil tokens has none. It ends with ctx.
+func (t *tokens) get(ctx context.Context) (token *oauth2.Token, err error) {
+	if t == nil {
+		return nil, nil
+	}
+	if token := t.kept(); token.Valid() {
+		return token, nil
+	}
+	answer := t.flight.DoChan("", func() (any, error) {
+		token, err := t.fetch()
+		if err == nil && !visible.MatchString(token.AccessToken) {
+			err = errBadToken
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.token, t.last = token, token.AccessToken
+		return token, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case a := <-answer:
+		token, _ := a.Val.(*oauth2.Token)
+		return token, a.Err
+	}
+}
+
+func (t *tokens) kept() *oauth2.Token {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.token
+}
+
+// secrets returns what no text of the API may repeat. A nil tokens has none.
+func (t *tokens) secrets() []string {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return []string{t.last}
+}
+
+// forget drops a token that the API has refused.
+func (t *tokens) forget(refused *oauth2.Token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.token == refused {
+		t.token = nil
+	}
+}
+
+func (t *tokens) end() {
+	if t != nil {
+		t.close()
+	}
+}
+
+var (
+	visible     = regexp.MustCompile(`^[!-~]+$`)
+	errorShape  = regexp.MustCompile(`^[a-z_]{1,64}$`)
+	errBadToken = errors.New("the token has characters that no header may have")
+)
+
+// denied judges why there is no access token. The message was not sent, whatever became of the request for a token.
+func (s *Sender) denied(err error) *notify.Failure {
+	var refused *oauth2.RetrieveError
+	var lost *url.Error
+	switch {
+	case errors.As(err, &refused) && refused.Response != nil: // not wrapped: its text holds the whole answer
+		return refusedToken(refused, "gateways."+s.name+".oauth2: check client_id, client_secret, scopes, params and auth")
+	case !errors.As(err, &lost) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		return &notify.Failure{
+			Verdict: notify.Unavailable, Code: "token", Reason: "the answer of the token endpoint has no access token",
+			Remedy: "gateways." + s.name + ".oauth2.token_url: check it against the provider's documents",
+		}
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return &notify.Failure{
+			Verdict: notify.Unavailable, Code: "token", Reason: "the token endpoint speaks no TLS",
+			Remedy: "gateways." + s.name + ".oauth2.token_url: check it against the provider's documents",
+		}
+	}
+	f := (&gateway.Exchange{Err: err}).Lost()
+	f.Err = nil // it may name the address with its query
+	if f.Verdict == notify.Transient {
+		f.Reason = "the token endpoint cannot be reached"
+	}
+	return f
+}
+
+// refusedToken judges an answer of the token endpoint that has no token.
+func refusedToken(r *oauth2.RetrieveError, remedy string) *notify.Failure {
+	f := &notify.Failure{Verdict: notify.Unavailable, Code: "HTTP " + strconv.Itoa(r.Response.StatusCode), Reason: "the token endpoint gives no access token", Remedy: remedy}
+	if errorShape.MatchString(r.ErrorCode) {
+		f.Code = r.ErrorCode
+	}
+	wait := gateway.RetryAfter(r.Response.Header, time.Now())
+	switch status := r.Response.StatusCode; {
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && wait > 0:
+		f.Verdict, f.After, f.Remedy = notify.Throttled, wait, ""
+	case status >= 500, r.ErrorCode == "temporarily_unavailable", r.ErrorCode == "server_error":
+		f.Verdict, f.Remedy = notify.Transient, ""
+	}
+	return f
+}
