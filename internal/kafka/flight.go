@@ -17,6 +17,7 @@ type flight struct {
 	publishing      time.Time // since when its records wait to be acknowledged; zero before
 	bytes           int64     // of its records
 	inRoom          bool      // it waits in the room, without a slot
+	long            bool      // its call has freed its slot
 	before, after   *flight   // in the waitlist
 	ledgerPartition int32
 	jobID           TopicID // of the topic that the record was read from

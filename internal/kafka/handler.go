@@ -13,7 +13,7 @@ type Handler interface {
 	Identify(r *Record) string
 	// Handle runs one attempt. ctx lives longer than the session: what has begun to call a provider ends by its own
 	// deadline, [Attempt.Timeout], and not by a rebalance. A Handle that waits before it calls one ends its waiting with
-	// [Attempt.Claimed] and asks [Attempt.MayStart] once more. It keeps its slot until it returns.
+	// [Attempt.Claimed] and asks [Attempt.MayStart] once more. It keeps its slot until it returns, or calls [Attempt.FreeSlot].
 	Handle(ctx context.Context, a *Attempt) Result
 }
 

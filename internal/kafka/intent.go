@@ -64,7 +64,7 @@ func (a *Attempt) InDoubt() (until time.Time, doubt bool) {
 	r := a.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return a.flight.claim.takenAt.Add(r.cfg.AttemptTimeout + r.cfg.Lease), true
+	return a.flight.claim.takenAt.Add(max(r.cfg.AttemptTimeout, r.cfg.Drain) + r.cfg.Lease), true
 }
 
 // Fate is what the ledger says of a job that is in doubt.

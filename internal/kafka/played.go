@@ -21,6 +21,7 @@ type Played struct {
 	InDoubt  func() (until time.Time, doubt bool)      // what the take-over has read
 	Fate     func() (Fate, error)                      // what the ledger says now
 	Left     func() *Record                            // what an earlier attempt has left behind
+	FreeSlot func()                                    // the slot is given back while the call goes on
 
 	MayRepeat func() bool // whether an earlier owner may have begun the job
 }
@@ -37,6 +38,12 @@ func (p *Played) claimed() context.Context {
 		return context.Background()
 	}
 	return p.Claimed
+}
+
+func (p *Played) freeSlot() {
+	if p != nil && p.FreeSlot != nil {
+		p.FreeSlot()
+	}
 }
 
 func (p *Played) mayStart() bool { return p == nil || p.MayStart == nil || p.MayStart() }

@@ -25,6 +25,7 @@ type Runner struct {
 	session   *session   // nil between sessions
 	flights   map[topicPartition]map[int64]*flight
 	busy      int         // slots taken
+	long      int         // calls that go on without a slot
 	room      room        // outcomes that wait without a slot
 	acked     time.Time   // when an outcome was acknowledged last
 	held      bool        // see Hold

@@ -83,7 +83,12 @@ func (p *player) reply() {
 	}
 	c := calls[p.n(len(calls)-1)]
 	again := Result{Again: time.Now().Add(time.Duration(p.n(3)) * time.Second)}
-	switch p.n(5) {
+	if p.n(3) == 0 {
+		c.a.FreeSlot()
+		p.settle()
+	}
+	switch p.n(6) {
+	case 5: // its call goes on
 	case 0:
 		p.answer(c, again)
 	case 1:

@@ -11,7 +11,7 @@ import (
 //
 //   - A claim whose oldest outcome has waited for longer than outcomePatience starts nothing. The others go on.
 //   - The room is bounded. An attempt that finds no room keeps its slot, and the runner starts nothing while the room is
-//     full. Calls and waiting outcomes are therefore at most Concurrency + MaxWaiting.
+//     full. Calls and waiting outcomes are therefore at most Concurrency + MaxWaiting, beside long calls.
 //   - Within its patience a claim must not fill the room either: it starts nothing while its own waiting outcomes are as many
 //     as there is room left. However many partitions cannot be written, the others find some.
 //
@@ -94,7 +94,7 @@ func (c *claim) waits() *waitlist {
 // The lock is held.
 func (c *claim) crowds() bool {
 	r, w := c.r, c.waits()
-	return w.count >= r.cfg.MaxWaiting-r.room.count-min(r.busy, r.cfg.MaxWaiting/2) || w.bytes > r.cfg.MaxWaitingBytes-r.room.bytes
+	return w.count >= r.cfg.MaxWaiting-r.room.count-min(r.busy+r.long, r.cfg.MaxWaiting/2) || w.bytes > r.cfg.MaxWaitingBytes-r.room.bytes
 }
 
 // stalled reports whether the claim's oldest outcome has waited for so long that nothing more is started. Who keeps no
@@ -134,7 +134,7 @@ func (r *Runner) admit() {
 		m.count++
 		m.bytes += f.bytes
 		f.inRoom = true
-		r.busy--
+		r.freeSlot(f)
 		return true
 	})
 }
@@ -145,7 +145,7 @@ func (r *Runner) vacate(f *flight) {
 		r.room.count--
 		r.room.bytes -= f.bytes
 	} else {
-		r.busy--
+		r.freeSlot(f)
 		if i := slices.Index(r.room.queue, f); i >= 0 {
 			r.room.queue = slices.Delete(r.room.queue, i, i+1)
 		}
@@ -162,7 +162,7 @@ func (r *Runner) vacate(f *flight) {
 }
 
 // inFlight is how many attempts are running or wait for acknowledgement. The lock is held.
-func (r *Runner) inFlight() int { return r.busy + r.room.count }
+func (r *Runner) inFlight() int { return r.busy + r.long + r.room.count }
 
 // Waiting says how many outcomes wait for acknowledgement, and how many partitions start nothing because of theirs.
 func (r *Runner) Waiting() (outcomes, stalled int) {
