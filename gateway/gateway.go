@@ -30,3 +30,13 @@ type Sender interface {
 	// Close ends what Send keeps open. Nothing is sent afterwards.
 	Close() error
 }
+
+// LongSender is a sender whose provider may take minutes to accept a message, as a mail relay may. Its ctx may have no deadline,
+// and ends when somebody else may send the message: then Send returns within a second.
+type LongSender interface {
+	Sender
+	// SendPatiently is Send for when no other gateway can be asked: it waits for each answer for as long as the provider's
+	// protocol says. Send gives a message that the provider does not have yet back after the gateway's timeout. Once the
+	// provider has the message, both wait for its answer equally long.
+	SendPatiently(ctx context.Context, m *notify.Message) (notify.Receipt, error)
+}

@@ -18,31 +18,47 @@ const patience = 500 * time.Millisecond
 // attempt asks the gateways of the route in turn, under one deadline, until one of them decides about the message.
 func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
 	var r round
-	var end context.CancelFunc
 	j.before = j.calls
-	for _, o := range w.cfg.Route.order(j) {
+	calls := callsOf{a: a, life: ctx}
+	defer calls.end()
+	route := w.cfg.Route.order(j)
+	whole := len(route)
+	for i := 0; i < len(route); i++ {
+		o, elsewhere := route[i], i < whole && whole > 1
+		if i >= whole && r.decided() {
+			break // it is not waited for
+		}
 		if w.blocked(j, o) { // asked for each: the one before may have the same sender
 			continue
 		}
-		leave, later := w.enter(ctx, a, j, o)
-		if leave == nil && !later {
+		leave, said := w.enter(calls.life, a, j, o, elsewhere)
+		switch {
+		case said == shut:
 			r.open = true
 			continue
-		}
-		if leave == nil && !r.decided() {
+		case said == othersFirst:
+			r.open = true
+			route = append(route[:len(route):len(route)], o)
+			continue
+		case said == notNow && !r.decided():
 			w.withdraw(a, j)
 			return j.again(time.Now())
 		}
-		if leave == nil {
+		if said == notNow {
 			r.open = true
 			break // what it has been through is an attempt all the same
 		}
 		defer leave.nothing() // when something panics, or the breaker would wait for this probe for ever
-		if end == nil {
-			ctx, end = a.Timeout(ctx)
-			defer end()
+		ctx = calls.of(o)
+		if j.copies(o, leave.pass) {
+			if w.probe(ctx, a, j, leave) {
+				w.withdraw(a, j)
+				return j.again(time.Now())
+			}
+			r.open = true
+			continue
 		}
-		t := w.send(ctx, a, j, o)
+		t := w.send(ctx, a, j, o, w.another(j, route[i+1:]))
 		change := leave.with(t)
 		w.tell(o, j, t, change)
 		if !w.optsOut(j, o, t) && !t.passes() {
@@ -56,6 +72,23 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 	}
 	return w.endRound(ctx, a, j, r)
 }
+
+// probe finds out whether a gateway works again without sending it a message that it may have accepted before.
+func (w *Worker) probe(ctx context.Context, a *kafka.Attempt, j *job, leave *entered) (works bool) {
+	ctx, end := context.WithTimeout(ctx, probeTimeout)
+	defer end()
+	o := leave.outlet
+	defer w.whileLong(a, o)()
+	t := try{gateway: o.Name, verdict: notify.Accepted}
+	if t.failure = notify.Judge(o.Sender.Check(ctx)); t.failure != nil {
+		t.verdict = known(t.failure.Verdict)
+	}
+	w.tell(o, j, t, leave.with(t))
+	return t.failure == nil
+}
+
+// probeTimeout bounds a check in place of a probe.
+const probeTimeout = 30 * time.Second
 
 // round is what the gateways of a route have said in one attempt, as long as none has decided.
 type round struct {
@@ -109,20 +142,39 @@ type entered struct {
 	ended   bool
 }
 
-// enter asks for leave to call o. It gives nil when there is none: later says that this is not about the gateway, and that
-// the job has to be looked at once more.
-func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) (leave *entered, later bool) {
+// admission is the answer to whether a gateway may be called.
+type admission int
+
+const (
+	admitted    admission = iota
+	shut                  // the gateway is not asked: it is paused, or its breaker is open
+	othersFirst           // the gateway is asked once the others of the route have been
+	notNow                // not about the gateway: the job has to be looked at once more
+)
+
+// enter asks for leave to call o. Elsewhere says that another gateway of the route may take the message.
+func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, elsewhere bool) (*entered, admission) {
 	if w.cfg.Control.PausedGateway(o.Name) {
-		return nil, false
+		return nil, shut
 	}
-	pass, admitted := o.Breaker.Admit(time.Now())
-	if !admitted {
-		return nil, false
+	if elsewhere && o.Limiter.Stuck(w.cfg.Lane) {
+		return nil, othersFirst
+	}
+	pass, ok := o.Breaker.Admit(time.Now())
+	if !ok {
+		return nil, shut
+	}
+	if elsewhere && j.copies(o, pass) {
+		o.Breaker.Abandon(pass)
+		return nil, othersFirst
 	}
 	release, err := o.Limiter.Acquire(a.Claimed(), w.cfg.Lane, patience)
 	if err != nil {
 		o.Breaker.Abandon(pass)
-		return nil, true
+		if elsewhere && len(w.cfg.Route.Weights) > 0 && a.Claimed().Err() == nil && o.Limiter.Full(w.cfg.Lane) {
+			return nil, othersFirst // the weights share the messages out: none waits for a gateway while another one is free
+		}
+		return nil, notNow
 	}
 	taken, good := &entered{outlet: o, pass: pass, release: release}, false
 	defer func() {
@@ -132,9 +184,9 @@ func (w *Worker) enter(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet)
 	}()
 	// It may have waited, for its place and for its intent: times have changed, or the lease has run out.
 	if good = !w.pastDue(j) && a.MayStart() && (!j.hold || w.intend(ctx, a, j)) && w.informed(a, j) && !w.pastDue(j); !good {
-		return nil, true
+		return nil, notNow
 	}
-	return taken, true
+	return taken, admitted
 }
 
 // nothing gives the leave back unused, unless it has ended already. Without one there is nothing to give.

@@ -25,6 +25,7 @@ type job struct {
 	accepted  time.Time // when it was
 	planned   bool      // it begins on the ladder, even if it is due by now: whoever repeats this step must do the same
 	hold      bool      // what nobody knows the fate of is not sent again
+	inDoubt   string    // gateways that may have accepted it in an earlier step, separated by commas
 
 	optedOut map[string]bool // of a text: the senders of which gateways have said in this place that the recipient has opted out
 	leaves   []kafka.Message // published when it leaves its place, before all else: these opt-outs, for all workers
@@ -67,6 +68,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 		tenant:   validate.Tenant(n),
 		warnings: warnings,
 	}
+	j.inDoubt, _ = r.Header(notify.HeaderInDoubt)
 	if n != nil {
 		j.reference = n.Reference
 	}

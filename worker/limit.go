@@ -210,6 +210,29 @@ func (l *Limiter) Crowded(now time.Time) {
 	})
 }
 
+// Long says that a call of the lane, which has its place, will take long. Done must be called once when it ends, before its
+// release.
+func (l *Limiter) Long(lane notify.Lane) (done func()) {
+	if l == nil {
+		return func() {}
+	}
+	q := l.places.queue(lane)
+	l.change(time.Now(), func(time.Duration) { q.long++ })
+	return func() { l.change(time.Now(), func(time.Duration) { q.long-- }) }
+}
+
+// Stuck reports whether the lane has no place, and every call whose end would make room for it is long.
+func (l *Limiter) Stuck(lane notify.Lane) (stuck bool) {
+	l.change(time.Now(), func(time.Duration) { stuck = l.places.stuck(l.places.queue(lane)) })
+	return stuck
+}
+
+// Full reports whether the lane has no place, whatever the pace.
+func (l *Limiter) Full(lane notify.Lane) (is bool) {
+	l.change(time.Now(), func(time.Duration) { is = !l.places.admits(l.places.queue(lane)) })
+	return is
+}
+
 // Recovered says that the gateway's breaker has closed: the concurrency starts small and doubles until it is full again, so
 // that the backlog does not break a provider that has only just come back.
 func (l *Limiter) Recovered(now time.Time) {

@@ -175,6 +175,20 @@ func (p *places) admits(q *queue) bool {
 	return free > 0
 }
 
+// stuck reports whether q may have no place, and only the end of a long call would give it one. A place that lane urgent gives
+// back is kept for lane urgent.
+func (p *places) stuck(q *queue) bool {
+	if p.admits(q) {
+		return false
+	}
+	for i, other := range p.queues {
+		if other.used > other.long && (other == q || i > 0 || q == p.queues[0]) {
+			return false
+		}
+	}
+	return true
+}
+
 func (p *places) enter(q *queue) {
 	p.used++
 	q.used++

@@ -8,6 +8,7 @@ type queue struct {
 	share   int // places, of the limit as it is now
 	floor   int // places that stay free whether it has used them or not
 	used    int
+	long    int // of them, calls that take long
 	peak    peaks
 	waiters list.List // of *waiter
 	leave   func()    // ends one call

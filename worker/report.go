@@ -28,7 +28,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"channel", "gateway", "verdict"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "laudspeaker_attempt_seconds", Help: "How long a call of a gateway took.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120, 600},
 		}, []string{"channel", "gateway"}),
 		left: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "laudspeaker_jobs_ended_total", Help: "Steps of jobs that ended, by the state that they ended in.",

@@ -43,11 +43,11 @@ func (t try) passes() bool {
 	return false
 }
 
-// send calls the gateway once, and counts, notes and logs what it says.
-func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) try {
+// send calls the gateway once, and counts, notes and logs what it says. Another says that there is one that can be asked after it.
+func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, another bool) try {
 	began := time.Now()
 	j.called = o.Name
-	receipt, err := w.call(ctx, a, j, o.Sender)
+	receipt, err := w.call(ctx, a, j, o, another)
 	took := time.Since(began)
 
 	t := try{gateway: o.Name, verdict: notify.Accepted, receipt: receipt}
@@ -66,7 +66,7 @@ func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet) 
 }
 
 // call is Send with a panic taken for an ambiguous failure: one message must not end the others.
-func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, s gateway.Sender) (receipt notify.Receipt, err error) {
+func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, another bool) (receipt notify.Receipt, err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
@@ -76,7 +76,15 @@ func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, s gateway.S
 		j.panicked = true
 		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Reason: "the gateway panicked"}
 	}()
-	return s.Send(ctx, j.message)
+	long, ok := o.Sender.(gateway.LongSender)
+	if !ok {
+		return o.Sender.Send(ctx, j.message)
+	}
+	defer w.whileLong(a, o)()
+	if another {
+		return long.Send(ctx, j.message)
+	}
+	return long.SendPatiently(ctx, j.message)
 }
 
 // known makes a failure's verdict one of the contract's: unmarked is transient.

@@ -26,6 +26,7 @@ func (d Desk) deadLetter(r *kafka.Record, e *notify.Event, reason string) kafka.
 		header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
 		header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)),
 	}
+	ours = append(ours, inDoubt(r, e)...)
 	return kafka.Message{
 		Topic: d.Topics.DeadLetters(e.Channel), Partition: at, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
 	}
@@ -99,7 +100,7 @@ func keep(ours, brought []kafka.Header) []kafka.Header {
 func producers(key string) bool {
 	switch key {
 	case notify.HeaderSchema, notify.HeaderIdempotency, notify.HeaderTrace, notify.HeaderAcceptedAt, notify.HeaderNotBefore,
-		notify.HeaderExpiresAt, notify.HeaderFingerprint:
+		notify.HeaderExpiresAt, notify.HeaderFingerprint, notify.HeaderInDoubt:
 		return true
 	default:
 		return false

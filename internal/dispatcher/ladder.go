@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +23,32 @@ func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Mess
 		header(notify.HeaderAcceptedAt, stamp(accepted(r))),
 		header(notify.HeaderNotBefore, stamp(at)),
 	}
+	ours = append(ours, inDoubt(r, e)...)
 	return kafka.Message{
 		Topic:     d.Topics.Delay(e.Channel, e.Lane, time.Until(at)),
 		Partition: back, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
 	}
+}
+
+// inDoubt returns the header that names the gateways which may have accepted r's job, in this step or before; none if no
+// gateway may have.
+func inDoubt(r *kafka.Record, e *notify.Event) []kafka.Header {
+	before, _ := r.Header(notify.HeaderInDoubt)
+	var names []string
+	for _, name := range strings.Split(notify.Clip(before, 255), ",") {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, t := range e.Tries {
+		if t.Verdict == notify.Ambiguous && !slices.Contains(names, t.Gateway) {
+			names = append(names, t.Gateway)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []kafka.Header{header(notify.HeaderInDoubt, strings.Join(names, ","))}
 }
 
 // accepted is when r's job was accepted, as the worker of its next step will find it. It is written anew, for what a

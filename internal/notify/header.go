@@ -15,6 +15,7 @@ const (
 	HeaderAcceptedAt  = "ls-accepted-at" // RFC 3339
 	HeaderNotBefore   = "ls-not-before"  // RFC 3339
 	HeaderFingerprint = "ls-fingerprint" // a [Fingerprint], of what was submitted under an id of the caller's
+	HeaderInDoubt     = "ls-in-doubt"    // gateways that may have accepted an earlier attempt, separated by commas
 	HeaderExpiresAt   = "ls-expires-at"  // RFC 3339; a redrive's, and stronger than the value's expires_at
 
 	HeaderDeadReason      = "ls-dead-reason"
