@@ -52,6 +52,9 @@ func (p *process) newOutlet(o config.Outlet, sender gateway.Sender) *worker.Outl
 			limits.Concurrency = max(limits.Concurrency, p.cfg.Channels.ByName()[string(channel)].Concurrency)
 		}
 	}
+	if smtp := o.Gateway.SMTP; smtp != nil { // a message that has its place waits for no connection: the lanes share these
+		limits.Concurrency = min(limits.Concurrency, smtp.Connections)
+	}
 	return &worker.Outlet{
 		Name: o.Name, Sender: sender, RecipientTypes: o.Gateway.RecipientTypes(), Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
 		Limiter: worker.NewLimiter(worker.LimiterConfig{

@@ -9,14 +9,16 @@ import (
 
 // connection is one kept dialogue with the relay. One goroutine at a time uses it.
 type connection struct {
-	client *gosmtp.Client
-	wire   *wire
+	client   *gosmtp.Client
+	wire     *wire
+	timeouts timeouts
 
 	pipelining, utf8 bool
 	maxSize          int // 0: not told
 
 	used   bool // a transaction has ended on it
 	open   bool // the last one was given up: RSET comes first
+	kept   bool // a transaction had ended on it before the current one
 	heard  bool // the relay has answered something about the current message
 	broken bool // of no further use
 

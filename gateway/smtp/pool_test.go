@@ -84,17 +84,6 @@ func TestNeverMoreConnections(t *testing.T) {
 	wg.Wait()
 }
 
-// TestOwnTimeout: the gateway's timeout bounds an attempt whose context has no end.
-func TestOwnTimeout(t *testing.T) {
-	f := newFake(t)
-	f.on(atDot, act{silent: make(chan struct{})})
-	s := newSender(t, f, func(c *config.SMTP) { c.Timeout = 50 * time.Millisecond })
-	_, err := s.Send(context.Background(), message("ada@example.com"))
-	require.Equal(t, notify.Ambiguous, notify.Judge(err).Verdict)
-	f.on(atGreeting, act{silent: make(chan struct{})})
-	require.Equal(t, notify.Transient, notify.Judge(s.Check(context.Background())).Verdict)
-}
-
 // TestIdleAndOld: a connection ends, politely, when it has been idle or alive for long enough.
 func TestIdleAndOld(t *testing.T) {
 	f := newFake(t)

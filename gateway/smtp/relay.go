@@ -36,6 +36,7 @@ type relay struct {
 	tls      *tls.Config
 	username string
 	password config.Secret
+	timeouts timeouts
 	log      *zap.Logger
 }
 
@@ -46,6 +47,10 @@ func withDefaults(c config.SMTP) config.SMTP {
 	or(&c.IdleTimeout, 30*time.Second)
 	or(&c.ConnectionLifetime, 10*time.Minute)
 	or(&c.Timeout, 30*time.Second)
+	or(&c.ConnectTimeout, 30*time.Second)
+	or(&c.GreetingTimeout, 5*time.Minute)
+	or(&c.CommandTimeout, 5*time.Minute)
+	or(&c.ReplyTimeout, 10*time.Minute)
 	if c.HELO == "" {
 		if host, _ := os.Hostname(); qualified(host) {
 			c.HELO = host
@@ -110,7 +115,7 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		return fault("password: give both username and password, or neither")
 	case strings.ContainsFunc(c.HELO, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return fault("helo: give a host name such as mail.example.com, or an address literal such as [192.0.2.1]")
-	case c.Timeout < 0 || c.IdleTimeout < 0 || c.ConnectionLifetime < 0:
+	case min(c.Timeout, c.IdleTimeout, c.ConnectionLifetime, c.ConnectTimeout, c.GreetingTimeout, c.CommandTimeout, c.ReplyTimeout) < 0:
 		return fault("timeout: no duration may be negative")
 	}
 	if _, err := mail.ParseAddress(c.From); c.From != "" && err != nil {
@@ -120,6 +125,7 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		name: name, host: c.Host, address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), helo: c.HELO, mode: c.TLS,
 		tls:      &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12},
 		username: c.Username, password: c.Password, log: log,
+		timeouts: timeouts{c.ConnectTimeout, c.GreetingTimeout, c.CommandTimeout, c.ReplyTimeout, c.Timeout},
 	}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
@@ -135,13 +141,13 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 }
 
 // connect makes c ready for mail: greeted, encrypted, authenticated. Its errors are failures.
-func (r relay) connect(ctx context.Context, c *connection) error {
-	var d net.Dialer
+func (r relay) connect(ctx context.Context, c *connection, early time.Time) error {
+	d := net.Dialer{Timeout: r.timeouts.connect, Deadline: early}
 	raw, err := d.DialContext(ctx, "tcp", r.address)
 	if err != nil {
 		return r.judge(ctx, nil, &setback{at: atDial, err: err})
 	}
-	c.wire = &wire{Conn: raw}
+	c.wire, c.timeouts = &wire{Conn: raw, early: early}, r.timeouts
 	release := c.wire.bind(ctx)
 	client, at, err := r.greet(c.wire)
 	if !release() && err == nil {
@@ -160,16 +166,21 @@ func (r relay) connect(ctx context.Context, c *connection) error {
 func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 	var conn net.Conn = w
 	if r.mode == implicit {
+		w.expect(r.timeouts.command)
 		secure := tls.Client(w, r.tls)
 		if err := secure.Handshake(); err != nil { //nolint:noctx // the wire is bound to the context
 			return nil, atTLS, err
 		}
 		conn = secure
 	}
+	if w.expect(r.timeouts.greeting); r.mode != implicit && strings.HasSuffix(r.address, implicitPort) {
+		w.expect(min(r.timeouts.greeting, r.timeouts.leave)) // it waits for TLS, as we wait for its greeting
+	}
 	client, err = gosmtp.NewClient(conn, r.host)
 	if err != nil {
 		return nil, atGreeting, err
 	}
+	w.expect(2 * r.timeouts.command) // EHLO, and perhaps HELO
 	if err := client.Hello(r.greeting(w)); err != nil {
 		return nil, atHello, err
 	}
@@ -178,6 +189,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		if !offered {
 			return nil, atTLS, errNoTLS
 		}
+		w.expect(2 * r.timeouts.command) // and EHLO once more
 		if err := client.StartTLS(r.tls); err != nil {
 			return nil, atTLS, err
 		}
@@ -187,6 +199,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		r.log.Debug("mail goes unencrypted", zap.String("gateway", r.name), zap.String("relay", r.address))
 	}
 	if r.username != "" {
+		w.expect(r.timeouts.command) // for the whole exchange
 		if err := r.authenticate(client, encrypted, encrypted || w.loopback()); err != nil {
 			return nil, atAuth, err
 		}

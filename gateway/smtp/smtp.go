@@ -6,7 +6,8 @@
 // the relay knows (ambiguous). A reply decides by itself. Nothing is retried, but for one case: a kept connection that
 // turns out to be dead before the relay has answered anything is replaced within the same try.
 //
-// The attempt's context bounds everything, the wait for a free connection included.
+// Each step has a timeout of its own (RFC 5321 4.5.3.2). Until the relay has the mail, Send also keeps to the gateway's timeout, so that
+// another gateway is asked soon; SendPatiently does not. The wait for the reply to the final dot may be long, and keeps its connection.
 package smtp
 
 import (
@@ -23,7 +24,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-var _ gateway.Sender = (*Sender)(nil)
+var _ gateway.LongSender = (*Sender)(nil)
 
 // Sender sends over one relay.
 type Sender struct {
@@ -60,27 +61,35 @@ func New(name string, cfg config.SMTP, log *zap.Logger) (*Sender, error) {
 
 // Send hands m to the relay. Its receipt has the relay's queue id or, if it told none, the Message-ID.
 func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.leave))
+}
+
+// SendPatiently is [gateway.LongSender]'s.
+func (s *Sender) SendPatiently(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.patient()))
+}
+
+// send hands m to the relay. The relay must have it by early, and then has reply_timeout to say what becomes of it.
+func (s *Sender) send(ctx context.Context, m *notify.Message, early time.Time) (notify.Receipt, error) {
 	e, err := s.envelope(m)
 	if err != nil {
 		return notify.Receipt{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limit.Timeout)
-	defer cancel()
 	for {
-		kept, err := s.acquire(ctx)
+		kept, err := s.acquire(ctx, early)
 		if err != nil {
 			return notify.Receipt{}, err
 		}
-		answer, rest, lost := kept.Value().send(ctx, e)
+		answer, rest, lost := kept.Value().send(ctx, e, early)
 		var warnings []string
 		if lost == nil && len(rest) > 0 {
-			answer, warnings, lost = s.split(ctx, kept.Value(), e)
+			answer, warnings, lost = s.split(ctx, kept.Value(), e, early)
 		}
 		s.release(kept)
 		switch {
 		case lost == nil:
 			return notify.Receipt{ProviderID: providerID(answer, e), Warnings: warnings}, nil
-		case lost.stale && ctx.Err() == nil:
+		case lost.stale && ctx.Err() == nil && time.Now().Before(early):
 			continue // it is gone from the pool: another kept one, or a new one
 		default:
 			return notify.Receipt{}, s.relay.judge(ctx, e, lost)
@@ -92,18 +101,17 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 // of a mail, and resets: by default Postfix reports at RCPT that it refuses the client, its name or its sender. What the relay
 // says of the recipient is no fault of the gateway.
 func (s *Sender) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.limit.Timeout)
-	defer cancel()
+	early := time.Now().Add(s.relay.timeouts.leave)
 	var c connection
 	defer c.quit()
-	if err := s.relay.connect(ctx, &c); err != nil || s.from == "" {
+	if err := s.relay.connect(ctx, &c, early); err != nil || s.from == "" {
 		return err
 	}
 	e, err := s.probe()
 	if err != nil {
 		return err
 	}
-	refused := c.probe(ctx, e)
+	refused := c.probe(ctx, e, early)
 	if refused == nil {
 		return nil
 	}
@@ -122,9 +130,11 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-func (s *Sender) acquire(ctx context.Context) (*puddle.Resource[*connection], error) {
+func (s *Sender) acquire(ctx context.Context, early time.Time) (*puddle.Resource[*connection], error) {
+	waits, cancel := context.WithDeadline(ctx, early)
+	defer cancel()
 	for {
-		kept, err := s.pool.Acquire(ctx)
+		kept, err := s.pool.Acquire(waits)
 		switch {
 		case errors.Is(err, puddle.ErrClosedPool):
 			return nil, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway is closed", Err: err}
@@ -135,7 +145,7 @@ func (s *Sender) acquire(ctx context.Context) (*puddle.Resource[*connection], er
 			continue
 		}
 		if c := kept.Value(); !c.ready() {
-			if err := s.relay.connect(ctx, c); err != nil {
+			if err := s.relay.connect(ctx, c, early); err != nil {
 				kept.Destroy()
 				return nil, err
 			}

@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // mostTransactions bounds the connections that one mail opens beside the pool's own.
@@ -20,7 +21,7 @@ type share struct {
 // cannot stop the others any more, and the warnings list it.
 //
 // The further connections are not the pool's: waiting for the pool while holding one of it could wait for ever.
-func (s *Sender) split(ctx context.Context, first *connection, e *envelope) (answer string, warnings []string, lost *setback) {
+func (s *Sender) split(ctx context.Context, first *connection, e *envelope, early time.Time) (answer string, warnings []string, lost *setback) {
 	shares := []share{{first, e.only(first.taken)}}
 	defer func() {
 		for _, sh := range shares[1:] {
@@ -30,10 +31,10 @@ func (s *Sender) split(ctx context.Context, first *connection, e *envelope) (ans
 	rest := first.rest
 	for len(rest) > 0 && len(shares) <= mostTransactions && ctx.Err() == nil {
 		part, c := e.only(rest), &connection{}
-		if s.relay.connect(ctx, c) != nil {
+		if s.relay.connect(ctx, c, early) != nil {
 			break
 		}
-		if lost = c.begin(ctx, part); lost != nil {
+		if lost = c.begin(ctx, part, early); lost != nil {
 			c.quit()
 			if lost.err == nil && s.relay.cause(part, lost).ofRecipient() {
 				return "", nil, lost // nobody gets it: the transactions end without a mail
@@ -63,7 +64,7 @@ func (s *Sender) follow(ctx context.Context, c *connection, e *envelope, rest []
 		part := e.only(rest)
 		lost := &setback{at: atMail, err: errGarbled}
 		if !c.broken {
-			lost = c.begin(ctx, part)
+			lost = c.begin(ctx, part, time.Now().Add(s.relay.timeouts.patient()))
 		}
 		if lost == nil {
 			sent := part.only(c.taken)

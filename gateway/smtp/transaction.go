@@ -3,7 +3,9 @@ package smtp
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // command is one line of a transaction.
@@ -17,26 +19,26 @@ type command struct {
 // send leads one transaction; its answer is the relay's last word. On anything but a clean end it leaves the connection
 // marked for what it is still good for. When the relay takes the mail for a part of its recipients only, send stops before the
 // mail and gives the places of the rest.
-func (c *connection) send(ctx context.Context, e *envelope) (answer string, rest []int, lost *setback) {
-	if lost = c.begin(ctx, e); lost == nil && len(c.rest) == 0 {
+func (c *connection) send(ctx context.Context, e *envelope, early time.Time) (answer string, rest []int, lost *setback) {
+	if lost = c.begin(ctx, e, early); lost == nil && len(c.rest) == 0 {
 		answer, lost = c.finish(ctx, e)
 	}
 	return answer, c.rest, lost
 }
 
 // begin names sender and recipients. It returns before the mail may go.
-func (c *connection) begin(ctx context.Context, e *envelope) (lost *setback) {
+func (c *connection) begin(ctx context.Context, e *envelope, early time.Time) (lost *setback) {
 	c.taken, c.rest = nil, nil
 	if err := c.fits(e); err != nil {
 		return &setback{at: atMail, err: err}
 	}
 	release := c.wire.bind(ctx)
-	used := c.used
-	c.used, c.heard = true, false
+	c.wire.early = early
+	c.kept, c.used, c.heard = c.used, true, false
 	defer func() {
 		c.ended(release(), lost)
 		if lost != nil {
-			lost.stale = used && !c.heard && (lost.err != nil || lost.reply.code == 421)
+			lost.stale = c.kept && !c.heard && (lost.err != nil || lost.reply.code == 421)
 		}
 	}()
 	return c.introduce(e)
@@ -51,12 +53,10 @@ func (c *connection) finish(ctx context.Context, e *envelope) (answer string, lo
 			return "", lost
 		}
 	}
-	if _, err := c.client.Text.W.Write(e.data); err != nil {
+	if err := c.content(e.data); err != nil { // not all was handed over, and the dot is the last of it
 		return "", &setback{at: atContent, err: err}
 	}
-	if err := c.flush(); err != nil { // not all was handed over, and the dot is the last of it
-		return "", &setback{at: atContent, err: err}
-	}
+	c.wire.expectReply(c.timeouts.reply)
 	r, err := c.read()
 	if err == nil && !r.fits(atDot) && !r.refusal() {
 		err = errGarbled
@@ -68,6 +68,17 @@ func (c *connection) finish(ctx context.Context, e *envelope) (answer string, lo
 		return "", &setback{at: atDot, reply: r}
 	}
 	return r.text, nil
+}
+
+// content writes the mail.
+func (c *connection) content(data []byte) error {
+	for block := range slices.Chunk(data, 64<<10) {
+		c.wire.expect(c.timeouts.command)
+		if _, err := c.client.Text.W.Write(block); err != nil {
+			return err
+		}
+	}
+	return c.flush()
 }
 
 // ended marks the connection after a part of a transaction. Bound says that the context has not closed it.
@@ -121,8 +132,9 @@ func (c *connection) introduce(e *envelope) *setback {
 }
 
 // probe names e's sender and recipient, one command at a time, and resets: no mail follows.
-func (c *connection) probe(ctx context.Context, e *envelope) *setback {
+func (c *connection) probe(ctx context.Context, e *envelope, early time.Time) *setback {
 	release := c.wire.bind(ctx)
+	c.wire.early = early
 	defer func() { c.broken = !release() || c.broken }()
 	for _, cmd := range c.commands(e) {
 		if cmd.at == atData { // no mail follows
@@ -161,6 +173,9 @@ func (c *connection) commands(e *envelope) []command {
 // exchange writes a group of commands and reads all their replies. Of several refused recipients the first that is
 // refused for good counts, else the first.
 func (c *connection) exchange(group []command) (worst *setback) {
+	if c.wire.expect(c.timeouts.command); c.kept && !c.heard { // a kept connection that is dead says nothing at all
+		c.wire.expect(min(c.timeouts.command, c.timeouts.leave))
+	}
 	for _, cmd := range group {
 		if err := c.write(cmd.line); err != nil {
 			return &setback{at: cmd.at, err: err}

@@ -43,8 +43,8 @@ type setback struct {
 // judge turns a setback into a failure. E is nil while a connection is being made.
 func (r relay) judge(ctx context.Context, e *envelope, s *setback) error {
 	var refused *textproto.Error
-	silent := s.at == atHello && ctx.Err() != nil              // EHLO refused, but no answer to HELO
-	if s.err != nil && errors.As(s.err, &refused) && !silent { // go-mail's way to say what we call a reply
+	silent := s.at == atHello && (ctx.Err() != nil || timedOut(s.err)) // EHLO refused, but no answer to HELO
+	if s.err != nil && errors.As(s.err, &refused) && !silent {         // go-mail's way to say what we call a reply
 		s = &setback{at: s.at, reply: reply{refused.Code, refused.Msg}}
 	}
 	var f *notify.Failure
@@ -78,12 +78,16 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 	var record tls.RecordHeaderError
 	var noAuth *noAuthError
 	switch {
-	case s.at == atGreeting && r.mode != implicit && strings.HasSuffix(r.address, ":465") && !errors.Is(ctx.Err(), context.Canceled):
+	case s.at == atGreeting && r.mode != implicit && strings.HasSuffix(r.address, implicitPort) && !errors.Is(ctx.Err(), context.Canceled):
 		unavailable(f, "the relay does not greet: port 465 is for implicit TLS", setting+".tls to implicit, or .port to the one for STARTTLS (587)")
+	case s.at == atDial && timedOut(s.err) && ctx.Err() == nil:
+		f.Reason = r.address + " was not reached: no answer in time"
 	case s.at == atDial && ctx.Err() != nil:
 		f.Reason, f.Err = r.address+" was not reached: no answer before the attempt ended", ctx.Err()
 	case ctx.Err() != nil:
 		f.Reason, f.Err = "the attempt ended at "+string(s.at), ctx.Err()
+	case timedOut(s.err):
+		f.Reason = "the relay did not answer in time at " + string(s.at)
 	case errors.As(s.err, &dns) && dns.IsNotFound:
 		unavailable(f, "the relay's name is not known", setting+".host to the name of a relay")
 	case errors.Is(s.err, errNoTLS):
@@ -146,6 +150,12 @@ func network(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errEndless)
 }
 
+// timedOut reports whether the relay took longer than it may.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // garbled: such an error quotes the relay's line, so it is never passed on.
 func garbled(err error) bool {
 	var protocol textproto.ProtocolError
@@ -158,6 +168,8 @@ func (r relay) lost(ctx context.Context, s *setback) *notify.Failure {
 	switch {
 	case ctx.Err() != nil:
 		f.Reason, f.Err = "the attempt ended at "+string(s.at)+", before the relay had the message", ctx.Err()
+	case timedOut(s.err):
+		f.Reason = "the relay did not answer in time at " + string(s.at) + ", before it had the message"
 	case errors.Is(s.err, errNoUTF8): // about this relay: another one may offer it
 		f.Verdict, f.Reason, f.Next = notify.Permanent, errNoUTF8.Error(), true
 	case errors.Is(s.err, errTooLarge):
@@ -167,6 +179,9 @@ func (r relay) lost(ctx context.Context, s *setback) *notify.Failure {
 	}
 	if s.at == atDot {
 		f.Verdict, f.Reason = notify.Ambiguous, "the relay has the message, its answer was lost"
+		if timedOut(s.err) {
+			f.Reason = "the relay has the message, and did not answer in time"
+		}
 	}
 	return f
 }

@@ -45,6 +45,7 @@ type Relay struct {
 	mu          sync.Mutex
 	extensions  []string
 	script      func(Command) string
+	pause       func(Command) <-chan struct{}
 	mails       []Mail
 	commands    []string
 	refused     map[string]int
@@ -71,6 +72,10 @@ func (r *Relay) Announce(extensions ...string) { r.set(func() { r.extensions = e
 // Script sets the replies: an empty one goes on as RFC 5321 says, and one that begins with 421 closes the connection. A nil
 // script accepts everything. The script is called under the lock of the relay, so it may keep state.
 func (r *Relay) Script(reply func(Command) string) { r.set(func() { r.script = reply }) }
+
+// Pause sets what the relay waits for before it replies to a command; a nil channel does not wait. It is called under the lock of
+// the relay, and the wait is not. A pause that has not ended when the test ends is a fault of the test.
+func (r *Relay) Pause(until func(Command) <-chan struct{}) { r.set(func() { r.pause = until }) }
 
 // At is a script with one reply for one command.
 func At(verb, reply string) func(Command) string {
@@ -257,6 +262,16 @@ func (d *dialogue) say(c Command, usual string) int {
 }
 
 func (d *dialogue) scripted(c Command) (reply string) {
+	var pause <-chan struct{}
+	d.relay.set(func() {
+		if d.relay.pause != nil {
+			c.Connection, c.Open, c.To = d.number, len(d.relay.conns), d.mail.To
+			pause = d.relay.pause(c)
+		}
+	})
+	if pause != nil {
+		<-pause
+	}
 	d.relay.set(func() {
 		if d.relay.script == nil {
 			return
