@@ -65,6 +65,9 @@ func appendEvent(b []byte, e *Event) ([]byte, error) {
 	if len(e.Fields) > 0 {
 		b = append(b, ']')
 	}
+	if e.Inbound != nil {
+		b = appendInbound(b, e.Inbound)
+	}
 	return append(b, '}'), nil
 }
 

@@ -33,6 +33,9 @@ func TestEventsAreWrittenAsTheLibraryWouldWriteThem(t *testing.T) {
 		if rapid.Bool().Draw(t, "from") {
 			e.Origin = &Origin{text.Draw(t, "topic"), rapid.Int32().Draw(t, "partition"), rapid.Int64().Draw(t, "offset")}
 		}
+		if rapid.Bool().Draw(t, "inbound") {
+			e.Inbound = &EventInbound{text.Draw(t, "from"), text.Draw(t, "to"), Keyword(text.Draw(t, "keyword")), text.Draw(t, "text")}
+		}
 		want, wrong := encode(e)
 		got, err := e.Encode()
 		require.Equal(t, wrong == nil, err == nil)

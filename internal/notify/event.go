@@ -8,30 +8,31 @@ import (
 
 // Event is one state change of one notification: the value of a record on the status topic.
 type Event struct {
-	EventID        string     `json:"event_id"` // see [Event.Seal]
-	NotificationID string     `json:"notification_id"`
-	Run            int        `json:"run"`
-	Step           int        `json:"step"`
-	Attempt        int        `json:"attempt"`
-	State          State      `json:"state"`
-	Final          bool       `json:"final"`
-	At             time.Time  `json:"at"`
-	Tenant         string     `json:"tenant"`
-	Channel        Channel    `json:"channel"`
-	Lane           Lane       `json:"lane"`
-	Reference      string     `json:"reference,omitempty"`
-	Gateway        string     `json:"gateway,omitempty"`
-	Code           string     `json:"code,omitempty"`
-	Reason         string     `json:"reason,omitempty"`
-	Simulated      bool       `json:"simulated,omitempty"`
-	Tries          []Try      `json:"tries,omitempty"`
-	ProviderID     string     `json:"provider_id,omitempty"`
-	NextAt         *time.Time `json:"next_at,omitempty"`
-	Warnings       []string   `json:"warnings,omitempty"`
-	Note           string     `json:"note,omitempty"` // [NoteStuck], [NoteUnknown], [NoteRedriven] or [NoteDuplicate]: the state stays as it is
-	Origin         *Origin    `json:"origin,omitempty"`
-	Fields         []string   `json:"fields,omitempty"` // of [NoteDuplicate], as the status store shows it: JSON pointers of the fields that differ
-	Awaited        bool       `json:"-"`                // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
+	EventID        string        `json:"event_id"` // see [Event.Seal]
+	NotificationID string        `json:"notification_id"`
+	Run            int           `json:"run"`
+	Step           int           `json:"step"`
+	Attempt        int           `json:"attempt"`
+	State          State         `json:"state"`
+	Final          bool          `json:"final"`
+	At             time.Time     `json:"at"`
+	Tenant         string        `json:"tenant"`
+	Channel        Channel       `json:"channel"`
+	Lane           Lane          `json:"lane"`
+	Reference      string        `json:"reference,omitempty"`
+	Gateway        string        `json:"gateway,omitempty"`
+	Code           string        `json:"code,omitempty"`
+	Reason         string        `json:"reason,omitempty"`
+	Simulated      bool          `json:"simulated,omitempty"`
+	Tries          []Try         `json:"tries,omitempty"`
+	ProviderID     string        `json:"provider_id,omitempty"`
+	NextAt         *time.Time    `json:"next_at,omitempty"`
+	Warnings       []string      `json:"warnings,omitempty"`
+	Note           string        `json:"note,omitempty"` // [NoteStuck], [NoteUnknown], [NoteRedriven], [NoteDuplicate] or [NoteInbound]: the state stays as it is
+	Origin         *Origin       `json:"origin,omitempty"`
+	Fields         []string      `json:"fields,omitempty"`  // of [NoteDuplicate], as the status store shows it: JSON pointers of the fields that differ
+	Inbound        *EventInbound `json:"inbound,omitempty"` // of [NoteInbound]
+	Awaited        bool          `json:"-"`                 // of sent: the provider will say what became of it, see [Receipt]; Seal makes it not final
 }
 
 // Notes, which say something of a notification without changing its state.
@@ -39,6 +40,7 @@ const (
 	NoteRedriven  = "redriven"  // the dead letter at the event's origin was sent again, as the next run
 	NoteDuplicate = "duplicate" // the record at the event's origin has the id of this notification but another content, and was not sent
 	NoteStuck     = "stuck"     // it should have ended by now
+	NoteInbound   = "inbound"   // somebody to whom the gateway has sent this text has sent one to its sender; provider_id names that one
 	NoteUnknown   = "unknown"   // it is missing: its record is done or gone without a result, and no published gap explains it
 )
 
@@ -69,6 +71,12 @@ func (e *Event) Seal() {
 	}
 	parts := []string{
 		e.NotificationID, strconv.Itoa(e.Run), strconv.Itoa(e.Step), string(e.State), strconv.FormatBool(e.Final), e.Note,
+	}
+	if e.Inbound != nil {
+		e.Inbound.Bound()
+	}
+	if e.Note == NoteInbound {
+		parts = append(parts, e.Gateway, e.ProviderID)
 	}
 	if o := e.Origin; o != nil && e.Note == NoteDuplicate {
 		parts = append(parts, o.Topic, strconv.Itoa(int(o.Partition)), strconv.FormatInt(o.Offset, 10))

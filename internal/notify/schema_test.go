@@ -69,6 +69,7 @@ func TestThePublishedSchemasDescribeTheStructs(t *testing.T) {
 		{e, Event{}},
 		{e.Defs["try"], Try{}},
 		{e.Defs["origin"], Origin{}},
+		{e.Defs["inbound"], EventInbound{}},
 	} {
 		of := reflect.TypeOf(c.v)
 		var names, always []string
@@ -148,7 +149,7 @@ func TestThePublishedSchemasKnowTheWords(t *testing.T) {
 	var states, verdicts []string
 	for _, s := range []State{
 		StateQueued, StateScheduled, StateRetrying, StateHeld, StateLost, StateSent, StateDelivered, StateBounced, StateRejected,
-		StateExpired, StateSuppressed, StateCancelled, StateDead,
+		StateExpired, StateSuppressed, StateCancelled, StateDead, StateReceived,
 	} {
 		states = append(states, string(s))
 	}

@@ -20,13 +20,14 @@ const (
 	StateSuppressed State = "suppressed"
 	StateCancelled  State = "cancelled"
 	StateDead       State = "dead"
+	StateReceived   State = "received" // no notification: a text that came from somebody to whom none is known
 )
 
 // States lists the states, in the order in which they are shown to people.
 func States() []State {
 	return []State{
 		StateQueued, StateScheduled, StateRetrying, StateHeld, StateLost, StateSent, StateDelivered, StateBounced,
-		StateRejected, StateExpired, StateSuppressed, StateCancelled, StateDead,
+		StateRejected, StateExpired, StateSuppressed, StateCancelled, StateDead, StateReceived,
 	}
 }
 

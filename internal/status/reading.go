@@ -176,6 +176,9 @@ func bound(e *notify.Event) {
 	for i := range e.Warnings {
 		e.Warnings[i] = notify.Clip(e.Warnings[i], longest)
 	}
+	if e.Inbound != nil {
+		e.Inbound.Bound()
+	}
 	if e.Origin != nil {
 		e.Origin.Topic = notify.Clip(e.Origin.Topic, longest)
 	}

@@ -102,7 +102,7 @@ func (s *Store) remember(ctx context.Context, tx *sql.Tx, ids []string) error {
 	return s.each(ctx, tx, s.insert("expunged", []column{{"id", word}, {"at", number}}, "(id) DO NOTHING"), rows)
 }
 
-// stripEvents leaves the reference out of what events say.
+// stripEvents leaves the reference, and what a recipient wrote, out of what events say.
 func (s *Store) stripEvents(ctx context.Context, tx *sql.Tx, ids []string) error {
 	rows, err := tx.QueryContext(ctx, "SELECT seq, body FROM events WHERE notification_id "+s.among, s.list(ids))
 	if err != nil {
@@ -120,10 +120,10 @@ func (s *Store) stripEvents(ctx context.Context, tx *sql.Tx, ids []string) error
 		if err := json.Unmarshal([]byte(body), &e); err != nil {
 			return err
 		}
-		if e.Reference == "" {
+		if e.Reference == "" && (e.Inbound == nil || *e.Inbound == *e.Inbound.Strip()) {
 			continue
 		}
-		e.Reference = ""
+		e.Reference, e.Inbound = "", e.Inbound.Strip()
 		if body, err = bodyOf(&e); err != nil {
 			return err
 		}

@@ -106,6 +106,7 @@ func (p *content) before(q *content) bool {
 // strip takes from c what a person could be known by.
 func strip(c *status.Change) {
 	c.Event.Reference = ""
+	c.Event.Inbound = c.Event.Inbound.Strip()
 	if j := c.Job; j != nil {
 		c.Job = &status.Job{AcceptedAt: j.AcceptedAt, RecipientType: j.RecipientType, SendAt: j.SendAt, ExpiresAt: j.ExpiresAt, Sensitive: j.Sensitive}
 	}

@@ -11,7 +11,7 @@ import (
 const chunk = 500
 
 // Retain removes the notifications that were accepted before a time, whatever their state, with their events and payloads,
-// and gives how many. It also removes the gaps that were published before then, the keys of idempotency that are free again, and claims of ids that no longer count. On an error, n of them are gone already.
+// and gives how many. It also removes the gaps that were published before then, the keys of idempotency that are free again, claims of ids that no longer count, and the names of incoming messages of before then. On an error, n of them are gone already.
 func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error) {
 	for more := true; more && err == nil; {
 		var removed int
@@ -27,6 +27,9 @@ func (s *Store) Retain(ctx context.Context, before time.Time) (n int, err error)
 	}
 	for more := true; more && err == nil; {
 		more, err = s.freeIDs(ctx)
+	}
+	for more := true; more && err == nil; {
+		more, err = s.forgetInbound(ctx, before)
 	}
 	return n, err
 }
