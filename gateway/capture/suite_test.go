@@ -73,6 +73,7 @@ func TestConformance(t *testing.T) {
 		Exempt: map[gatewaytest.Kind]string{
 			gatewaytest.Gone: noProvider, gatewaytest.Transient: noProvider, gatewaytest.Throttled: noProvider,
 			gatewaytest.Elsewhere: noProvider, gatewaytest.Crowded: noProvider, gatewaytest.Paused: noProvider,
+			gatewaytest.OptedOut: noProvider, gatewaytest.Originated: noProvider,
 			gatewaytest.Garbled: noWire, gatewaytest.Partial: noWire, gatewaytest.LossBefore: noWire, gatewaytest.LossAfter: noWire, gatewaytest.HangBefore: noWire,
 			gatewaytest.HangAfter: noWire, gatewaytest.CancelBefore: noWire, gatewaytest.CancelAfter: noWire,
 		},

@@ -18,6 +18,10 @@ const (
 	Crowded   Kind = "reply: throttled for too many calls at once"   // fewer calls help, not a slower pace
 	Paused    Kind = "reply: unavailable until a quota is available" // with the time of the next probe
 
+	// Of gateways that send text messages: what opt-outs need.
+	OptedOut   Kind = "reply: opted out" // gone, with the reason opted_out: of the sender that Originator names
+	Originated Kind = "sender of a text" // Originator names what the provider gets as the sender
+
 	LossBefore   Kind = "connection lost before the message was written" // transient
 	LossAfter    Kind = "connection lost after the message was written"  // ambiguous
 	HangBefore   Kind = "timeout before the message was written"         // transient
@@ -31,6 +35,9 @@ const (
 	Recovery     Kind = "recovery"                     // credentials right again: delivers without a restart
 	Close        Kind = "close"                        // no goroutine and no connection left
 )
+
+// textKinds lists the kinds that only a suite with messages of channel sms covers or exempts.
+func textKinds() []Kind { return []Kind{OptedOut, Originated} }
 
 // Kinds lists every kind that a suite covers or exempts.
 func Kinds() []Kind {
@@ -46,7 +53,11 @@ func Kinds() []Kind {
 func (s Suite[F]) missing() []string {
 	covered := s.covered()
 	var faults []string
-	for _, k := range Kinds() {
+	kinds := Kinds()
+	if s.texts() {
+		kinds = append(kinds, textKinds()...)
+	}
+	for _, k := range kinds {
 		switch reason, exempt := s.Exempt[k]; {
 		case covered[k] && exempt:
 			faults = append(faults, string(k)+": covered, so it needs no exemption")
@@ -61,6 +72,7 @@ func (s Suite[F]) missing() []string {
 
 func (s Suite[F]) covered() map[Kind]bool {
 	c := map[Kind]bool{Accepted: true, Concurrent: true, Check: true, Close: true}
+	c[Originated] = s.Origins != nil
 	c[CheckRefused], c[Recovery] = s.Refuse != nil, s.Refuse != nil
 	for _, r := range s.Replies {
 		c[r.kind()] = true

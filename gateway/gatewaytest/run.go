@@ -34,6 +34,9 @@ func Run[F any](t *testing.T, s Suite[F]) {
 	t.Run("ended before it began", s.ended)
 	t.Run(string(Concurrent), s.concurrent)
 	t.Run(string(Check), s.check)
+	if s.Origins != nil {
+		t.Run(string(Originated), s.originated)
+	}
 	if s.Refuse != nil {
 		t.Run(string(Recovery), s.recovery)
 	}

@@ -30,6 +30,10 @@ type Suite[F any] struct {
 	// Delivered gives the text of every message that the provider has accepted so far; it contains the marks.
 	Delivered func(f F) []string
 
+	// Origins gives the sender of every message that the provider has accepted so far, as the request named it, in the order of
+	// Delivered. Only for gateways that send text messages.
+	Origins func(f F) []string
+
 	Replies []Case[F]
 	Steps   []Step[F]
 
@@ -79,6 +83,8 @@ func (c Case[F]) kind() Kind {
 	switch {
 	case c.Kind != "":
 		return c.Kind
+	case c.WantGone && c.WantReason == notify.ReasonOptedOut:
+		return OptedOut
 	case c.WantGone:
 		return Gone
 	case c.Want == notify.Permanent && c.WantNext:

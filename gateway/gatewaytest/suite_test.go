@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // TestSound: a sound sender passes; with a fault named in the environment it is the child of TestFaultsAreFound.
@@ -105,4 +107,14 @@ func TestEveryGateway(t *testing.T) {
 			t.Errorf("no test of gateway/%s calls gatewaytest.Run", filepath.Base(dir))
 		})
 	}
+}
+
+// TestKinds_TextMessages: a gateway that sends them has to show what opt-outs need.
+func TestKinds_TextMessages(t *testing.T) {
+	s := suite("")
+	s.Messages = append(s.Messages, SMS)
+	require.ElementsMatch(t, []string{"reply: opted out: neither covered nor exempt", "sender of a text: neither covered nor exempt"}, s.missing())
+	s.Origins = func(*provider) []string { return nil }
+	s.Replies = append(s.Replies, Case[*provider]{Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonOptedOut})
+	require.Empty(t, s.missing())
 }

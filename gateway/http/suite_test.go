@@ -2,6 +2,7 @@ package http
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,7 +56,7 @@ func section(f *fake) config.HTTP {
 		{Status: config.Statuses{"4xx"}, Code: []string{"no_credit"}, Verdict: "unavailable"},
 		{Status: config.Statuses{"418"}, Verdict: "ambiguous"},
 	}
-	cfg.Check.URL = f.URL + apitest.Account
+	cfg.Check.URL, cfg.From = f.URL+apitest.Account, "+15005550006"
 	return cfg
 }
 
@@ -79,6 +80,7 @@ func TestConformance(t *testing.T) {
 		Accept:    (*fake).Accept,
 		Refuse:    (*fake).Refuse,
 		Delivered: delivered,
+		Origins:   origins,
 		Secrets:   []string{apitest.Token, apitest.SigningSecret, "gwapisecret"},
 		Replies: []reply{
 			{Name: "opted out", Reply: fails(400, "opted_out"), Want: notify.Permanent, WantCode: "opted_out", WantGone: true, WantReason: notify.ReasonOptedOut},
@@ -163,9 +165,11 @@ func TestConformanceText(t *testing.T) {
 		Accept:    (*fake).Accept,
 		Refuse:    (*fake).Refuse,
 		Delivered: delivered,
+		Origins:   origins,
 		Secrets:   []string{apitest.Token, apitest.SigningSecret, "gwapisecret"},
 		Replies: []reply{
 			{Name: "opted out", Reply: fails(200, "opted_out"), Want: notify.Permanent, WantCode: "opted_out", WantGone: true, WantReason: notify.ReasonOptedOut},
+			{Name: "unknown", Reply: fails(404, "unknown"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonRecipientGone},
 			{Name: "an unknown code", Reply: plain(200, "", "ERR: 113, Maximum message parts exceeded for "+gatewaytest.Request), Want: notify.Permanent, WantCode: "113"},
 			{Name: "a code that quotes the token", Reply: plain(200, "", "ERR: "+apitest.Token), Want: notify.Permanent, WantCode: "HTTP 200"},
 			{Name: "throttled", Reply: failsAfter(200, "busy", "5"), Want: notify.Throttled, WantCode: "busy", WantAfter: 5 * time.Second},
@@ -192,6 +196,16 @@ func delivered(f *fake) (bodies []string) {
 		bodies = append(bodies, taken.Body)
 	}
 	return bodies
+}
+
+// origins reads the sender of each message that was accepted.
+func origins(f *fake) (senders []string) {
+	for _, taken := range f.Accepted() {
+		var body struct{ Message struct{ From string } }
+		_ = json.Unmarshal([]byte(taken.Body), &body) // then it has none
+		senders = append(senders, body.Message.From)
+	}
+	return senders
 }
 
 func fails(status int, code string) func(*fake) { return failsAfter(status, code, "") }

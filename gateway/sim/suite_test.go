@@ -112,6 +112,7 @@ func TestConformance(t *testing.T) {
 		}},
 		Exempt: map[gatewaytest.Kind]string{
 			gatewaytest.Elsewhere: noAnswer, gatewaytest.Crowded: noAnswer, gatewaytest.Paused: noAnswer,
+			gatewaytest.OptedOut: noAnswer, gatewaytest.Originated: "it plays recipients, and shows them no sender",
 			gatewaytest.Gone: noAnswer, gatewaytest.Unavailable: noAnswer, gatewaytest.Garbled: noAnswer, gatewaytest.Partial: noAnswer,
 			gatewaytest.CheckRefused: noCredentials, gatewaytest.Recovery: noCredentials,
 			gatewaytest.LossBefore: "the provider has a message as soon as it is handed over", gatewaytest.HangBefore: "the same",

@@ -2,13 +2,10 @@ package twilio
 
 import (
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-
-	"github.com/twilio/twilio-go/client"
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -19,49 +16,24 @@ func callback(base string, m *notify.Message, sender string) string {
 	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}, "sender": {sender}}.Encode() + overrides
 }
 
-// overrides asks Twilio to repeat a callback that could not connect, got no answer in time or got a 5xx; without them Twilio repeats
-// only the first kind (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
-const overrides = "#rc=5&rp=ct,rt,5xx"
-
 // Receipts reads what Twilio says of messages that it had accepted
 // (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
 type Receipts struct {
-	validator client.RequestValidator
-	callback  string
+	signature
+	callback string
 }
 
 // NewReceipts gives the receipts of a gateway that has a Callback.
-func NewReceipts(cfg config.Twilio) *Receipts {
-	return &Receipts{client.NewRequestValidator(string(cfg.ReceiptToken())), cfg.Callback}
-}
+func NewReceipts(cfg config.Twilio) *Receipts { return &Receipts{newSignature(cfg), cfg.Callback} }
 
 // Read checks the signature of a request with that body and gives what it says. It fails with [notify.ErrForged] or
-// [notify.Faults]. What Twilio signs is the address that it was given, so that only the query is taken from r: on the way here a
-// proxy may have changed the rest.
+// [notify.Faults].
 func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
-	form, err := url.ParseQuery(string(body))
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return notify.Report{}, notify.Faults{{Pointer: "#", Code: notify.FaultInvalid, Detail: "send a form, as Twilio does"}}
-	}
-	params := make(map[string]string, len(form))
-	for name, values := range form {
-		if len(values) > 1 { // only one of them would be signed
-			return notify.Report{}, notify.ErrForged
-		}
-		params[name] = values[0]
-	}
-	signatures := r.Header.Values("X-Twilio-Signature")
-	if len(signatures) != 1 || !s.signed(s.callback+"?"+r.URL.RawQuery, params, signatures[0]) {
-		return notify.Report{}, notify.ErrForged
+	params, err := s.form(r, body, s.callback)
+	if err != nil {
+		return notify.Report{}, err
 	}
 	return report(r.URL.RawQuery, params)
-}
-
-// signed reports whether Twilio has signed the address with those parameters. Its documents do not say whether the overrides, which
-// never come over the wire, are signed too.
-func (s *Receipts) signed(address string, params map[string]string, signature string) bool {
-	return s.validator.Validate(address, params, signature) || s.validator.Validate(address+overrides, params, signature)
 }
 
 // report gives the words of a signed request.

@@ -52,6 +52,12 @@ func TestConformance(t *testing.T) {
 		Accept:    (*fake).Accept,
 		Refuse:    (*fake).Refuse,
 		Delivered: delivered,
+		Origins: func(f *fake) (senders []string) {
+			for _, p := range f.Accepted() {
+				senders = append(senders, p.Get("From")+p.Get("MessagingServiceSid"))
+			}
+			return senders
+		},
 		Secrets: []string{
 			twiliotest.AuthToken, base64.StdEncoding.EncodeToString([]byte(twiliotest.AccountSID + ":" + twiliotest.AuthToken)),
 		},
