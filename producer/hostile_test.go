@@ -90,7 +90,7 @@ func (a *attacker) request() *http.Request {
 	if a.IntN(20) == 0 {
 		target = a.one("/v1/outbox/"+secret, "/v1/outbox?limit="+secret, "/v1/"+secret, "/v1/notifications/"+secret, "/v1/outbox?"+secret+"=1",
 			"/v1/notifications?"+secret, "/v1/outbox/..%2f"+secret, "/%00"+secret, "//v1/notifications", "/v1/notifications/", "/v1/outbox/"+capturedID,
-			"/v1/notifications/"+secret+"/cancel", toCancel, toCancel+"?"+secret, "/v1/receipts/"+secret, toReceive, "/v1/notifications?state="+secret, "/v1/notifications?cursor="+secret,
+			"/v1/notifications/"+secret+"/cancel", toCancel, toCancel+"?"+secret, "/v1/receipts/"+secret, toReceive, "/v1/inbound/"+secret, toBring, "/v1/notifications?state="+secret, "/v1/notifications?cursor="+secret,
 			"/v1/notifications?recipient="+secret+"&reference="+secret, toLook, toLook+"?"+secret, "/v1/stream?id="+secret)
 	}
 	body := a.body()

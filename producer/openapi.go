@@ -15,7 +15,7 @@ import (
 type description struct {
 	document *huma.OpenAPI
 
-	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, expunge, stats, listOutbox, getOutbox, receipt, openAPI *huma.Operation
+	accept, acceptBatch, cancel, listLives, getLife, stream, listLetters, redrive, expunge, stats, listOutbox, getOutbox, receipt, inbound, openAPI *huma.Operation
 }
 
 // OpenAPI is the API's description, OpenAPI 3.1 as indented JSON.
@@ -70,6 +70,7 @@ func describe() description {
 		listOutbox:  describeListOutbox(schemas),
 		getOutbox:   describeGetOutbox(schemas),
 		receipt:     describeReceipt(schemas),
+		inbound:     describeInbound(schemas),
 		expunge:     describeExpunge(schemas),
 		openAPI: &huma.Operation{
 			Method: http.MethodGet, Path: "/openapi.json", OperationID: "openapi", Summary: "This document", Tags: []string{"server"},
@@ -78,7 +79,7 @@ func describe() description {
 			}},
 		},
 	}
-	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.expunge, d.stats, d.listOutbox, d.getOutbox, d.receipt, d.openAPI} {
+	for _, op := range []*huma.Operation{d.accept, d.acceptBatch, d.cancel, d.listLives, d.getLife, d.stream, d.listLetters, d.redrive, d.expunge, d.stats, d.listOutbox, d.getOutbox, d.receipt, d.inbound, d.openAPI} {
 		d.document.AddOperation(op)
 	}
 	for _, op := range describePages() {

@@ -28,6 +28,7 @@ const (
 	codeNotSupportedYet      code = "not-supported-yet"
 	codeIdempotencyMismatch  code = "idempotency-mismatch"
 	codeInvalidReceipt       code = "invalid-receipt"
+	codeInvalidInbound       code = "invalid-inbound"
 	codeInternal             code = "internal"
 	codeBusUnavailable       code = "bus-unavailable"
 	codeShedding             code = "shedding"
@@ -60,6 +61,7 @@ var problems = map[code]struct {
 	codeShedding:             {http.StatusTooManyRequests, "The server has as much of this to do as it can hold"},
 	codeStatusUnavailable:    {http.StatusServiceUnavailable, "The status store cannot answer now"},
 	codeInvalidReceipt:       {http.StatusUnprocessableEntity, "The receipt is not valid"},
+	codeInvalidInbound:       {http.StatusUnprocessableEntity, "The incoming message is not valid"},
 	codeNotSentYet:           {http.StatusServiceUnavailable, "The message is not known to be sent yet"},
 }
 

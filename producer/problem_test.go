@@ -136,7 +136,7 @@ func TestProblems(t *testing.T) {
 	sendKey, send := GenerateKey("shop", ScopeSend)
 	readKey, read := GenerateKey("eyes", ScopeRead)
 	seen := map[code]bool{}
-	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read}), letterProblemCases(sendKey, readKey, []Key{send, read}), expungeProblemCases(readKey, []Key{send, read}), receiptProblemCases()) {
+	for _, c := range slices.Concat(problemCases(sendKey, readKey, []Key{send, read}), readProblemCases(sendKey, []Key{send, read}), letterProblemCases(sendKey, readKey, []Key{send, read}), expungeProblemCases(readKey, []Key{send, read}), receiptProblemCases(), inboundProblemCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			log := &journal{}
 			c.cfg.Log = log.logger()

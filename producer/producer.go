@@ -61,7 +61,8 @@ type Config struct {
 	Waits          Waits           // nil: nobody knows whether a gateway refuses calls
 	Fed            <-chan struct{} // may say that Feed has more, so that streams have it at once; nil: they look often
 	Receipts       Receipts        // nil: no gateway takes any
-	PublicHost     string          // the name by which providers call to bring receipts; empty: they do not
+	Inbound        Inbound         // nil: no gateway takes any
+	PublicHost     string          // the name by which providers call to bring receipts and texts; empty: they do not
 	Keys           []Key           // none: only callers on this host, unless AllowAnonymous
 	AllowAnonymous bool
 	MaxBody        int64 // bytes of a request's body; 0 = 5 MiB

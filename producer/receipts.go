@@ -36,7 +36,7 @@ func (s *Server) receipt(x *exchange) error {
 	if s.cfg.Receipts == nil {
 		return unheard(notify.ErrUnknownGateway)
 	}
-	body, err := s.receiptBody(x)
+	body, err := s.signedBody(x, "a receipt")
 	if err != nil {
 		return err
 	}
@@ -51,15 +51,15 @@ func (s *Server) receipt(x *exchange) error {
 	return x.json(http.StatusOK, heard{result})
 }
 
-// receiptBody reads the body, whatever its type: providers that send forms can send nothing else.
-func (s *Server) receiptBody(x *exchange) ([]byte, error) {
+// signedBody reads the body of what, whatever its type: providers that send forms can send nothing else.
+func (s *Server) signedBody(x *exchange, what string) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxReceipt))
 	var exceeded *http.MaxBytesError
 	switch {
 	case err == nil:
 		return body, nil
 	case errors.As(err, &exceeded):
-		return nil, refuse(codeTooLarge, "keep a receipt within "+strconv.Itoa(maxReceipt)+" bytes")
+		return nil, refuse(codeTooLarge, "keep "+what+" within "+strconv.Itoa(maxReceipt)+" bytes")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, refuse(codeTimeout, "send the whole request within "+s.cfg.Timeouts.Read.String()).with("Connection", "close")
 	default:

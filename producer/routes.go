@@ -37,6 +37,7 @@ func routes() []route {
 		{d.listOutbox, ScopeRead, (*Server).listOutbox, false},
 		{d.getOutbox, ScopeRead, (*Server).getOutbox, false},
 		{d.receipt, "", (*Server).receipt, true},
+		{d.inbound, "", (*Server).inbound, true},
 		{d.openAPI, "", (*Server).openAPI, false},
 	}
 }

@@ -45,6 +45,7 @@ var star = map[string]edges{
 	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
 	"internal/receipts":        {code: []string{"internal/notify"}},
+	"internal/inbound":         {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
 	"internal/status":          {code: []string{"internal/notify", "internal/validate", "internal/kafka"}, tests: []string{"internal/status/store", "internal/kafka/kafkatest"}},
 	"internal/status/store":    {code: []string{"internal/notify", "internal/status", "internal/kafka"}},

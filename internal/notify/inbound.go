@@ -26,6 +26,13 @@ const (
 // ErrForeignSender: a message that was sent to a number which is no sender of the gateway.
 var ErrForeignSender = errors.New("the message was sent to none of the gateway's senders")
 
+// InboundTaken is what became of a message that was taken, in one word, and what its provider is answered.
+type InboundTaken struct {
+	Result      string
+	ContentType string
+	Answer      []byte
+}
+
 // EventInbound is what an event with [NoteInbound] says of the message.
 type EventInbound struct {
 	From    string  `json:"from,omitempty"` // masked, unless the configuration says otherwise
