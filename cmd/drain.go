@@ -43,20 +43,20 @@ func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.L
 }
 
 // newWaits follows the control topic: what is paused, and which gateways the workers report that they cannot call.
-// also are called with each of its records.
-func (p *process) newWaits(publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (*control.State, control.Waits, part, error) {
+// also are called with each of its records. caught is closed once it has been read.
+func (p *process) newWaits(publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (state *control.State, caught <-chan struct{}, waits control.Waits, follows part, err error) {
 	state, told, err := p.control("api", publisher, log, also...)
 	if err != nil {
-		return nil, control.Waits{}, part{}, err
+		return nil, nil, control.Waits{}, part{}, err
 	}
 	p.countSkipped("serve-api", "control", told.Undecodable)
-	waits := control.Waits{State: state, Routes: map[notify.Channel][]control.RouteGateway{}}
+	waits = control.Waits{State: state, Routes: map[notify.Channel][]control.RouteGateway{}}
 	for channel, route := range p.routes {
 		for _, o := range route {
 			waits.Routes[channel] = append(waits.Routes[channel], control.RouteGateway{Name: o.Name, RecipientTypes: o.Gateway.RecipientTypes()})
 		}
 	}
-	return state, waits, part{"control", told.Run}, nil
+	return state, told.Caught(), waits, part{"control", told.Run}, nil
 }
 
 // countWaits shows which part of each lane waits for a gateway. It is the same in every process of the API.

@@ -54,6 +54,7 @@ func newSender(name string, g config.Gateway, log *zap.Logger) (gateway.Sender, 
 //	POST /v1/expunge       ─▶ producer ─▶ status store
 //	POST /v1/receipts/…    ─▶ producer ─▶ receipts ─▶ publisher ─▶ status topic ◀─ reconciler
 //	                                       └─ early ─▶ publisher ─▶ control topic
+//	POST /v1/inbound/…     ─▶ producer ─▶ inbound ─▶ publisher ─▶ control topic, status topic
 //	GET  /v1/stats         ─▶ producer ─▶ drain ─▶ ends of topics, commits of groups
 //	     both GETs         ─▶ producer ─▶ waits ◀─ control topic: gateways that refuse, pauses
 //	GET  /v1/outbox        ─▶ producer ─▶ data_dir/outbox
@@ -83,7 +84,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		return err
 	}
 	early := p.keepEarly(desk, keeper.recorder.Recording, log)
-	state, waits, following, err := p.newWaits(publisher, log, hearEarly(early))
+	state, caught, waits, following, err := p.newWaits(publisher, log, hearEarly(early))
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	api, err := producer.New(producer.Config{
 		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge, Waits: waits,
 		Idempotency: keeper.store, IDs: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
-		DeadLetters: letters, Receipts: desk, PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
+		DeadLetters: letters, Receipts: desk, Inbound: p.newInbound(keeper, tell, state, caught), PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
 		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
 		Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics, Log: log, Metrics: producer.NewMetrics(p.metrics),
 	})

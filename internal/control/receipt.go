@@ -38,6 +38,7 @@ type keptReport struct {
 	Reason         string       `json:"reason,omitempty"`
 	Gone           bool         `json:"gone,omitempty"`
 	At             time.Time    `json:"at,omitzero"`
+	Sender         string       `json:"sender,omitempty"`
 }
 
 // The limits of what a kept report says, as those of events.
@@ -51,6 +52,7 @@ func reportOf(r notify.Report) *keptReport {
 	return &keptReport{
 		NotificationID: r.NotificationID, ProviderID: r.ProviderID, Run: r.Run, State: r.State,
 		Code: notify.Clip(r.Code, receiptCodeBytes), Reason: notify.Clip(r.Reason, receiptReasonBytes), Gone: r.Gone, At: r.At.UTC(),
+		Sender: notify.Clip(r.Sender, noteBytes),
 	}
 }
 
@@ -66,5 +68,6 @@ func (r *keptReport) decode() (said notify.Report, ok bool) {
 	return notify.Report{
 		NotificationID: r.NotificationID, ProviderID: r.ProviderID, Run: r.Run, State: r.State,
 		Code: notify.Clip(r.Code, receiptCodeBytes), Reason: notify.Clip(r.Reason, receiptReasonBytes), Gone: r.Gone, At: r.At,
+		Sender: notify.Clip(r.Sender, noteBytes),
 	}, true
 }
