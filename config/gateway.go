@@ -34,7 +34,7 @@ type Twilio struct {
 	APISecret           Secret         `yaml:"api_secret" doc:"Secret of the API key."`
 	From                string         `yaml:"from" doc:"Sender of messages that name none: an E.164 number, short code or alphanumeric sender id."`
 	MessagingServiceSID string         `yaml:"messaging_service_sid" doc:"Messaging service (MG…) that chooses the sender; in place of from."`
-	Senders             []string       `yaml:"senders" doc:"Further numbers and short codes of the account that messages name in payload.from. Texts to them are taken as those to from; docs/receipts.md says how Twilio brings them." example:"['+15550123456', '12345']"`
+	Senders             []string       `yaml:"senders" doc:"Further numbers and short codes of the account that messages name in payload.from. Texts to them are taken as those to from; docs/opt-outs.md says how Twilio brings them." example:"['+15550123456', '12345']"`
 	Receipts            TwilioReceipts `yaml:"receipts" doc:"What became of messages, as Twilio says it later. Asked for when api.public_url is set."`
 	BaseURL             string         `yaml:"base_url" default:"https://api.twilio.com" doc:"Where the API is. https, unless on loopback."`
 	Timeout             time.Duration  `yaml:"timeout" default:"8s" doc:"Deadline of one attempt."`

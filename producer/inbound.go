@@ -47,7 +47,7 @@ func untaken(err error) error {
 	var faults notify.Faults
 	switch {
 	case errors.Is(err, notify.ErrUnknownGateway):
-		return refuse(codeNotFound, "no gateway of this name takes texts: see docs/receipts.md, and api.public_url")
+		return refuse(codeNotFound, "no gateway of this name takes texts: see docs/opt-outs.md, and api.public_url")
 	case errors.Is(err, notify.ErrForged):
 		return refuse(codeForbidden, "sign the message by the token of the gateway's account, for the address in api.public_url").because(err)
 	case errors.Is(err, notify.ErrForeignSender):
@@ -69,7 +69,7 @@ func describeInbound(schemas huma.Registry) *huma.Operation {
 	op := &huma.Operation{
 		Method: http.MethodPost, Path: "/v1/inbound/{gateway}", OperationID: "inbound", Summary: "Bring a text that somebody has sent to us",
 		Tags: []string{"receipts"}, Security: []map[string][]string{{}},
-		Description: "For Twilio, which signs what it brings: see docs/receipts.md. Needs no key. STOP and START change the opt-outs of the sender, and " +
+		Description: "For Twilio, which signs what it brings: see docs/opt-outs.md. Needs no key. STOP and START change the opt-outs of the sender, and " +
 			"every text becomes an event with the note inbound. Bringing it twice changes nothing; after a 503 it is to be brought again.",
 		Parameters: []*huma.Param{{
 			Name: "gateway", In: "path", Required: true, Description: "The name of the gateway whose sender the text was sent to.", Schema: &huma.Schema{Type: huma.TypeString},

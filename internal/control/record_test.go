@@ -35,9 +35,10 @@ func TestRecords(t *testing.T) {
 		"receipt:texts/" + ids[1]: {
 			Receipt("texts", ids[1], notify.Report{
 				NotificationID: ids[0], ProviderID: "SM1", Run: 2, State: notify.StateBounced, Code: "21610", Reason: notify.ReasonOptedOut, Gone: true, At: noon,
+				Sender: "+15005550006",
 			}, noon),
 			`{"kind":"receipt","id":"texts/` + ids[1] + `","at":"2030-01-02T12:00:00Z","expires_at":"2030-01-02T13:00:00Z","note":"provider down","by":"ada",` +
-				`"receipt":{"notification_id":"` + ids[0] + `","provider_id":"SM1","run":2,"state":"bounced","code":"21610","reason":"opted_out","gone":true,"at":"2030-01-02T12:00:00Z"}}`,
+				`"receipt":{"notification_id":"` + ids[0] + `","provider_id":"SM1","run":2,"state":"bounced","code":"21610","reason":"opted_out","gone":true,"at":"2030-01-02T12:00:00Z","sender":"+15005550006"}}`,
 		},
 		"receipt:a/b/" + ids[1]: {
 			Receipt("a/b", ids[1], notify.Report{ProviderID: "p", Run: notify.AnyRun, State: notify.StateDelivered}, noon),
