@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -212,7 +213,7 @@ func TestOptOut_Property(t *testing.T) {
 				if blocked[names[i]] || spoken[names[i]] {
 					t.Fatalf("blocked sender %s was used: %v", names[i], calls)
 				}
-				if answer == error(optedOut) {
+				if errors.Is(answer, optedOut) {
 					spoken[names[i]] = true
 					want = append(want, names[i])
 				}
