@@ -64,6 +64,7 @@ func (s *stage) boot() {
 		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelSMS: true}},
 		Route: &worker.Route{Outlets: []*worker.Outlet{{
 			Name: "texts", Sender: stagedCalls{p}, Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
+			Limiter: worker.NewLimiter(worker.LimiterConfig{Concurrency: 1}), // so that calls wait for each other
 		}}},
 	})
 	for i, e := range s.ledger {
