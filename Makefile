@@ -24,7 +24,7 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test race chaos cluster soak lint check bench fuzz kafka postgres generate
+.PHONY: help build run test sdks race chaos cluster soak lint check bench fuzz kafka postgres generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
@@ -64,6 +64,10 @@ soak: ## API and workers of three channels with no CPU to spare; fails on any re
 
 lint: $(LINTER) ## golangci-lint with gofumpt, pinned, installed into .tools on first use (ARGS=--fix formats)
 	$(LINTER) run --allow-parallel-runners $(ARGS) ./...
+
+# -mod=mod: the module follows the requirements of the main one.
+sdks: ## the SDKs of Svix, Twilio and AWS sign, send and verify against our code (a module of its own, which downloads them)
+	cd internal/sdktest && go test -mod=mod -timeout=5m $(TESTFLAGS) ./...
 
 check: check-vet lint check-tidy check-generated check-star ## vet, lint, go.mod, generated files, the import star: what must hold before a commit
 
