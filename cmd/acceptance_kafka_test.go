@@ -48,7 +48,7 @@ func realKafka(t testing.TB) string {
 
 // script runs scripts/kafka.sh.
 func (v *victim) script(verb string) {
-	out, err := script("kafka.sh", verb, "LAUDSPEAKER_KAFKA_PORT="+v.port, "LAUDSPEAKER_KAFKA_ADVERTISED="+v.proxies)
+	out, err := script("kafka.sh", verb, "LAUDSPEAKER_KAFKA_PORT="+v.port, "LAUDSPEAKER_KAFKA_ADVERTISED="+v.proxies, "LAUDSPEAKER_KAFKA_SESSION=3000")
 	require.NoError(v.t, err, out)
 }
 

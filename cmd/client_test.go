@@ -22,7 +22,7 @@ import (
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a role that should have failed ends all the same
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a role that should have failed ends all the same
 	defer cancel()
 	code = Execute(ctx, args, &out, &errs)
 	return code, out.String(), errs.String()

@@ -95,7 +95,7 @@ func (p *program) awaitReady() {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		return !p.running() || statusOf(p.Admin+"/readyz") == http.StatusOK
-	}, 30*time.Second, 10*time.Millisecond, "not ready")
+	}, 3*time.Minute, 10*time.Millisecond, "not ready")
 	require.True(p.t, p.running(), "the role has ended")
 }
 
@@ -142,7 +142,7 @@ func (p *program) post(body string) string {
 		require.Equal(p.t, http.StatusAccepted, response.StatusCode, "%s", content)
 		require.NoError(p.t, json.Unmarshal(content, &accepted))
 		return true
-	}, 30*time.Second, 10*time.Millisecond)
+	}, 3*time.Minute, 10*time.Millisecond)
 	return accepted.ID
 }
 

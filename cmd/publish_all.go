@@ -45,7 +45,19 @@ func (b *openedBus) publishAll(ctx context.Context, ms []kafka.Message) []error 
 		case a := <-answers:
 			errs[a.i] = a.err
 		case <-ctx.Done():
-			return errs
+			return b.explain(errs)
+		}
+	}
+	return errs
+}
+
+// explain adds what is wrong with the publisher to the errors of what was not acknowledged.
+func (b *openedBus) explain(errs []error) []error {
+	if cause := b.publisher.Ready(); cause != nil {
+		for i, err := range errs {
+			if errors.Is(err, errUnanswered) {
+				errs[i] = fmt.Errorf("%w: %w", errUnanswered, cause)
+			}
 		}
 	}
 	return errs

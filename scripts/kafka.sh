@@ -22,7 +22,8 @@
 #
 # With one node, LAUDSPEAKER_KAFKA_ADVERTISED="20001 20002" adds a listener for each of these ports, on the ports after the
 # controller's: it tells its clients to come to that port. A proxy that listens there and leads to the listener is then on the way of
-# all that these clients say. kafka/pom.xml pins the version.
+# all that these clients say. LAUDSPEAKER_KAFKA_SESSION is how long, in ms, a broker may miss its heartbeats until it is fenced (6000; with one
+# node 30000, as nobody else could lead its partitions): a broker that was killed is let in again after it. kafka/pom.xml pins the version.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -125,7 +126,7 @@ configure() { # node $1
 	# the first join of a group does not wait for others
 	group.initial.rebalance.delay.ms=0
 	# a broker that was killed is let in again after this time; others lead its partitions after it
-	broker.session.timeout.ms=$((nodes == 1 ? 3000 : 6000))
+	broker.session.timeout.ms=${LAUDSPEAKER_KAFKA_SESSION:-$((nodes == 1 ? 30000 : 6000))}
 	broker.heartbeat.interval.ms=500
 	# an election of leaders is asked for
 	auto.leader.rebalance.enable=false

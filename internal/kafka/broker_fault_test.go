@@ -50,7 +50,7 @@ func (v *victim) apache(port string) {
 	v.addr = "127.0.0.1:" + port
 	v.begin = func() int {
 		cmd := exec.Command(script, "start")
-		cmd.Env = append(os.Environ(), "LAUDSPEAKER_KAFKA_PORT="+port)
+		cmd.Env = append(os.Environ(), "LAUDSPEAKER_KAFKA_PORT="+port, "LAUDSPEAKER_KAFKA_SESSION=3000")
 		require.NoError(v.t, cmd.Run())
 		pid, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(script)), ".kafka", port, "pid"))
 		require.NoError(v.t, err)
