@@ -95,11 +95,20 @@ func eventForPeople(e *notify.Event) string {
 	if e.NextAt != nil {
 		text += ", next try " + readable(*e.NextAt)
 	}
-	text += lead(", ", because(e.Gateway, e.Code, e.Reason))
+	text += lead(", ", because(e.Gateway, e.Code, e.Reason)) + came(e.Inbound)
 	for _, w := range e.Warnings {
 		text += ", " + notify.Clip(shown(w), 200)
 	}
 	return text
+}
+
+// came is what an event says of a text that somebody sent to us.
+func came(in *notify.EventInbound) string {
+	if in == nil {
+		return ""
+	}
+	text := lead(", from ", shown(in.From)) + lead(" to ", shown(in.To)) + lead(", ", shown(in.Keyword))
+	return notify.Clip(text+lead(": ", shown(in.Text)), 600)
 }
 
 // because is why something is as it is, in the words of a gateway.

@@ -101,3 +101,12 @@ func TestStatusLists(t *testing.T) {
 	_, out, _ = run(t, "status", "--server", serve(t, 200, `{"data":[],"next_cursor":null}`).URL)
 	require.Equal(t, "No notifications.\n", out)
 }
+
+// TestEventForPeople_Inbound shows what came, as far as the event says it, and nothing that a terminal would obey.
+func TestEventForPeople_Inbound(t *testing.T) {
+	e := &notify.Event{State: notify.StateSent, Note: notify.NoteInbound, Gateway: "texts", Inbound: &notify.EventInbound{From: "+14***23", To: "+15005550006", Keyword: notify.KeywordStop}}
+	require.Equal(t, "inbound, still sent, by texts, from +14***23 to +15005550006, stop", eventForPeople(e))
+	e.Inbound = &notify.EventInbound{From: "+14155550123", To: "12345", Text: "hi\x1b[31m"}
+	require.Contains(t, eventForPeople(e), ", from +14155550123 to 12345: hi")
+	require.NotContains(t, eventForPeople(e), "\x1b")
+}
