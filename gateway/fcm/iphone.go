@@ -33,8 +33,9 @@ func iphone(out *messaging.Message, image string) {
 	if !carries || a.LiveActivityToken != "" || kind != "" && kind != "background" {
 		return
 	}
-	aps := apsOf(a)
-	aps.ContentAvailable = true
+	if aps := apsOf(a); !sets(aps, "content-available") {
+		aps.ContentAvailable = true
+	}
 	a.Headers = with(a.Headers, "apns-push-type", "background")
 	a.Headers = with(a.Headers, "apns-priority", "5")
 }
@@ -55,13 +56,21 @@ func showImage(a *messaging.APNSConfig, image string) {
 	if image == "" {
 		return
 	}
-	apsOf(a).MutableContent = true
+	if aps := apsOf(a); !sets(aps, "mutable-content") {
+		aps.MutableContent = true
+	}
 	if a.FCMOptions == nil {
 		a.FCMOptions = &messaging.APNSFCMOptions{}
 	}
 	if a.FCMOptions.ImageURL == "" {
 		a.FCMOptions.ImageURL = image
 	}
+}
+
+// sets reports whether the caller has set a field of aps to 0, which the SDK takes for a field that it does not know.
+func sets(aps *messaging.Aps, name string) bool {
+	_, set := aps.CustomData[name]
+	return set
 }
 
 func apsOf(a *messaging.APNSConfig) *messaging.Aps {

@@ -30,6 +30,14 @@ func TestIPhones(t *testing.T) {
 		"data, a voip topic": {notify.Push{Data: data, APNs: raw(`{"headers":{"apns-topic":"com.example.app.voip"}}`)}, `{"headers":{"apns-topic":"com.example.app.voip","apns-push-type":"voip",` + usual + `}}`},
 		"a live activity":    {notify.Push{Data: data, APNs: raw(`{"live_activity_token":"t","payload":{"aps":{"event":"update"}}}`)}, `{"headers":{` + usual + `},"payload":{"aps":{"event":"update"}},"live_activity_token":"t"}`},
 		"Android alone":      {notify.Push{Android: raw(`{"notification":{"title":"t"}}`)}, `{"headers":{` + usual + `}}`},
+		"data alone, as the caller has set it": {
+			notify.Push{Data: data, APNs: raw(`{"payload":{"aps":{"content-available":0}}}`)},
+			`{"headers":{` + background + `},"payload":{"aps":{"content-available":0}}}`,
+		},
+		"an image, as the caller has set it": {
+			notify.Push{Title: "t", Image: "https://a.example/1.png", APNs: raw(`{"payload":{"aps":{"mutable-content":0}}}`)},
+			`{"headers":{` + usual + `},"payload":{"aps":{"mutable-content":0}},"fcm_options":{"image":"https://a.example/1.png"}}`,
+		},
 		"an image": {
 			notify.Push{Title: "t", Body: "b", Image: "https://a.example/1.png"},
 			`{"headers":{` + usual + `},"payload":{"aps":{"mutable-content":1}},"fcm_options":{"image":"https://a.example/1.png"}}`,

@@ -68,10 +68,19 @@ func readAppleBlock(raw json.RawMessage) (b appleBlock) {
 	_ = json.Unmarshal(raw, &b) // absent, or with faults that are known by now
 	_ = json.Unmarshal(b.Payload["aps"], &b.aps)
 	delete(b.Payload, "aps")
+	if string(b.Activity) == "null" || string(b.Activity) == `""` {
+		b.Activity = nil
+	}
 	for _, o := range []map[string]json.RawMessage{b.Options, b.aps} {
 		maps.DeleteFunc(o, func(_ string, value json.RawMessage) bool { return string(value) == "null" }) // as good as absent
 	}
 	return b
+}
+
+// silent reports whether an Apple device gets something of p and shows, plays or counts none of it.
+func (b *appleBlock) silent(p *notify.Push) bool {
+	shows := p.Title != "" || p.Body != "" || p.Image != "" || b.aps["alert"] != nil || b.aps["badge"] != nil || b.aps["sound"] != nil
+	return !shows && (len(p.Data) > 0 || len(b.Payload) > 0 || len(b.aps) > 0)
 }
 
 // least is a size that the payload of p does not fall short of: the gateway, which composes it, knows the exact one.

@@ -15,15 +15,16 @@ import (
 var appleHeaderNames = []string{"apns-collapse-id", "apns-expiration", "apns-id", "apns-priority", "apns-push-type", "apns-topic"}
 
 var (
-	appleTopic     = regexp.MustCompile(`^[A-Za-z0-9.-]{1,255}$`)
+	appleTopic     = regexp.MustCompile(`^[A-Za-z0-9-][A-Za-z0-9.-]{0,254}$`)
 	visibleInASCII = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
 )
 
 const maxAppleCollapse = 64
 
 // appleHeaders checks the headers of the block apns, which go to APNs directly or by FCM. APNs refuses a contradiction
-// between them only once the push has been accepted here.
-func (c *checker) appleHeaders(at string, given map[string]string) {
+// between them, or with what the push carries, only once the push has been accepted here.
+func (c *checker) appleHeaders(at string, p *notify.Push, b appleBlock) {
+	given := b.Headers
 	headers := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		lower := strings.ToLower(name)
@@ -40,7 +41,17 @@ func (c *checker) appleHeaders(at string, given map[string]string) {
 			c.appleHeader(here, lower, given[name])
 		}
 	}
-	c.appleContradiction(at, headers["apns-push-type"], headers["apns-topic"], headers["apns-priority"])
+	kind, topic := headers["apns-push-type"], headers["apns-topic"]
+	c.appleContradiction(at, kind, topic)
+	if kind == "" && notify.ApplePushType(topic) == "" && b.Activity == nil && b.silent(p) {
+		kind = "background" // as the gateways send it
+	}
+	if kind == "background" && headers["apns-priority"] == "10" {
+		c.invalid(at+"/apns-priority", "give 5, or leave it out: APNs refuses 10 for a background push, which is one that shows nothing")
+	}
+	if b.Activity != nil && (kind != "" && kind != "liveactivity" || topic != "" && notify.ApplePushType(topic) != "liveactivity") {
+		c.invalid(at, "leave apns-push-type and apns-topic out, or give those of type liveactivity: live_activity_token is for a Live Activity")
+	}
 }
 
 func (c *checker) appleHeader(at, name, value string) {
@@ -56,7 +67,7 @@ func (c *checker) appleHeader(at, name, value string) {
 	case name == "apns-id" && !isID(value):
 		c.invalid(at, "give a UUID, or leave it out")
 	case name == "apns-expiration":
-		if _, err := strconv.ParseInt(value, 10, 64); err != nil {
+		if _, err := strconv.ParseUint(value, 10, 63); err != nil {
 			c.invalid(at, "give a time in Unix seconds, or leave it out for expires_at")
 		}
 	case name == "apns-push-type":
@@ -72,15 +83,12 @@ func isID(s string) bool {
 }
 
 // appleContradiction checks headers against each other. An absent push type or topic follows from the other one.
-func (c *checker) appleContradiction(at, kind, topic, priority string) {
+func (c *checker) appleContradiction(at, kind, topic string) {
 	suffix, known := notify.AppleTopicSuffix(kind)
 	switch byTopic := notify.ApplePushType(topic); {
 	case known && topic != "" && suffix != "" && byTopic != kind:
 		c.invalid(at+"/apns-topic", "give the ending that apns-push-type requires; or leave the topic out, and the gateway's own gets that ending")
 	case known && suffix == "" && byTopic != "":
 		c.invalid(at+"/apns-push-type", "give the type that the ending of apns-topic requires, or leave it out")
-	}
-	if kind == "background" && priority == "10" {
-		c.invalid(at+"/apns-priority", "give 5, or leave it out: APNs refuses 10 for a background push")
 	}
 }

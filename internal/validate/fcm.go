@@ -6,7 +6,7 @@ package validate
 var androidFields = []field{
 	{name: "collapse_key"},
 	{name: "priority", words: []string{"normal", "high", "NORMAL", "HIGH"}},
-	{name: "ttl", kind: duration},
+	{name: "ttl", kind: duration, most: 28 * 24 * 3600}, // FCM refuses more
 	{name: "restricted_package_name"},
 	{name: "data", kind: data},
 	{name: "notification", kind: object, fields: androidNotificationFields},
@@ -49,13 +49,13 @@ var androidNotificationFields = []field{
 
 var lightFields = []field{
 	{name: "color", kind: object, required: true, fields: []field{
-		{name: "red", kind: number},
-		{name: "green", kind: number},
-		{name: "blue", kind: number},
-		{name: "alpha", kind: number},
+		{name: "red", kind: number, most: 1},
+		{name: "green", kind: number, most: 1},
+		{name: "blue", kind: number, most: 1},
+		{name: "alpha", kind: number, most: 1},
 	}},
-	{name: "light_on_duration", kind: duration, required: true},
-	{name: "light_off_duration", kind: duration, required: true},
+	{name: "light_on_duration", kind: millis, required: true},
+	{name: "light_off_duration", kind: millis, required: true},
 }
 
 var apnsFields = []field{
@@ -81,9 +81,9 @@ var apsFields = []field{
 	}},
 	{name: "badge", kind: integer},
 	{name: "sound", kind: textOrObject, fields: []field{
-		{name: "critical", kind: integer},
+		{name: "critical", kind: integer, most: 1},
 		{name: "name"},
-		{name: "volume", kind: number},
+		{name: "volume", kind: number, most: 1},
 	}},
 	{name: "content-available", kind: integer},
 	{name: "mutable-content", kind: integer},

@@ -60,7 +60,7 @@ func (c *checker) push(p *notify.Push, kind string) {
 		c.invalid(at+"/priority", "give high or normal")
 	}
 	b := readAppleBlock(p.APNs)
-	c.appleHeaders(at+"/apns/headers", b.Headers)
+	c.appleHeaders(at+"/apns/headers", p, b)
 	if kind == notify.RecipientAPNs {
 		c.unnamed(at+"/data", p.Data)
 		c.apple(at, p, b)

@@ -17,7 +17,8 @@ type field struct {
 	fields   []field  // of an object, or of a list's elements
 	words    []string // of text: the only ones
 	required bool
-	with     string // another field without which this one has no meaning
+	with     string  // another field without which this one has no meaning
+	most     float64 // of a number or a duration in seconds: the largest; the smallest is 0 then. 0: any
 }
 
 type kind int
@@ -26,6 +27,7 @@ const (
 	text kind = iota
 	color
 	duration
+	millis // a duration of whole milliseconds
 	label
 	link
 	moment
@@ -58,12 +60,12 @@ func (c *checker) shape(at string, k kind, f *field) {
 	case flag:
 		c.flag(at)
 	case integer:
-		c.whole(at, 32)
+		c.within(at, c.whole(at, 32), f.most)
 	case long:
 		c.whole(at, 64)
 	case number:
-		if n := c.digit(at, "a number"); n != nil {
-			c.finite(at, n)
+		if n := c.digit(at, "a number"); n != nil && c.finite(at, n) {
+			c.within(at, n, f.most)
 		}
 	case list:
 		if c.is('[', at, "an array") {
@@ -144,6 +146,11 @@ func (c *checker) word(at string, k kind, f *field) {
 		good, remedy = len(s) == 7 && s[0] == '#' && strings.Trim(s[1:], digits+"abcdefABCDEF") == "", "give a colour such as #336699"
 	case duration:
 		good, remedy = durationForm.MatchString(s), "give seconds such as 3600s or 0.5s"
+		if seconds, err := strconv.ParseFloat(strings.TrimSuffix(s, "s"), 64); good && f.most > 0 && err == nil && seconds > f.most {
+			good, remedy = false, "give at most "+strconv.FormatFloat(f.most, 'f', -1, 64)+"s"
+		}
+	case millis:
+		good, remedy = millisForm.MatchString(s), "give seconds with at most three decimals, such as 3s or 0.5s"
 	case label:
 		good, remedy = s != "" && len(s) <= 50 && strings.Trim(s, letters+digits+"-_.~%") == "", "give at most 50 letters, digits and - _ . ~ %"
 	case link:
@@ -160,7 +167,10 @@ func (c *checker) word(at string, k kind, f *field) {
 	}
 }
 
-var durationForm = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
+var (
+	durationForm = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
+	millisForm   = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,3}0{0,6})?s$`)
+)
 
 // digit reads a number; nil if there is none.
 func (c *checker) digit(at, want string) []byte {
@@ -171,19 +181,35 @@ func (c *checker) digit(at, want string) []byte {
 	return c.number()
 }
 
-func (c *checker) whole(at string, bits int) {
+// whole reads a whole number; nil if there is none.
+func (c *checker) whole(at string, bits int) []byte {
 	n := c.digit(at, "a whole number")
 	if n == nil {
-		return
+		return nil
 	}
 	if _, err := strconv.ParseInt(string(n), 10, bits); err != nil {
 		c.invalid(at, "give a whole number of at most "+strconv.Itoa(bits)+" bits")
+		return nil
 	}
+	return n
 }
 
-func (c *checker) finite(at string, n []byte) {
+// finite reports whether n fits 64 bits.
+func (c *checker) finite(at string, n []byte) bool {
 	if _, err := strconv.ParseFloat(string(n), 64); err != nil && c.bad == "" {
 		c.invalid(at, "give a number that fits 64 bits, or write it as a string")
+		return false
+	}
+	return true
+}
+
+// within checks that n, which may be nil, is between 0 and most; a most of 0 is no bound.
+func (c *checker) within(at string, n []byte, most float64) {
+	if n == nil || most == 0 {
+		return
+	}
+	if v, err := strconv.ParseFloat(string(n), 64); err == nil && (v < 0 || v > most) {
+		c.invalid(at, "give a number from 0 to "+strconv.FormatFloat(most, 'f', -1, 64))
 	}
 }
 

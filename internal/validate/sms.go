@@ -2,6 +2,8 @@ package validate
 
 import (
 	"encoding/json"
+	"errors"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -63,13 +65,19 @@ func (c *checker) sms(s *notify.SMS, hasFrom bool) {
 
 // media checks the URL of a picture or another file, which the provider fetches.
 func (c *checker) media(at, s string) {
-	space := strings.IndexFunc(s, unicode.IsSpace)
+	space, hidden := strings.IndexFunc(s, unicode.IsSpace), strings.IndexFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) })
 	u, err := url.Parse(s)
+	var escape url.EscapeError
 	switch {
 	case s == "":
 		c.required(at, "give the URL of a file, or leave the entry out")
 	case space >= 0:
 		c.invalid(at, "take out the space at character "+strconv.Itoa(utf8.RuneCountInString(s[:space])+1)+", or write it as %20")
+	case hidden >= 0:
+		r, _ := utf8.DecodeRuneInString(s[hidden:])
+		c.invalid(at, "take out the invisible character "+runeName(r)+" at character "+strconv.Itoa(utf8.RuneCountInString(s[:hidden])+1))
+	case errors.As(err, &escape):
+		c.invalid(at, "write a percent sign that begins no escape such as %20 as %25")
 	case err == nil && u.User != nil:
 		c.invalid(at, "take out user and password: the provider fetches the file without them")
 	case err == nil && u.Scheme == "http" && !Loopback(u.Hostname()):
@@ -78,9 +86,32 @@ func (c *checker) media(at, s string) {
 		c.invalid(at, "give an absolute URL that begins with https://, at which the provider can fetch the file")
 	case err == nil && u.Hostname() == "":
 		c.invalid(at, "give the host after https://")
+	case !fetchable(u) && !strings.ContainsFunc(s, unicode.IsControl):
+		c.invalid(at, "look at host and port after https://: there can be none such")
 	default:
 		c.link(at, s)
 	}
+}
+
+// fetchable reports whether u, which is nil if it cannot be read, has a host and a port that can be.
+func fetchable(u *url.URL) bool {
+	if u == nil {
+		return false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+	}
+	if net.ParseIP(u.Hostname()) != nil {
+		return true
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(u.Hostname(), "."), ".") { // of a bucket, it may have an underscore
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // phone checks an E.164 number.
@@ -105,11 +136,15 @@ func impossible(s string) string {
 	if err != nil {
 		return "give a number with a country code that exists"
 	}
+	const withoutPrefix = "take out the prefix between country code and number, such as the 0 in +49 0151: it is dialled within the country only"
 	if phonenumbers.Format(n, phonenumbers.E164) != s {
-		return "take out the prefix between country code and number, such as the 0 in +49 0151: it is dialled within the country only"
+		return withoutPrefix
 	}
 	switch phonenumbers.IsPossibleNumberWithReason(n) {
 	case phonenumbers.IS_POSSIBLE:
+		if trunk(n) {
+			return withoutPrefix
+		}
 		return ""
 	case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
 		return "give the whole number, with its area code: it is too short for its country"
@@ -118,6 +153,16 @@ func impossible(s string) string {
 	default:
 		return "look at the number: its country has none of this length"
 	}
+}
+
+// trunk reports whether a number begins with a prefix that is dialled within the country only, although its length would fit.
+// In North America no number begins with 0 or 1. Elsewhere a 0 may belong to it, as in Italy, where the number is a known one.
+func trunk(n *phonenumbers.PhoneNumber) bool {
+	national := phonenumbers.GetNationalSignificantNumber(n)
+	if n.GetCountryCode() == 1 {
+		return strings.HasPrefix(national, "0") || strings.HasPrefix(national, "1")
+	}
+	return strings.HasPrefix(national, "0") && !phonenumbers.IsValidNumber(n)
 }
 
 // Warnings returns what the caller of a valid notification should know: the size of a text message without media.
