@@ -128,7 +128,7 @@ var (
 	headerName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 	visible     = regexp.MustCompile(`^[!-~]*$`)
 	// What net/http decides, or a setting of its own does.
-	ownHeaders = []string{"Connection", "Content-Length", "Content-Type", "Host", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+	ownHeaders = []string{"Accept-Encoding", "Connection", "Content-Length", "Content-Type", "Host", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 )
 
 // Faults gives everything that is wrong with the section, for whoever did not get it from [Load].

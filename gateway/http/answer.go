@@ -25,7 +25,7 @@ type answer struct {
 	value  any
 	isJSON bool
 
-	text   string // the body without a byte order mark and without white space around it
+	text   string // the body without a byte order mark and without white space and NUL around it; its lines end in \n
 	noText bool   // text is left out: the body is longer than maxText, or half of it was lost
 }
 
@@ -38,10 +38,10 @@ type part struct {
 // read parses a body. A JSON body is one value and nothing behind it: half a response proves nothing. Numbers keep their
 // spelling.
 func read(body []byte) answer {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	body = bytes.TrimSpace(bytes.TrimRight(bytes.TrimPrefix(body, []byte("\ufeff")), "\x00 \t\r\n"))
 	a := answer{noText: len(body) > maxText}
 	if !a.noText {
-		a.text = string(body)
+		a.text = lines.Replace(string(body))
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
@@ -54,6 +54,9 @@ func read(body []byte) answer {
 	}
 	return a
 }
+
+// lines gives lines one ending: $ matches before \n alone, so that only the last line of a text with other endings would match.
+var lines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // readExchange parses the body of a response. Half a text could match where the whole one does not.
 func readExchange(x gateway.Exchange) answer {

@@ -146,7 +146,7 @@ func (s *Sender) usualBody(a answer) (id string, f *notify.Failure) {
 	case accepted == acceptedNothing:
 		return "", notAccepted()
 	}
-	id = notify.Clip(first(a.texts(s.cfg.IDPath, s.patterns.id)), maxID)
+	id = strings.TrimSpace(notify.Clip(first(a.texts(s.cfg.IDPath, s.patterns.id)), maxID))
 	if id == "" && (s.cfg.IDPath != "" || s.patterns.id != nil) {
 		return "", notOurs("the answer names no message where id_path or id_match looks; check url and that setting if this goes on")
 	}
