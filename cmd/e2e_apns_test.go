@@ -19,6 +19,7 @@ func apples(f *apnstest.Server) string {
 }
 
 func TestPushFromThePostToAPNs(t *testing.T) {
+	t.Parallel()
 	device := strings.Repeat("5ec4e7AB", 8)
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := apnstest.New(t, false)
@@ -62,6 +63,7 @@ func TestPushFromThePostToAPNs(t *testing.T) {
 
 // TestGatewaysTakeRecipientsThatExist: config spells these words itself, and what takes everything takes all of them.
 func TestGatewaysTakeRecipientsThatExist(t *testing.T) {
+	t.Parallel()
 	for _, g := range []config.Gateway{{FCM: &config.FCM{}}, {APNs: &config.APNs{}}} {
 		require.NotEmpty(t, g.RecipientTypes())
 		require.Subset(t, notify.RecipientTypes(), g.RecipientTypes())

@@ -58,7 +58,7 @@ func (b *bus) connect() {
 	b.t.Cleanup(func() { cancel(); <-ended })
 	b.publish = func(m kafka.Message) (int32, int64) {
 		b.t.Helper()
-		within, done := context.WithTimeout(ctx, 30*time.Second)
+		within, done := context.WithTimeout(ctx, 3*time.Minute)
 		defer done()
 		partition, offset, err := p.PublishForever(within, m)
 		require.NoError(b.t, err)

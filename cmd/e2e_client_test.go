@@ -76,7 +76,7 @@ func TestClientCommandsWithKeys(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, list, _ = with(read, "outbox")
 		return strings.Count(list, "\n") == 3
-	}, 30*time.Second, 20*time.Millisecond)
+	}, 3*time.Minute, 20*time.Millisecond)
 	for channel, id := range ids {
 		require.Regexp(t, channel+`\s+`+id, list)
 	}
@@ -95,6 +95,7 @@ func TestClientCommandsWithKeys(t *testing.T) {
 }
 
 func TestOutboxFollows(t *testing.T) {
+	t.Parallel()
 	p := boot(t, "all", "")
 	ctx, interrupt := context.WithCancel(t.Context())
 	out, ended := &output{}, make(chan int, 1)
@@ -178,7 +179,7 @@ func TestShortcuts(t *testing.T) {
 		code, _, errs := run(t, append([]string{"send", "--server", p.API}, args...)...)
 		require.Zero(t, code, errs)
 	}
-	require.Eventually(t, func() bool { return r.total() == 1 && len(twilio.Accepted()) == 1 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.total() == 1 && len(twilio.Accepted()) == 1 }, 3*time.Minute, 10*time.Millisecond)
 	require.Equal(t, "no-reply@acme.example", r.taken("ada@example.com")[0].from)
 	_, _, errs := run(t, "send", "push", "--to", "t", "--title", "x", "--server", p.API)
 	require.Contains(t, errs, "422 The channel has no gateway")

@@ -94,6 +94,7 @@ func (b *bus) endOf(job *kafka.Record) outcome {
 }
 
 func TestRecordsWrittenStraightToTheTopic(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		r := newRelay(t)
 		p := boot(t, "work --channel email", yaml(b, map[string]string{"mail": r.gateway()}, map[string]string{"email": "gateways: [mail]"}))
@@ -135,6 +136,7 @@ func TestRecordsWrittenStraightToTheTopic(t *testing.T) {
 
 // An id is the value's, else the header's; both name the notification in whatever case.
 func TestRecordsThatBringAnID(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		r := newRelay(t)
 		boot(t, "work --channel email", yaml(b, map[string]string{"mail": r.gateway()}, map[string]string{"email": "gateways: [mail]"}))
@@ -163,6 +165,7 @@ func TestRecordsThatBringAnID(t *testing.T) {
 
 // A null key has no order: such records neither wait for each other nor pile up in one partition.
 func TestRecordsWithoutAKeySpread(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		provider := newSlowProvider(t)
 		boot(t, "work --channel sms", yaml(b, map[string]string{"texts": texts(provider.URL)}, map[string]string{"sms": "gateways: [texts]"}))

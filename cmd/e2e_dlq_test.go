@@ -71,6 +71,7 @@ func (g *graveyard) runs(id string) (runs []string) {
 const policy = `{"recipient":"Policy <policy@Example.COM>","payload":{"subject":"Hello","text":"It works."}%s}`
 
 func TestDeadLettersAreListedShownAndRedriven(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		g := newGraveyard(t, b, "work --channel email")
 		refused, letter := g.bury(direct{key: "k", value: fmt.Sprintf(policy, `,"reference":"order 7","tenant":"shop"`)})

@@ -48,6 +48,7 @@ func jsonOf(t *testing.T, v any) string {
 }
 
 func TestEmailFromThePostToTheRelay(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		r := newRelay(t)
 		settings := yaml(b, map[string]string{"mail": r.gateway()}, map[string]string{"email": "gateways: [mail]"})
@@ -124,6 +125,7 @@ func requireTheMail(t *testing.T, m received, id string) {
 
 // One transaction: a refused copy refuses the notification and is named; nobody gets it.
 func TestEmailIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		r := newRelay(t)
 		r.says(func(to string, _ int, rcpt bool) error {

@@ -12,6 +12,7 @@ import (
 
 // One gateway of type http, described by nothing but settings, serves every channel.
 func TestEveryChannelThroughAnHTTPGateway(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := apitest.New(t, false)
 		own := "type: http, url: '" + fake.URL + apitest.Messages + "', token: " + apitest.Token + ", body: '{{json .}}', headers: {Idempotency-Key: '{{.id}}'}, " +

@@ -33,6 +33,7 @@ func (p *program) keyed(path, key, body string, answer any) *http.Response {
 
 // What is submitted twice under one key is sent once, over a restart too, alone and in a batch.
 func TestAKeyedNotificationIsSentOnce(t *testing.T) {
+	t.Parallel()
 	section := "data_dir: " + filepath.Join(t.TempDir(), "data") + "\n"
 	p := boot(t, "all", section)
 	type answer struct {
@@ -71,6 +72,7 @@ func TestAKeyedNotificationIsSentOnce(t *testing.T) {
 
 // Without its store the API refuses what has a key, and nothing else.
 func TestKeysWithoutTheStore(t *testing.T) {
+	t.Parallel()
 	onEachKafka(t, func(t *testing.T, section string) {
 		p := start(t, "serve-api", section+"status: {dsn: 'postgres://u:p@127.0.0.1:1/x'}\ngateways: {drill: {type: sim}}\nchannels: {email: {gateways: [drill]}}\n")
 		p.awaitLog("topics are there")

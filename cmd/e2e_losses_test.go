@@ -185,7 +185,7 @@ func TestLosses_ATierIsCreatedAgain(t *testing.T) {
 		for _, id := range ids {
 			b.event(id, func(e notify.Event) bool { return e.State == notify.StateScheduled })
 		}
-		require.Eventually(t, func() bool { return auditOf(t, l.file).Waiting == 12 }, 30*time.Second, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return auditOf(t, l.file).Waiting == 12 }, 3*time.Minute, 100*time.Millisecond)
 		tier := auditOf(t, l.file, "--open").Tiers[0].Topic
 		require.Zero(t, worker.stop())
 		kafkatest.Recreate(t, b.brokers, tier, 3, "message.timestamp.type", "LogAppendTime")

@@ -267,6 +267,7 @@ func TestAMoveThatIsInterruptedGoesOn(t *testing.T) {
 }
 
 func TestTopicsMoveSaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, c := range []struct{ args, says string }{
 		{"--from " + dir, "kafka.brokers is empty"},

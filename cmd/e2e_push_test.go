@@ -18,6 +18,7 @@ func pushes(f *fcmtest.Server) string {
 const deviceToken = "dGVzdA:APA91b-e2e_0123456789"
 
 func TestPushFromThePostToFCM(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := fcmtest.New(t, false)
 		settings := yaml(b, map[string]string{"pushes": pushes(fake)}, map[string]string{"push": "gateways: [pushes]"})
@@ -85,6 +86,7 @@ func requireThePush(t *testing.T, raw json.RawMessage, field, to string) {
 
 // With dead_letter_rejected, what was refused because of its recipient is kept too.
 func TestDeadLettersOfTheRejectedOnRequest(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := fcmtest.New(t, false)
 		fake.Fail(fcmtest.Unregistered, nil)

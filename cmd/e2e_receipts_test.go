@@ -40,6 +40,7 @@ func (p *program) bring(r *http.Request) (status int, result string) {
 
 // What Twilio says later becomes the state, once; what it has not said, or says of nothing, changes nothing.
 func TestReceiptsOfTwilio(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := twiliotest.New(t, false)
 		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
@@ -93,6 +94,7 @@ func TestReceiptsOfTwilio(t *testing.T) {
 // the job waits. The text is delivered, and the job ends without another call. The same holds for a receipt that comes before the
 // worker has reported its call at all.
 func TestADeliveredTextIsNotSentAgain(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := twiliotest.New(t, false)
 		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts], retries: {normal: {first: 1s}}"})
@@ -126,6 +128,7 @@ func TestADeliveredTextIsNotSentAgain(t *testing.T) {
 
 // TestABounceOfAnOptOutSuppresses as the same code in a response does.
 func TestABounceOfAnOptOutSuppresses(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := twiliotest.New(t, false)
 		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
@@ -138,12 +141,13 @@ func TestABounceOfAnOptOutSuppresses(t *testing.T) {
 		require.Eventually(t, func() bool {
 			_, out, _ := run(t, "suppress", "--list", "--config", file)
 			return regexp.MustCompile(`^sms/\+14155550101  since \d{4}-.*, opted_out 21610, of sender \+15005550006, by gateway texts\n$`).MatchString(out)
-		}, 30*time.Second, 50*time.Millisecond)
+		}, 3*time.Minute, 50*time.Millisecond)
 	})
 }
 
 // A redelivery of a job that was sent, and whose receipt is awaited, is not sent again, not even by another worker.
 func TestAnAwaitedReceiptIsNoReasonToSendAgain(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := twiliotest.New(t, false)
 		settings := publicly + yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
@@ -157,13 +161,14 @@ func TestAnAwaitedReceiptIsNoReasonToSendAgain(t *testing.T) {
 			Headers: append(job.Headers, kafka.Header{Key: notify.HeaderStep, Value: []byte("1")}), // as from a ladder that is late
 		})
 		worker = boot(t, "work --channel=sms", settings)
-		require.Eventually(t, func() bool { return worker.sum("laudspeaker_duplicates_dropped_total") == 1 }, 30*time.Second, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return worker.sum("laudspeaker_duplicates_dropped_total") == 1 }, 3*time.Minute, 20*time.Millisecond)
 		require.Len(t, fake.Accepted(), 1)
 	})
 }
 
 // Any API's receipts are signed by the Standard Webhooks scheme, and name the message as its answer did.
 func TestReceiptsOfAnHTTPGateway(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := apitest.New(t, false)
 		settings := publicly + yaml(b, map[string]string{

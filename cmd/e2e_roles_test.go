@@ -37,7 +37,7 @@ func (p *program) captured(n int) []notify.Captured {
 		page = outboxPage{}
 		p.get("/v1/outbox?limit=500", &page)
 		return len(page.Data) >= n
-	}, 30*time.Second, 20*time.Millisecond, "captured: %d of %d", len(page.Data), n)
+	}, 3*time.Minute, 20*time.Millisecond, "captured: %d of %d", len(page.Data), n)
 	require.Len(p.t, page.Data, n)
 	return page.Data
 }
@@ -111,6 +111,7 @@ func TestRolesStartInAnyOrder(t *testing.T) {
 }
 
 func TestKafkaMayComeLater(t *testing.T) {
+	t.Parallel()
 	address, dir := freeAddress("127.0.0.1"), t.TempDir() // which is removed after the broker, that writes to it when it is closed
 	var broker *embedded.Broker
 	t.Cleanup(func() { // after the roles, which without it would wait for their outcomes
@@ -143,6 +144,7 @@ func TestKafkaMayComeLater(t *testing.T) {
 
 // A shutdown finishes what has been given to a gateway; what has not is left for the next start.
 func TestAShutdownDrains(t *testing.T) {
+	t.Parallel()
 	onEachKafka(t, func(t *testing.T, section string) {
 		provider := newSlowProvider(t)
 		yaml := section + "gateways: {texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: t, from: '+14155550100', base_url: '" + provider.URL + "'}}\nchannels: {sms: {gateways: [texts], concurrency: 1}}\n"
@@ -262,6 +264,7 @@ func TestKeys(t *testing.T) {
 
 // A topic that somebody made too small lowers what the API takes, and is named.
 func TestATopicThatTakesLessLowersTheLimit(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Embedded(t).Addr()
 	specs := []kafka.TopicSpec{{Name: "email_topic", Partitions: 1, MaxMessageBytes: 50_000}}
 	_, err := kafka.Ensure(t.Context(), kafka.Config{Brokers: []string{broker}}, specs, true)
@@ -287,6 +290,7 @@ func TestATopicThatTakesLessLowersTheLimit(t *testing.T) {
 }
 
 func TestWithoutLeaveToMakeTopicsTheyAreListed(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Embedded(t).Addr()
 	p := start(t, "all", "kafka: {brokers: ['"+broker+"'], create_topics: false, prefix: 'x.'}")
 	missing := fmt.Sprint(p.awaitLog("the topics are not there yet; waiting"))

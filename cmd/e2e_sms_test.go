@@ -26,6 +26,7 @@ var smsOfEachKind = map[string]string{
 }
 
 func TestSMSFromThePostToTwilio(t *testing.T) {
+	t.Parallel()
 	onEachBus(t, func(t *testing.T, b *bus) {
 		fake := twiliotest.New(t, false)
 		settings := yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts]"})
@@ -66,6 +67,7 @@ func TestSMSFromThePostToTwilio(t *testing.T) {
 
 // The same against a server that holds every request against Twilio's own description of its API.
 func TestSMSByTwiliosOwnDescription(t *testing.T) {
+	t.Parallel()
 	base := os.Getenv("LAUDSPEAKER_TEST_TWILIO")
 	if base == "" {
 		t.Skip("needs Twilio's OpenAPI: run `scripts/prism.sh start` and set LAUDSPEAKER_TEST_TWILIO as it prints")

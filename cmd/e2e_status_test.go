@@ -28,6 +28,7 @@ func (p *program) awaitState(id string, state notify.State) (life notify.Life) {
 
 // What was accepted is found at once, and its fate soon; so it is after a restart, and what there is not is said at once.
 func TestAllKeepsWhatBecameOfNotifications(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	section := "data_dir: " + dir + "\n"
 	p := boot(t, "all", section)
@@ -58,6 +59,7 @@ func TestAllKeepsWhatBecameOfNotifications(t *testing.T) {
 
 // A store that cannot be opened stops nothing but those who ask it.
 func TestServeAPITakesNotificationsWithoutItsStore(t *testing.T) {
+	t.Parallel()
 	onEachKafka(t, func(t *testing.T, section string) {
 		p := start(t, "serve-api", section+"status: {dsn: 'postgres://u:hunter2@127.0.0.1:1/x'}\n"+
 			"gateways: {drill: {type: sim}}\nchannels: {email: {gateways: [drill]}}\n")
@@ -76,6 +78,7 @@ func TestServeAPITakesNotificationsWithoutItsStore(t *testing.T) {
 
 // Two processes of the API on one store: one of them records, the other takes over, and both tell what they took.
 func TestAnotherServeAPITakesOverTheRecording(t *testing.T) {
+	t.Parallel()
 	onEachKafka(t, func(t *testing.T, section string) {
 		section += "data_dir: " + filepath.Join(t.TempDir(), "data") + "\ngateways: {drill: {type: sim}}\nchannels: {email: {gateways: [drill]}}\n"
 		const mail = `{"channel":"email","recipient":"ada@example.com","payload":{"from":"a@example.com","subject":"Hello","text":"It works."}}`
@@ -95,6 +98,7 @@ func TestAnotherServeAPITakesOverTheRecording(t *testing.T) {
 }
 
 func TestStatusRebuildFillsTheStoreFromTheTopics(t *testing.T) {
+	t.Parallel()
 	onEachKafka(t, func(t *testing.T, section string) {
 		section += "data_dir: " + filepath.Join(t.TempDir(), "data") + "\n"
 		file := filepath.Join(t.TempDir(), "laudspeaker.yaml")
