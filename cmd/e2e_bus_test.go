@@ -258,6 +258,9 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 		notify.HeaderDeadCode: o.Code, notify.HeaderDeadGateway: o.Gateway, notify.HeaderOriginTopic: job.Topic,
 		notify.HeaderOriginPartition: number(int64(job.Partition)), notify.HeaderOriginOffset: number(job.Offset),
 	}
+	if reason == notify.ReasonAmbiguous {
+		want[notify.HeaderInDoubt] = o.Gateway
+	}
 	producers := []string{notify.HeaderSchema, notify.HeaderAcceptedAt, notify.HeaderIdempotency, notify.HeaderNotBefore}
 	for key, value := range headersOf(job) {
 		if !strings.HasPrefix(key, "ls-") || slices.Contains(producers, key) {

@@ -53,7 +53,7 @@ func exchangeRaw(address, request string) (status int, answer string) {
 		return http.StatusServiceUnavailable, err.Error()
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = io.WriteString(conn, request) // fails when the answer comes before the request has ended
 	if strings.Contains(request, unending) {
 		_ = conn.(*net.TCPConn).CloseWrite() // what was announced does not come
@@ -84,7 +84,7 @@ func TestHostileRequests(t *testing.T) {
 		require.Less(t, statuses[0], hostile/50, "answers are missing: %v", statuses)
 		t.Log(statuses)
 
-		b.awaitOutcomes(p, statuses[202])
+		b.awaitOutcomes(p, statuses[202], statuses[202]+statuses[0]) // what had no answer may have been accepted
 		states := b.requireAccounts()
 		t.Log(states)
 		require.Positive(t, states[notify.StateScheduled], "the attack is too one-sided: %v", states)

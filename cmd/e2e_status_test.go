@@ -22,7 +22,7 @@ func (p *program) awaitState(id string, state notify.State) (life notify.Life) {
 	require.Eventually(p.t, func() bool {
 		life = notify.Life{}
 		return p.get("/v1/notifications/"+id, &life) == http.StatusOK && life.State == state
-	}, 20*time.Second, 20*time.Millisecond, "not %s", state)
+	}, 3*time.Minute, 20*time.Millisecond, "not %s", state)
 	return life
 }
 
