@@ -61,6 +61,14 @@ func TestStore_PlaceOfTheFurthestRecord(t *testing.T) {
 			}
 			require.Equal(t, want, openOf(t, s, id).Record)
 		}
+		l, err := s.Get(context.Background(), id)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, *l.Partition)
+		all, err := s.List(context.Background(), notify.LifeFilter{}, "", 100)
+		require.NoError(t, err)
+		for _, l := range all.Data {
+			require.Equal(t, l.ID == none, l.Partition == nil, "of one whose record was read")
+		}
 		require.Zero(t, openOf(t, s, none).Record)
 	})
 }
