@@ -127,6 +127,7 @@ func receiptSchema() *huma.Schema {
 			"state":           {Type: huma.TypeString, Enum: []any{string(notify.StateDelivered), string(notify.StateBounced)}},
 			"code":            text("The provider's code for why it bounced."),
 			"reason":          text("Why it bounced, in words."),
+			"sender":          text("Of a text whose recipient has opted out: its sender, if the message named one; else that of the message as it is kept, or of the gateway."),
 			"at":              {Type: huma.TypeString, Format: "date-time", Description: "When that was."},
 		},
 	}

@@ -36,6 +36,7 @@ type receipt struct {
 	Code           string    `json:"code"`
 	Reason         string    `json:"reason"`
 	At             time.Time `json:"at"`
+	Sender         string    `json:"sender"`
 }
 
 // Read checks the signature of a request with that body, and that it was signed within the last five minutes, and gives what it
@@ -48,7 +49,7 @@ func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&said); err != nil {
-		return notify.Report{}, fault("#", notify.FaultInvalid, "send one JSON object with texts called notification_id or provider_id, state, and perhaps code, reason and at (RFC 3339), and nothing else")
+		return notify.Report{}, fault("#", notify.FaultInvalid, "send one JSON object with texts called notification_id or provider_id, state, and perhaps code, reason, sender and at (RFC 3339), and nothing else")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return notify.Report{}, fault("#", notify.FaultInvalid, "send one JSON object and nothing behind it")
@@ -65,13 +66,15 @@ func (r receipt) report() (notify.Report, error) {
 		return notify.Report{}, fault("#/notification_id", notify.FaultInvalid, "give the UUID with which the notification was accepted")
 	case len(r.ProviderID) > maxID:
 		return notify.Report{}, fault("#/provider_id", notify.FaultTooLong, "give the id that the answer to the send had, at most 255 bytes")
+	case len(r.Sender) > maxID:
+		return notify.Report{}, fault("#/sender", notify.FaultTooLong, "give the sender of the text, at most 255 bytes")
 	case state != notify.StateDelivered && state != notify.StateBounced:
 		return notify.Report{}, fault("#/state", notify.FaultInvalid, "say delivered or bounced; for what is on its way send nothing")
 	default:
 		gone := []string{notify.ReasonRecipientGone, notify.ReasonBadRecipient, notify.ReasonOptedOut}
 		return notify.Report{
 			Gone:           state == notify.StateBounced && slices.Contains(gone, r.Reason),
-			NotificationID: id, ProviderID: r.ProviderID, Run: notify.AnyRun, State: state, Code: r.Code, Reason: r.Reason, At: r.At,
+			NotificationID: id, ProviderID: r.ProviderID, Run: notify.AnyRun, State: state, Code: r.Code, Reason: r.Reason, At: r.At, Sender: r.Sender,
 		}, nil
 	}
 }

@@ -44,6 +44,9 @@ func TestWhatIsSaidLater(t *testing.T) {
 		`{"provider_id":"p-1","state":"bounced","code":"5.1.1","reason":"no such user","at":"2030-01-02T03:04:05Z"}`: {
 			ProviderID: "p-1", Run: notify.AnyRun, State: notify.StateBounced, Code: "5.1.1", Reason: "no such user", At: at,
 		},
+		`{"provider_id":"p-1","state":"bounced","reason":"opted_out","sender":"ACME"}`: {
+			ProviderID: "p-1", Run: notify.AnyRun, State: notify.StateBounced, Reason: notify.ReasonOptedOut, Gone: true, Sender: "ACME",
+		},
 	} {
 		said, err := s.Read(signed(key, "r-1", time.Now(), body), []byte(body))
 		require.NoError(t, err)
@@ -89,8 +92,9 @@ func TestSignedAndUnreadable(t *testing.T) {
 		`{"state":"delivered"}`:              "#/notification_id",
 		`{"provider_id":"hunter2"}`:          "#/state",
 		`{"provider_id":"p","state":"sent"}`: "#/state",
-		`{"notification_id":"hunter2","state":"delivered"}`:  "#/notification_id",
-		`{"provider_id":"` + strings.Repeat("p", 256) + `"}`: "#/provider_id",
+		`{"notification_id":"hunter2","state":"delivered"}`:                                 "#/notification_id",
+		`{"provider_id":"` + strings.Repeat("p", 256) + `"}`:                                "#/provider_id",
+		`{"provider_id":"p","state":"bounced","sender":"` + strings.Repeat("1", 256) + `"}`: "#/sender",
 	} {
 		var faults notify.Faults
 		_, err := s.Read(signed(key, "r-1", time.Now(), body), []byte(body))
