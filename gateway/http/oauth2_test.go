@@ -309,10 +309,11 @@ func TestConformanceOAuth2(t *testing.T) {
 			return sender(t, f, cfg)
 		},
 		Messages: []func(int) *notify.Message{gatewaytest.SMS},
-		Accept:   (*fake).Accept, Refuse: (*fake).Refuse, Delivered: delivered,
+		Accept:   (*fake).Accept, Refuse: (*fake).Refuse, Delivered: delivered, Origins: origins,
 		Secrets: []string{apitest.Token, apitest.SigningSecret, "gwapisecret", clientSecret},
 		Replies: []reply{
-			{Name: "opted out", Reply: fails(400, "opted_out"), Want: notify.Permanent, WantGone: true},
+			{Name: "opted out", Reply: fails(400, "opted_out"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonOptedOut},
+			{Name: "unknown", Reply: fails(404, "unknown"), Want: notify.Permanent, WantGone: true},
 			{Name: "400", Reply: fails(400, "other"), Want: notify.Permanent, WantCode: "other"},
 			{Name: "throttled", Reply: failsAfter(429, "x", "7"), Want: notify.Throttled, WantAfter: 7 * time.Second},
 			{Name: "503", Reply: plain(503, "", ""), Want: notify.Transient},
