@@ -2,13 +2,9 @@ package validate
 
 import (
 	"encoding/json"
-	"errors"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 
@@ -65,53 +61,14 @@ func (c *checker) sms(s *notify.SMS, hasFrom bool) {
 
 // media checks the URL of a picture or another file, which the provider fetches.
 func (c *checker) media(at, s string) {
-	space, hidden := strings.IndexFunc(s, unicode.IsSpace), strings.IndexFunc(s, func(r rune) bool { return unicode.Is(unicode.Cf, r) })
-	u, err := url.Parse(s)
-	var escape url.EscapeError
-	switch {
+	switch u, err := url.Parse(s); {
 	case s == "":
 		c.required(at, "give the URL of a file, or leave the entry out")
-	case space >= 0:
-		c.invalid(at, "take out the space at character "+strconv.Itoa(utf8.RuneCountInString(s[:space])+1)+", or write it as %20")
-	case hidden >= 0:
-		r, _ := utf8.DecodeRuneInString(s[hidden:])
-		c.invalid(at, "take out the invisible character "+runeName(r)+" at character "+strconv.Itoa(utf8.RuneCountInString(s[:hidden])+1))
-	case errors.As(err, &escape):
-		c.invalid(at, "write a percent sign that begins no escape such as %20 as %25")
-	case err == nil && u.User != nil:
+	case err == nil && u.User != nil && blanks(s) == "":
 		c.invalid(at, "take out user and password: the provider fetches the file without them")
-	case err == nil && u.Scheme == "http" && !Loopback(u.Hostname()):
-		c.invalid(at, "begin it with https://: http is for this host only")
-	case err == nil && u.Scheme != "https" && u.Scheme != "http":
-		c.invalid(at, "give an absolute URL that begins with https://, at which the provider can fetch the file")
-	case err == nil && u.Hostname() == "":
-		c.invalid(at, "give the host after https://")
-	case !fetchable(u) && !strings.ContainsFunc(s, unicode.IsControl):
-		c.invalid(at, "look at host and port after https://: there can be none such")
 	default:
 		c.link(at, s)
 	}
-}
-
-// fetchable reports whether u, which is nil if it cannot be read, has a host and a port that can be.
-func fetchable(u *url.URL) bool {
-	if u == nil {
-		return false
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return false
-		}
-	}
-	if net.ParseIP(u.Hostname()) != nil {
-		return true
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(u.Hostname(), "."), ".") { // of a bucket, it may have an underscore
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // phone checks an E.164 number.

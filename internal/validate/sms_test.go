@@ -50,6 +50,32 @@ func TestSMS_Numbers(t *testing.T) {
 	}
 }
 
+// The same mistakes get the same words where a push has a URL.
+func TestPush_URLs(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://a.example/x.png": "", "https://u:p@a.example/x": "", "https://a b.example/x": "space at character 10", "https://a.example/x\u200b": "zero width space",
+		"https://a.example/%zz": "%25", "http://a.example/x": "begin it with https://", "ftp://a.example/x": "absolute URL", "https://": "give the host", "https://a.example:0/x": "host and port",
+	} {
+		for field, payload := range map[string]map[string]any{
+			"#/payload/image":                      {"title": "t", "image": address},
+			"#/payload/android/notification/image": {"title": "t", "android": map[string]any{"notification": map[string]any{"image": address}}},
+			"#/payload/apns/fcm_options/image":     {"title": "t", "apns": map[string]any{"fcm_options": map[string]any{"image": address}}},
+			"#/payload/webpush/fcm_options/link":   {"title": "t", "webpush": map[string]any{"fcm_options": map[string]any{"link": address}}},
+		} {
+			raw, err := json.Marshal(map[string]any{"channel": "push", "recipient": "token", "payload": payload})
+			require.NoError(t, err)
+			_, _, faults := inspect(raw, true)
+			if want == "" {
+				require.Empty(t, faults, address)
+				continue
+			}
+			require.Len(t, faults, 1, address)
+			require.Equal(t, field, faults[0].Pointer)
+			require.Contains(t, faults[0].Detail, want, address)
+		}
+	}
+}
+
 // A URL that a provider cannot fetch is refused with the mistake that it has.
 func TestSMS_MediaURLs(t *testing.T) {
 	const space, host, absolute = "take out the space at character ", "look at host and port", "begins with https://"

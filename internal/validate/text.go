@@ -2,7 +2,6 @@ package validate
 
 import (
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
@@ -27,17 +26,6 @@ func (c *checker) line(at, s string, most int) bool {
 		return true
 	}
 	return false
-}
-
-// link checks an absolute URL of one of the schemes; http only for this host, where nobody listens in.
-func (c *checker) link(at, s string) {
-	if !c.line(at, s, 2048) {
-		return
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || strings.Contains(s, " ") || u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname())) {
-		c.invalid(at, "give an absolute URL that begins with https://")
-	}
 }
 
 // Loopback reports whether host, without a port, names this host and no other.
