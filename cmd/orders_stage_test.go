@@ -260,7 +260,7 @@ func (s *stage) hears(ctx context.Context, r *rand.Rand, from int, apply func(*k
 		landed := slices.Clone(s.control[from:])
 		s.mu.Unlock()
 		passes(r, 250*time.Millisecond)
-		if chance(r, 5) { // the process is starved, or Kafka is away
+		if chance(r, 10) { // the process is starved, or Kafka is away
 			passes(r, 5*time.Second)
 		}
 		for _, rec := range landed {

@@ -131,6 +131,9 @@ func (p *stagedWorker) deliver(e *staged) {
 		MayStart: func() bool { return p.ctx.Err() == nil }, Owned: func() bool { return p.ctx.Err() == nil },
 		MayRepeat: func() bool { return begun }, Left: func() *kafka.Record { return left },
 	}}
+	if chance(r, 40) { // other records come first
+		passes(r, 4*time.Second)
+	}
 	for p.ctx.Err() == nil {
 		res := p.w.Handle(context.WithoutCancel(p.ctx), a)
 		if !res.Again.IsZero() {
