@@ -50,7 +50,7 @@ var directs = []direct{
 	{name: "an array", value: `[]`, state: notify.StateRejected, dead: notify.ReasonUndecodable},
 	{name: "nothing", key: "k", value: "", state: notify.StateRejected, dead: notify.ReasonUndecodable},
 	{name: "a tombstone", key: "k", value: "null", state: notify.StateRejected, dead: notify.ReasonUndecodable},
-	{name: "a later schema", value: with(`"recipients":"?"`), headers: []string{"ls-schema", "2"}, state: notify.StateRejected, dead: notify.ReasonSchemaUnknown, says: "upgrade"},
+	{name: "a later schema", value: with(`"recipients":"?"`), headers: []string{"ls-schema", "3"}, state: notify.StateRejected, dead: notify.ReasonSchemaUnknown, says: "upgrade"},
 	{name: "a later schema that is no JSON", value: "\x00", headers: []string{"ls-schema", "18446744073709551616"}, state: notify.StateRejected, dead: notify.ReasonSchemaUnknown},
 	{name: "template", value: `{"recipient":%s,"template":{"id":"welcome"}}`, state: notify.StateRejected, dead: notify.ReasonNotSupportedYet, says: "#/template"},
 	{name: "years ahead", value: with(`"send_at":"2040-01-01T00:00:00Z"`), state: notify.StateRejected, dead: notify.ReasonInvalid, says: "#/send_at"},

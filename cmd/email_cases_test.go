@@ -311,14 +311,29 @@ func newEmailWorker(t *testing.T, relays ...*smtptest.Relay) *emailWorker {
 	}
 	w.Worker = worker.New(worker.Config{
 		Channel: notify.ChannelEmail, Route: route,
-		Desk:  dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
-		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
+		Desk:    dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
+		Control: oneGone{},
+		Rules:   validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
 		Suppress: func(*notify.Message, string, string, *notify.Failure) []kafka.Message {
 			w.suppressed = true
 			return []kafka.Message{{}}
 		},
 	})
 	return w
+}
+
+// oneGone is a control topic on which gone@example.com is suppressed.
+type oneGone struct{}
+
+func (oneGone) Paused(notify.Channel, notify.Lane) bool                   { return false }
+func (oneGone) PausedGateway(string) bool                                 { return false }
+func (oneGone) Cancelled(string) bool                                     { return false }
+func (oneGone) Settled(string, int) bool                                  { return false }
+func (oneGone) SenderBlocked(string, notify.Channel, string, string) bool { return false }
+func (oneGone) AsOf() time.Time                                           { return time.Now() }
+
+func (oneGone) Suppressed(_ string, _ notify.Channel, address string) bool {
+	return address == "gone@example.com"
 }
 
 // heardSender notes what its gateway says: a job that waits in its place has no event.
@@ -331,7 +346,14 @@ type heardSender struct {
 var hearing = make(chan struct{}, 1)
 
 func (s *heardSender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
-	receipt, err := s.Sender.Send(ctx, m)
+	return s.hear(s.Sender.Send(ctx, m))
+}
+
+func (s *heardSender) SendPatiently(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+	return s.hear(s.Sender.(gateway.LongSender).SendPatiently(ctx, m))
+}
+
+func (s *heardSender) hear(receipt notify.Receipt, err error) (notify.Receipt, error) {
 	hearing <- struct{}{}
 	defer func() { <-hearing }()
 	heard := notify.Try{Gateway: s.name, Verdict: notify.Accepted}

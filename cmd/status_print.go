@@ -96,6 +96,9 @@ func eventForPeople(e *notify.Event) string {
 		text += ", next try " + readable(*e.NextAt)
 	}
 	text += lead(", ", because(e.Gateway, e.Code, e.Reason)) + came(e.Inbound)
+	for _, p := range e.Recipients {
+		text += ", " + shown(p.Field) + " " + strings.TrimSpace(shown(string(p.State))+" "+shown(p.Code))
+	}
 	for _, w := range e.Warnings {
 		text += ", " + notify.Clip(shown(w), 200)
 	}

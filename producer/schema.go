@@ -39,13 +39,14 @@ var notes = map[string]map[string]note{
 	"Email": {
 		"from":        {doc: "The sender, one mailbox; the gateway's own when it is absent.", example: "Acme <no-reply@acme.example>"},
 		"reply_to":    {doc: "Where answers go.", most: 50},
-		"cc":          {doc: "Copies. recipient, cc and bcc are at most 50 mailboxes, and are delivered together or not at all.", most: 49},
+		"cc":          {doc: "Copies. recipient, cc and bcc are at most 50 mailboxes, and are delivered together or not at all, unless partial says otherwise.", most: 49},
 		"bcc":         {doc: "Copies that no header shows.", most: 49},
 		"subject":     {doc: "One line.", most: 998},
 		"text":        {doc: "The plain text. One of text and html is needed; with both the reader's program chooses."},
 		"html":        {doc: "The HTML."},
 		"headers":     {doc: "Headers that begin with X- or List-, and Auto-Submitted (auto-generated where it is absent)."},
 		"attachments": {doc: "Files."},
+		"partial":     {doc: "What happens when a relay refuses some of the recipients: reject (the default) sends the mail to nobody, deliver sends it to the others. The events then list each recipient.", words: []any{"reject", "deliver"}},
 	},
 	"Attachment": {
 		"filename":     {doc: "The name under which the file is shown.", most: 255},
@@ -92,6 +93,7 @@ var notes = map[string]map[string]note{
 		"state":       {doc: "One of " + list(notify.States()) + "; more may come."},
 		"tries":       {doc: "The calls of gateways within this attempt."},
 		"warnings":    {doc: "What of the notification was not understood, and ignored; for a text message its length, segments and encoding."},
+		"recipients":  {doc: "Of an e-mail whose recipients have results of their own: what became of each, by the field that names it."},
 		"note":        {doc: "stuck, unknown, redriven, duplicate (another notification came under this id, and was not sent) or inbound (a text came): the state stays as it is."},
 		"inbound":     {doc: "Of the note inbound: the text that came."},
 		"origin":      {doc: "The record that the event speaks of."},

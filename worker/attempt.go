@@ -31,6 +31,10 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 		if w.blocked(j, o) { // asked for each: the one before may have the same sender
 			continue
 		}
+		if !j.fits(o) {
+			r.open = true
+			continue
+		}
 		leave, said := w.enter(calls.life, a, j, o, elsewhere)
 		switch {
 		case said == shut:

@@ -26,6 +26,9 @@ func (w *Worker) sent(a *kafka.Attempt, j *job, t try) kafka.Result {
 
 // reject ends a job for good. What is wrong with its recipient is no use to anybody later, unless they ask for it.
 func (w *Worker) reject(a *kafka.Attempt, j *job, t try) kafka.Result {
+	if j.message.Parts.Sent() {
+		return w.sentInPart(a, j, t.gateway, t.code(), t.reason())
+	}
 	e := w.event(j)
 	e.Attempt++
 	e.State, e.Code, e.Reason = notify.StateRejected, t.failure.Code, t.failure.Reason
@@ -53,6 +56,9 @@ func (w *Worker) provesGone(f *notify.Failure) bool {
 }
 
 func (w *Worker) giveUp(a *kafka.Attempt, j *job, t try, reason string) kafka.Result {
+	if j.message.Parts.Sent() {
+		return w.sentInPart(a, j, t.gateway, t.code(), reason)
+	}
 	e := w.event(j)
 	e.State, e.Gateway, e.Code, e.Reason = notify.StateDead, t.gateway, t.failure.Code, t.failure.Reason
 	return w.left(a, j, e.State, w.bury(a, e, reason))
@@ -219,6 +225,9 @@ func (w *Worker) event(j *job) notify.Event {
 		NotificationID: j.id, Run: j.run, Step: j.step, Attempt: j.attempt + j.used, At: time.Now().UTC(),
 		Tenant: j.tenant, Channel: w.cfg.Channel, Lane: w.cfg.Lane, Reference: j.reference,
 		Tries: j.tries, Warnings: warningsOf(j),
+	}
+	if j.message != nil {
+		e.Recipients = j.message.Parts.List()
 	}
 	if len(j.tries) > 0 {
 		e.Gateway = j.tries[len(j.tries)-1].Gateway

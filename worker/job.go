@@ -69,6 +69,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 		warnings: warnings,
 	}
 	j.inDoubt, _ = r.Header(notify.HeaderInDoubt)
+	done, _ := r.Header(notify.HeaderRecipients)
 	if n != nil {
 		j.reference = n.Reference
 	}
@@ -78,6 +79,7 @@ func (w *Worker) read(r *kafka.Record) *job {
 	}
 	if j.refusal = w.examine(r, j, n, faults); j.refusal == nil {
 		j.message.ID, j.message.Run = j.id, j.run
+		j.message.Parts = w.parts.of(at(r), j, done)
 		j.accepted = acceptedAt(r)
 		j.due = due(n, r, j.step)
 		j.planned = j.step == 0 && j.due.Sub(j.accepted) > soon

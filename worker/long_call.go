@@ -71,7 +71,7 @@ func (w *Worker) whileLong(a *kafka.Attempt, o *Outlet) (end func()) {
 // another reports whether one of the gateways would be asked for j now.
 func (w *Worker) another(j *job, outlets []*Outlet) bool {
 	for _, o := range outlets {
-		if !w.blocked(j, o) && !w.cfg.Control.PausedGateway(o.Name) && o.Breaker.State() == gateway.BreakerClosed {
+		if !w.blocked(j, o) && j.fits(o) && !w.cfg.Control.PausedGateway(o.Name) && o.Breaker.State() == gateway.BreakerClosed {
 			return true
 		}
 	}

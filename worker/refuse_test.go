@@ -36,7 +36,7 @@ func TestWhatIsNeverGivenToAGateway(t *testing.T) {
 		"template":            {with(`"template":{"id":"x"}`), nil, "not_supported_yet", "not-supported-yet", "#/template"},
 		"years ahead":         {with(`"send_at":"2040-01-01T00:00:00Z"`), nil, "invalid", "invalid", "#/send_at"},
 		"on_ambiguous":        {with(`"on_ambiguous":"shrug"`), nil, "invalid", "invalid", "#/on_ambiguous"},
-		"a later schema":      {mail, []string{"ls-schema", "2"}, "schema_unknown", "", "upgrade"},
+		"a later schema":      {mail, []string{"ls-schema", "3"}, "schema_unknown", "", "upgrade"},
 		"a much later schema": {`{"recipient":{}}`, []string{"ls-schema", "99999999999999999999"}, "schema_unknown", "", "upgrade"},
 	} {
 		t.Run(name, func(t *testing.T) {

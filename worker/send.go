@@ -77,6 +77,9 @@ func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, 
 		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Reason: "the gateway panicked"}
 	}()
 	long, ok := o.Sender.(gateway.LongSender)
+	if p := j.message.Parts; p != nil {
+		p.Waiting, p.Record = nil, func(ctx context.Context) error { return w.recordParts(ctx, a, j) }
+	}
 	if !ok {
 		return o.Sender.Send(ctx, j.message)
 	}

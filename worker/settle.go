@@ -34,6 +34,8 @@ func (w *Worker) settle(ctx context.Context, a *kafka.Attempt, j *job) (res kafk
 		return w.end(a, j, notify.StateSuppressed, notify.ReasonSuppressed), true
 	case w.allBlocked(j):
 		return w.end(a, j, notify.StateSuppressed, notify.ReasonOptedOut), true
+	case !now.Before(j.expires) && j.message.Parts.Sent():
+		return w.sentInPart(a, j, "", "", notify.ReasonExpired), true
 	case !now.Before(j.expires):
 		return w.end(a, j, notify.StateExpired, notify.ReasonExpired), true
 	case j.planned || j.due.Sub(now) > soon:

@@ -78,6 +78,7 @@ type Worker struct {
 	counts counts
 	gate   *gate
 	seen   *Memory
+	parts  *partsRead
 
 	sealing atomic.Pointer[sealer]
 }
@@ -114,6 +115,7 @@ func New(cfg Config) *Worker {
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
 		seen:   cfg.Memory,
+		parts:  &partsRead{},
 	}
 	w.sealing.Store(ownSealer())
 	return w
@@ -127,6 +129,7 @@ func (w *Worker) Identify(r *kafka.Record) string {
 
 // Learn takes in a record of the ledger: [kafka.RunnerConfig.OnLedger].
 func (w *Worker) Learn(topic string, n int32, r *kafka.Record) {
+	w.parts.learn(partition{topic, n}, r)
 	if kind, _ := r.Header(kafka.HeaderKind); kind != kafka.KindOutcome {
 		return
 	}
@@ -147,7 +150,10 @@ func (w *Worker) TookOver(topic string, n int32, reset bool) {
 }
 
 // Assigned makes room in the memory for the partitions that this process has now: [kafka.RunnerConfig.OnAssigned].
-func (w *Worker) Assigned(topic string, partitions []int32) { w.seen.assigned(topic, partitions) }
+func (w *Worker) Assigned(topic string, partitions []int32) {
+	w.seen.assigned(topic, partitions)
+	w.parts.forget(topic)
+}
 
 // Handle makes one attempt at a's job.
 func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {

@@ -24,6 +24,15 @@ type connection struct {
 
 	taken []int // recipients of the current transaction that the relay has accepted, by their places in the envelope
 	rest  []int // those that it refused because the transaction is full
+
+	lenient bool // of the current envelope
+	refused []refusal
+}
+
+// refusal is a reply to RCPT of a lenient envelope.
+type refusal struct {
+	place int
+	reply reply
 }
 
 func (c *connection) ready() bool { return c.client != nil }

@@ -21,6 +21,7 @@ type envelope struct {
 	data    []byte   // the mail, dots stuffed, the final dot included
 	size    int      // of the mail
 	part    bool     // other recipients of the mail are in other transactions
+	lenient bool     // a refused recipient does not stop the others
 }
 
 // only is e for some of its recipients, by their places.

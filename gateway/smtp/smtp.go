@@ -75,6 +75,11 @@ func (s *Sender) send(ctx context.Context, m *notify.Message, early time.Time) (
 	if err != nil {
 		return notify.Receipt{}, err
 	}
+	if p := m.Parts; p != nil {
+		if p.Fields = e.fields; p.Apart() {
+			return s.sendApart(ctx, e, early)
+		}
+	}
 	for {
 		kept, err := s.acquire(ctx, early)
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // mostTransactions bounds the connections that one mail opens beside the pool's own.
@@ -54,12 +56,17 @@ func (s *Sender) split(ctx context.Context, first *connection, e *envelope, earl
 		} else if lost != nil {
 			warnings = append(warnings, unsent(sh.e, lost))
 		}
+		finished(e.message.Parts, sh.e, lost)
+		if more := i < len(shares)-1 || len(rest) > 0; more && record(ctx, e.message.Parts) != nil {
+			return "", nil, &setback{at: atMail, err: errNotRecorded} // the next attempt goes on with the others
+		}
 	}
-	return answer, append(warnings, s.follow(ctx, first, e, rest)...), nil
+	after, lost := s.follow(ctx, first, e, rest)
+	return answer, append(warnings, after...), lost
 }
 
 // follow sends the rest in transactions one after the other, on the connection of the first one.
-func (s *Sender) follow(ctx context.Context, c *connection, e *envelope, rest []int) (warnings []string) {
+func (s *Sender) follow(ctx context.Context, c *connection, e *envelope, rest []int) (warnings []string, stopped *setback) {
 	for len(rest) > 0 {
 		part := e.only(rest)
 		lost := &setback{at: atMail, err: errGarbled}
@@ -72,21 +79,43 @@ func (s *Sender) follow(ctx context.Context, c *connection, e *envelope, rest []
 			if _, lost = c.finish(ctx, sent); lost != nil {
 				warnings = append(warnings, unsent(sent, lost))
 			}
-			rest = places(rest, left)
+			finished(e.message.Parts, sent, lost)
+			if rest = places(rest, left); len(rest) > 0 && record(ctx, e.message.Parts) != nil {
+				return nil, &setback{at: atMail, err: errNotRecorded} // the next attempt goes on with the others
+			}
 			continue
 		}
 		if lost.field == "" { // not about one recipient
-			return append(warnings, unsent(part, lost))
+			finished(e.message.Parts, part, lost)
+			return append(warnings, unsent(part, lost)), nil
 		}
 		for i, field := range part.fields {
 			if field == lost.field {
 				warnings = append(warnings, unsent(part.only([]int{i}), lost))
+				finished(e.message.Parts, part.only([]int{i}), lost)
 				rest = append(append([]int(nil), rest[:i]...), rest[i+1:]...)
 				break
 			}
 		}
 	}
-	return warnings
+	return warnings, nil
+}
+
+// finished notes the results of a transaction that cannot stop the others any more.
+func finished(p *notify.Parts, e *envelope, lost *setback) {
+	switch {
+	case p == nil:
+	case lost == nil:
+		p.Finish(notify.StateSent, "", e.fields...)
+	case lost.err != nil && lost.at == atDot: // nobody knows
+		for _, f := range e.fields {
+			p.Waiting = append(p.Waiting, notify.Part{Field: f, State: notify.StateHeld})
+		}
+	case lost.err != nil:
+		p.Finish(notify.StateRejected, "", e.fields...)
+	default:
+		p.Finish(notify.StateRejected, replyCode(lost.reply), e.fields...)
+	}
 }
 
 // places maps places in a part back to those in the whole.

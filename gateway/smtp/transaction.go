@@ -28,7 +28,7 @@ func (c *connection) send(ctx context.Context, e *envelope, early time.Time) (an
 
 // begin names sender and recipients. It returns before the mail may go.
 func (c *connection) begin(ctx context.Context, e *envelope, early time.Time) (lost *setback) {
-	c.taken, c.rest = nil, nil
+	c.taken, c.rest, c.refused, c.lenient = nil, nil, nil, e.lenient
 	if err := c.fits(e); err != nil {
 		return &setback{at: atMail, err: err}
 	}
@@ -200,6 +200,8 @@ func (c *connection) exchange(group []command) (worst *setback) {
 			c.broken = true // the relay waits for a mail that must not come
 		case cmd.at == atRcpt && r.refusal() && len(c.taken) > 0 && classify(r, nil) == causeRecipients:
 			c.rest = append(c.rest, cmd.place)
+		case cmd.at == atRcpt && r.refusal() && c.lenient && r.code != 421 && worst == nil:
+			c.refused = append(c.refused, refusal{cmd.place, r})
 		case r.refusal() && (worst == nil || graver(cmd, r, worst)):
 			worst = &setback{at: cmd.at, field: cmd.field, reply: r}
 		}

@@ -168,6 +168,8 @@ func (r relay) lost(ctx context.Context, s *setback) *notify.Failure {
 	switch {
 	case ctx.Err() != nil:
 		f.Reason, f.Err = "the attempt ended at "+string(s.at)+", before the relay had the message", ctx.Err()
+	case errors.Is(s.err, errNotRecorded):
+		f.Reason, f.Works = errNotRecorded.Error(), true
 	case timedOut(s.err):
 		f.Reason = "the relay did not answer in time at " + string(s.at) + ", before it had the message"
 	case errors.Is(s.err, errNoUTF8): // about this relay: another one may offer it

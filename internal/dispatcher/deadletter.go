@@ -26,7 +26,8 @@ func (d Desk) deadLetter(r *kafka.Record, e *notify.Event, reason string) kafka.
 		header(notify.HeaderOriginPartition, strconv.Itoa(int(r.Partition))),
 		header(notify.HeaderOriginOffset, strconv.FormatInt(r.Offset, 10)),
 	}
-	ours = append(ours, inDoubt(r, e)...)
+	// A redrive is another try for recipients that were rejected.
+	ours = append(append(ours, inDoubt(r, e)...), finished(e, notify.StateSent)...)
 	return kafka.Message{
 		Topic: d.Topics.DeadLetters(e.Channel), Partition: at, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
 	}

@@ -80,11 +80,11 @@ func (d *Dispatcher) prepare(n *notify.Notification, now time.Time) (*notify.Not
 		return nil, kafka.Message{}, fmt.Errorf("channel %s: %w", n.Channel, notify.ErrChannelNotConfigured)
 	}
 	accepted := *n
-	key, print, err := d.accept(&accepted, now)
+	key, print, schema, err := d.accept(&accepted, now)
 	if err != nil {
 		return nil, kafka.Message{}, err
 	}
-	job, err := d.job(&accepted, key, print, now)
+	job, err := d.job(&accepted, key, print, schema, now)
 	if err != nil {
 		return nil, kafka.Message{}, err
 	}
@@ -98,9 +98,9 @@ func unpublished(topic string, err error) error {
 	return fmt.Errorf("publish to %s: %w: %w", topic, notify.ErrBusUnavailable, err)
 }
 
-// accept finds n's faults, fills in what the caller may leave out, and gives the key of its job, and n's fingerprint if it
-// came with an id: only then may somebody submit it again.
-func (d *Dispatcher) accept(n *notify.Notification, now time.Time) (key []byte, print notify.Fingerprint, err error) {
+// accept finds n's faults, fills in what the caller may leave out, and gives the key and the schema version of its job, and n's
+// fingerprint if it came with an id: only then may somebody submit it again.
+func (d *Dispatcher) accept(n *notify.Notification, now time.Time) (key []byte, print notify.Fingerprint, schema int, err error) {
 	m, faults := d.cfg.Rules.Check(n)
 	faults = append(faults, validate.Times(n, now)...)
 	begins := now
@@ -117,7 +117,7 @@ func (d *Dispatcher) accept(n *notify.Notification, now time.Time) (key []byte, 
 		})
 	}
 	if len(faults) > 0 {
-		return nil, print, faults
+		return nil, print, 0, faults
 	}
 	if n.ID == "" {
 		n.ID = notify.NewID()
@@ -125,11 +125,11 @@ func (d *Dispatcher) accept(n *notify.Notification, now time.Time) (key []byte, 
 		print = content.Exact
 	}
 	n.ExpiresAt = &expires
-	return validate.OrderingKey(m), print, nil
+	return validate.OrderingKey(m), print, m.Schema(), nil
 }
 
 // job is n's record.
-func (d *Dispatcher) job(n *notify.Notification, key []byte, print notify.Fingerprint, now time.Time) (kafka.Message, error) {
+func (d *Dispatcher) job(n *notify.Notification, key []byte, print notify.Fingerprint, schema int, now time.Time) (kafka.Message, error) {
 	value, err := n.Encode()
 	if err != nil {
 		return kafka.Message{}, fmt.Errorf("encode the notification: %w", err)
@@ -137,7 +137,7 @@ func (d *Dispatcher) job(n *notify.Notification, key []byte, print notify.Finger
 	job := kafka.Message{
 		Topic: d.cfg.Topics.Job(n.Channel, n.Lane), Partition: kafka.Hashed, Key: key, Value: value,
 		Headers: []kafka.Header{
-			header(notify.HeaderSchema, strconv.Itoa(notify.Schema)),
+			header(notify.HeaderSchema, strconv.Itoa(schema)),
 			header(notify.HeaderID, n.ID),
 			header(notify.HeaderLane, string(n.Lane)),
 			header(notify.HeaderAcceptedAt, stamp(now)),

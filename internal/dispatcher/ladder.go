@@ -23,7 +23,7 @@ func (d Desk) delayed(r *kafka.Record, e *notify.Event, at time.Time) kafka.Mess
 		header(notify.HeaderAcceptedAt, stamp(accepted(r))),
 		header(notify.HeaderNotBefore, stamp(at)),
 	}
-	ours = append(ours, inDoubt(r, e)...)
+	ours = append(append(ours, inDoubt(r, e)...), finished(e, notify.StateSent, notify.StateRejected)...)
 	return kafka.Message{
 		Topic:     d.Topics.Delay(e.Channel, e.Lane, time.Until(at)),
 		Partition: back, Key: r.Key, Value: r.Value, Headers: keep(ours, r.Headers),
@@ -49,6 +49,20 @@ func inDoubt(r *kafka.Record, e *notify.Event) []kafka.Header {
 		return nil
 	}
 	return []kafka.Header{header(notify.HeaderInDoubt, strings.Join(names, ","))}
+}
+
+// finished returns the header that names the recipients of an e-mail which have one of these results; none if none has.
+func finished(e *notify.Event, states ...notify.State) []kafka.Header {
+	var p notify.Parts
+	for _, r := range e.Recipients {
+		if slices.Contains(states, r.State) {
+			p.Finish(r.State, r.Code, r.Field)
+		}
+	}
+	if text := p.String(); text != "" {
+		return []kafka.Header{header(notify.HeaderRecipients, text)}
+	}
+	return nil
 }
 
 // accepted is when r's job was accepted, as the worker of its next step will find it. It is written anew, for what a

@@ -42,6 +42,9 @@ func (d Desk) again(l *Letter, expires time.Time) kafka.Message {
 		partition = home(l.Record)
 		ours = append(ours, header(notify.HeaderHome, strconv.Itoa(int(partition))))
 	}
+	if done, ok := l.Header(notify.HeaderRecipients); ok {
+		ours = append(ours, header(notify.HeaderRecipients, done))
+	}
 	if !expires.IsZero() {
 		ours = append(ours, header(notify.HeaderExpiresAt, stamp(expires)))
 	}

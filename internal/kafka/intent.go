@@ -28,6 +28,19 @@ func (a *Attempt) Withdraw(ctx context.Context, headers ...Header) error {
 	return a.record(ctx, KindProgress, headers)
 }
 
+// Progress records on the ledger how far an attempt has come, in headers of the handler's. Whoever takes the partition over before
+// the job has an outcome gets the record by [RunnerConfig.OnLedger]. Like [Attempt.Withdraw] it ends an intent: what the intent
+// spoke of is known now. ErrLeaseLost or ctx's error means that the attempt must not go on.
+func (a *Attempt) Progress(ctx context.Context, headers ...Header) error {
+	if err := a.record(ctx, KindProgress, headers); err != nil {
+		return err
+	}
+	if !a.Owned() {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
 func (a *Attempt) record(ctx context.Context, kind string, headers []Header) error {
 	if a.runner == nil {
 		return a.Played.record(kind, headers)

@@ -31,9 +31,9 @@ const HeaderSource = "ls-source"
 // Kinds of ledger records. Only an outcome says that a job is done with its offset.
 const (
 	KindOutcome  = "outcome"
-	KindIntent   = "intent" // an attempt is about to call a provider; the value is empty
-	KindProgress = "progress"
-	KindBarrier  = "barrier" // of a take-over, about no job; the value is empty, and HeaderNonce tells it from others
+	KindIntent   = "intent"   // an attempt is about to call a provider; the value is empty
+	KindProgress = "progress" // how far an attempt has come; the value is empty
+	KindBarrier  = "barrier"  // of a take-over, about no job; the value is empty, and HeaderNonce tells it from others
 )
 
 // Ledger is this process's view of the topic on which outcomes are recorded: where each partition ends, and what it

@@ -85,8 +85,17 @@ func (p *progress) read(e entry) {
 		p.readOutcome(e.jobOffset, e.at, e.id)
 	case KindIntent:
 		p.readIntent(e.jobOffset, e.at, e.id)
-	case KindProgress: // the provider has not got it
+	case KindProgress: // what the intent spoke of is known
 		delete(p.intents, e.jobOffset)
+		p.readProgress(e.jobOffset, e.at)
+	}
+}
+
+// readProgress takes a record of how far job o has come. L stays before it until the job has an outcome: each later owner reads it.
+func (p *progress) readProgress(o, at int64) {
+	_, over := p.unverified[o]
+	if _, known := p.pins[o]; !known && !over && !p.isDone(o) {
+		p.pins[o] = at
 	}
 }
 

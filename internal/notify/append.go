@@ -52,6 +52,16 @@ func appendEvent(b []byte, e *Event) ([]byte, error) {
 	if len(e.Warnings) > 0 {
 		b = append(b, ']')
 	}
+	for i := range e.Recipients {
+		p := &e.Recipients[i]
+		b = append(b, [2]string{",", `,"recipients":[`}[firstOf(i)]...)
+		b = appendText(append(b, `{"field":`...), p.Field)
+		b = appendText(append(b, `,"state":`...), string(p.State))
+		b = append(appendUnlessEmpty(b, "code", p.Code), '}')
+	}
+	if len(e.Recipients) > 0 {
+		b = append(b, ']')
+	}
 	b = appendUnlessEmpty(b, "note", e.Note)
 	if o := e.Origin; o != nil {
 		b = appendText(append(b, `,"origin":{"topic":`...), o.Topic)

@@ -17,6 +17,9 @@ func TestEventsAreWrittenAsTheLibraryWouldWriteThem(t *testing.T) {
 	try := rapid.Custom(func(t *rapid.T) Try {
 		return Try{text.Draw(t, "gateway"), Verdict(text.Draw(t, "verdict")), text.Draw(t, "code"), text.Draw(t, "reason"), rapid.Int64().Draw(t, "ms")}
 	})
+	part := rapid.Custom(func(t *rapid.T) Part {
+		return Part{text.Draw(t, "field"), State(text.Draw(t, "state")), text.Draw(t, "code")}
+	})
 	rapid.Check(t, func(t *rapid.T) {
 		e := &Event{
 			EventID: text.Draw(t, "event"), NotificationID: text.Draw(t, "id"), Run: rapid.Int().Draw(t, "run"), Step: rapid.Int().Draw(t, "step"),
@@ -24,7 +27,8 @@ func TestEventsAreWrittenAsTheLibraryWouldWriteThem(t *testing.T) {
 			Tenant: text.Draw(t, "tenant"), Channel: Channel(text.Draw(t, "channel")), Lane: Lane(text.Draw(t, "lane")), Reference: text.Draw(t, "reference"),
 			Gateway: text.Draw(t, "gateway"), Code: text.Draw(t, "code"), Reason: text.Draw(t, "reason"), Simulated: rapid.Bool().Draw(t, "simulated"),
 			Tries: rapid.SliceOfN(try, 0, 3).Draw(t, "tries"), ProviderID: text.Draw(t, "provider"), Warnings: rapid.SliceOfN(text, 0, 3).Draw(t, "warnings"),
-			Note: text.Draw(t, "note"), Fields: rapid.SliceOfN(text, 0, 3).Draw(t, "fields"), Awaited: rapid.Bool().Draw(t, "awaited"),
+			Recipients: rapid.SliceOfN(part, 0, 3).Draw(t, "recipients"),
+			Note:       text.Draw(t, "note"), Fields: rapid.SliceOfN(text, 0, 3).Draw(t, "fields"), Awaited: rapid.Bool().Draw(t, "awaited"),
 		}
 		if rapid.Bool().Draw(t, "next") {
 			at := moment.Draw(t, "next_at")

@@ -28,7 +28,8 @@ type Event struct {
 	ProviderID     string        `json:"provider_id,omitempty"`
 	NextAt         *time.Time    `json:"next_at,omitempty"`
 	Warnings       []string      `json:"warnings,omitempty"`
-	Note           string        `json:"note,omitempty"` // [NoteStuck], [NoteUnknown], [NoteRedriven], [NoteDuplicate] or [NoteInbound]: the state stays as it is
+	Recipients     []Part        `json:"recipients,omitempty"` // of an e-mail whose recipients have results of their own
+	Note           string        `json:"note,omitempty"`       // [NoteStuck], [NoteUnknown], [NoteRedriven], [NoteDuplicate] or [NoteInbound]: the state stays as it is
 	Origin         *Origin       `json:"origin,omitempty"`
 	Fields         []string      `json:"fields,omitempty"`  // of [NoteDuplicate], as the status store shows it: JSON pointers of the fields that differ
 	Inbound        *EventInbound `json:"inbound,omitempty"` // of [NoteInbound]
@@ -68,6 +69,12 @@ func (e *Event) Seal() {
 	e.Code, e.Reason = Clip(e.Code, 64), Clip(e.Reason, 500)
 	for i := range e.Tries {
 		e.Tries[i].Code, e.Tries[i].Reason = Clip(e.Tries[i].Code, 64), Clip(e.Tries[i].Reason, 500)
+	}
+	for i := range e.Recipients {
+		p := &e.Recipients[i]
+		if p.Code = Clip(p.Code, 64); p.State == "" {
+			p.State = e.State
+		}
 	}
 	parts := []string{
 		e.NotificationID, strconv.Itoa(e.Run), strconv.Itoa(e.Step), string(e.State), strconv.FormatBool(e.Final), e.Note,

@@ -16,6 +16,7 @@ const (
 	HeaderNotBefore   = "ls-not-before"  // RFC 3339
 	HeaderFingerprint = "ls-fingerprint" // a [Fingerprint], of what was submitted under an id of the caller's
 	HeaderInDoubt     = "ls-in-doubt"    // gateways that may have accepted an earlier attempt, separated by commas
+	HeaderRecipients  = "ls-recipients"  // [Parts]: the recipients of an e-mail that have a result
 	HeaderExpiresAt   = "ls-expires-at"  // RFC 3339; a redrive's, and stronger than the value's expires_at
 
 	HeaderDeadReason      = "ls-dead-reason"
@@ -30,5 +31,5 @@ const (
 	HeaderOriginCount      = "ls-origin-count"       // of a record batch: how many records it states to have
 )
 
-// Schema is the newest version of a job's value that this build understands.
-const Schema = 1
+// Schema is the newest version of a job's value that this build understands. 2 adds payload.partial.
+const Schema = 2

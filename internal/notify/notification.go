@@ -113,6 +113,15 @@ type Message struct {
 	Email   *Email
 	SMS     *SMS
 	Push    *Push
+	Parts   *Parts // of an e-mail, while a worker delivers it; may be nil
+}
+
+// Schema is the version that readers of the record must understand.
+func (m *Message) Schema() int {
+	if m.Email != nil && m.Email.Partial != "" {
+		return 2
+	}
+	return 1
 }
 
 // Receipt is what a gateway says of a message that it accepted.

@@ -16,6 +16,7 @@ type Email struct {
 	HTML        string            `json:"html,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"` // X-* and List-* only
 	Attachments []Attachment      `json:"attachments,omitempty"`
+	Partial     string            `json:"partial,omitempty"` // [PartialReject] (the default) or [PartialDeliver]
 }
 
 // Attachment is a file in an e-mail. One with a ContentID is an inline part that the HTML shows by "cid:".

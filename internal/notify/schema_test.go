@@ -68,6 +68,7 @@ func TestThePublishedSchemasDescribeTheStructs(t *testing.T) {
 		{n.Defs["push"], Push{}},
 		{e, Event{}},
 		{e.Defs["try"], Try{}},
+		{e.Defs["recipient"], Part{}},
 		{e.Defs["origin"], Origin{}},
 		{e.Defs["inbound"], EventInbound{}},
 	} {

@@ -158,6 +158,9 @@ func readEvent(value []byte) (*notify.Event, error) {
 	return &e, nil
 }
 
+// mostRecipients is how many recipients an e-mail has at most.
+const mostRecipients = 50
+
 // bound makes e's texts such that every store takes them. Those of our own events are so already.
 func bound(e *notify.Event) {
 	e.At = e.At.UTC()
@@ -178,6 +181,11 @@ func bound(e *notify.Event) {
 	}
 	if e.Inbound != nil {
 		e.Inbound.Bound()
+	}
+	e.Recipients = e.Recipients[:min(len(e.Recipients), mostRecipients)]
+	for i := range e.Recipients {
+		p := &e.Recipients[i]
+		p.Field, p.State, p.Code = notify.Clip(p.Field, longest), notify.State(notify.Clip(string(p.State), longest)), notify.Clip(p.Code, longest)
 	}
 	if e.Origin != nil {
 		e.Origin.Topic = notify.Clip(e.Origin.Topic, longest)

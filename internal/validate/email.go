@@ -15,7 +15,7 @@ import (
 const maxRecipients = 50
 
 var (
-	emailFields      = []string{"from", "reply_to", "cc", "bcc", "subject", "text", "html", "headers", "attachments"}
+	emailFields      = []string{"from", "reply_to", "cc", "bcc", "subject", "text", "html", "headers", "attachments", "partial"}
 	attachmentFields = []string{"filename", "content_type", "content", "content_id"}
 )
 
@@ -41,6 +41,8 @@ func (c *checker) readEmail(at string) *notify.Email {
 			e.Headers = c.dict(at)
 		case "attachments":
 			e.Attachments = c.readAttachments(at)
+		case "partial":
+			e.Partial = c.str(at)
 		}
 	})
 	if !found {
@@ -115,6 +117,9 @@ func (c *checker) email(e *notify.Email, hasFrom bool) {
 	}
 	if e.Text == "" && e.HTML == "" {
 		c.required(at+"/text", "give text, html or both")
+	}
+	if e.Partial != "" && e.Partial != notify.PartialReject && e.Partial != notify.PartialDeliver {
+		c.invalid(at+"/partial", "give reject (a refused recipient stops the mail for all) or deliver (the others get it)")
 	}
 	c.headers(at+"/headers", e.Headers)
 }

@@ -45,7 +45,7 @@ apns-token-empty channel-number channel-unknown channel-webhook email-attachment
 email-attachment-content-id-angle email-attachment-filename-absent email-attachment-filename-long email-attachment-unknown
 email-attachments-null email-attachments-object email-cc-null email-cc-string email-headers-colon email-headers-list-alone
 email-headers-name-line-break email-headers-number email-headers-subject email-headers-value-long email-headers-x-alone email-many
-email-no-body email-recipient-empty email-subject-absent email-subject-long email-subject-null email-subject-number email-unknown
+email-no-body email-partial-unknown email-recipient-empty email-subject-absent email-subject-long email-subject-null email-subject-number email-unknown
 expires-at-empty expires-at-not-a-time expires-at-number id-not-a-uuid lane-unknown metadata-array
 metadata-null metadata-number on-ambiguous-unknown ordering-key-long payload-absent payload-empty payload-string push-android-array
 push-collapse-key-long push-data-empty-name push-data-number
