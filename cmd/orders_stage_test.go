@@ -75,12 +75,6 @@ func (s *stage) busy(d time.Duration) time.Duration {
 
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
 
-func (s *stage) wrong(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wrongLocked(format, args...)
-}
-
 func (s *stage) wrongLocked(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }
