@@ -87,7 +87,6 @@ func TestEmailWait_ShutdownLeavesItInDoubt(t *testing.T) {
 	onEachBus(t, func(t *testing.T, b *bus) {
 		relay := smtptest.New(t)
 		waiting, goOn := slowDots(relay, "Subject: slow")
-		b.section = strings.Replace(b.section, "kafka: {", "kafka: {drain: 2s, ", 1)
 		settings := yaml(b, map[string]string{"mail": relaySection(relay, ", connections: 4, timeout: 1s")}, map[string]string{"email": "gateways: [mail]"})
 		api := boot(t, "serve-api", settings)
 		worker := boot(t, "work --channel email", settings)
