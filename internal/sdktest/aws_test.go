@@ -44,6 +44,7 @@ func TestAWS_TheSDKSignsAsWeDo(t *testing.T) {
 		URL: server + "/a%20b/c~?b=2&a=%2B+~&a=%C3%A4", Method: http.MethodPost, Body: "Action=Publish&Message={{query .sms.body}}",
 		ContentType: "application/x-www-form-urlencoded", RecipientTypes: []string{"fcm"},
 		Success: config.HTTPSuccess{Status: []string{"2xx"}, StatusOnly: true}, Check: config.HTTPCheck{Method: http.MethodGet},
+		OAuth2: config.HTTPOAuth2{Auth: "basic"},
 		Signing: config.HTTPSigning{
 			Algorithm: config.SigV4, Encoding: "hex", AccessKeyID: "AKIDEXAMPLE", Secret: key, Region: "eu-central-1", Service: "sns",
 		},
