@@ -35,6 +35,7 @@ type events struct {
 	endings map[int][]ending
 	all     map[int][]written
 	retried map[int]bool   // letters that were put off after an attempt
+	overdue map[int]int    // attempts of a letter whose time ran out before an answer was read
 	claims  map[int]string // topic and partition of a letter
 	states  map[notify.State]int
 
@@ -46,7 +47,7 @@ type events struct {
 func follow(t testing.TB, brokers []string, topic string) (e *events, finish func()) {
 	reader, err := kafka.NewReader(kafka.Config{Brokers: brokers})
 	require.NoError(t, err)
-	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, all: map[int][]written{}, retried: map[int]bool{}, claims: map[int]string{}, states: map[notify.State]int{}}
+	e = &events{reader: reader, topic: topic, endings: map[int][]ending{}, all: map[int][]written{}, retried: map[int]bool{}, overdue: map[int]int{}, claims: map[int]string{}, states: map[notify.State]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); e.run(ctx) }()
@@ -100,6 +101,11 @@ func (e *events) take(r *kafka.Record) {
 	defer e.mu.Unlock()
 	if event.State == notify.StateRetrying {
 		e.retried[number] = true
+	}
+	for _, try := range event.Tries {
+		if try.Verdict == notify.Ambiguous && time.Duration(try.Millis)*time.Millisecond >= providerTimeout {
+			e.overdue[number]++
+		}
 	}
 	e.states[event.State]++
 	e.all[number] = append(e.all[number], written{event.At, time.Now()})

@@ -16,6 +16,7 @@ type file struct {
 	requests []request
 	endings  []ending
 	faults   []fault
+	overdue  int // attempts whose time ran out before an answer was read
 }
 
 func (c *file) wrong(what string, count *int) {
@@ -67,11 +68,15 @@ func (c *file) fate() {
 	}
 }
 
-// repetitions: a letter is taken once, and once more for each answer that the provider kept to itself and each fault that
-// struck it; with hold, once.
+// repetitions: a letter is taken once, and once more for each answer that the provider kept to itself or that its worker did not read in
+// time, and each fault that struck it; with hold, once.
 func (c *file) repetitions() {
 	var none, taken, unclear int
+	late := c.overdue
 	for _, q := range c.requests {
+		if q.did == hangs || q.did == swallows {
+			late--
+		}
 		if q.did.taken() {
 			taken++
 			if !q.did.clear() {
@@ -88,6 +93,10 @@ func (c *file) repetitions() {
 	}
 	excess := max(0, taken-1-unclear)
 	c.v.duplicated += excess
+	if excess > c.excused() && late > 0 {
+		c.v.unread += min(late, excess-c.excused())
+		excess -= late
+	}
 	if excess > c.excused() {
 		c.wrong("repeated, and no fault explains it", &none)
 	}

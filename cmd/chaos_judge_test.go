@@ -37,6 +37,7 @@ const (
 // verdict is what the records say of a run.
 type verdict struct {
 	acked, delivered, ended, lost, duplicated, bound, again int
+	unread                                                  int // answers that came too late for their worker, with no fault
 	early, expiredLate, cancelledLate, disorder             int
 	states                                                  map[notify.State]int
 	late                                                    []time.Duration // of scheduled letters
@@ -59,7 +60,7 @@ func judge(letters map[int]*letter, requests map[int][]request, e *events, fault
 		}
 	}
 	for number, l := range letters {
-		c := &file{v: v, letter: l, requests: requests[number], endings: e.of(number), faults: faults}
+		c := &file{v: v, letter: l, requests: requests[number], endings: e.of(number), faults: faults, overdue: e.overdue[number]}
 		c.count()
 		c.fate()
 		c.repetitions()

@@ -78,8 +78,8 @@ func (p *post) open() (numbers []int) {
 // report prints the line of a run and fails the test for what must not be.
 func (v *verdict) report(t testing.TB, run, times string) {
 	t.Helper()
-	t.Logf("%s: accepted %d, delivered %d, lost %d, duplicated %d (bound %d, %d of them after their end was known), early %d, after expiry %d, after cancel %d (the latest %s), late p99 %s, out of order %d; %s",
-		run, v.acked, v.delivered, v.lost, v.duplicated, v.bound, v.again, v.early, v.expiredLate, v.cancelledLate,
+	t.Logf("%s: accepted %d, delivered %d, lost %d, duplicated %d (bound %d, %d of them after their end was known, %d since an answer came too late), early %d, after expiry %d, after cancel %d (the latest %s), late p99 %s, out of order %d; %s",
+		run, v.acked, v.delivered, v.lost, v.duplicated, v.bound, v.again, v.unread, v.early, v.expiredLate, v.cancelledLate,
 		v.slowest.Round(time.Millisecond), percentile(v.late, 99), v.disorder, times)
 	for _, note := range v.notes[:min(len(v.notes), 10)] {
 		t.Logf("taken again after its end was known: %s", note)
@@ -92,6 +92,7 @@ func (v *verdict) report(t testing.TB, run, times string) {
 	slices.Sort(what)
 	require.Empty(t, what, "%s\n%s", run, strings.Join(what, "\n"))
 	require.LessOrEqual(t, v.duplicated, v.bound)
+	require.LessOrEqual(t, v.unread, 1+v.acked/10_000, "only a machine that stands still reads an answer too late")
 	require.Positive(t, v.acked)
 }
 

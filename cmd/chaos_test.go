@@ -114,10 +114,13 @@ data_dir: '%s/data'
 // sessionTimeout is the one above.
 const sessionTimeout = 6 * time.Second
 
+// providerTimeout is how long a worker waits for an answer.
+const providerTimeout = 3 * time.Second
+
 // section configures the provider as the way out of SMS.
 func (p *provider) section() string {
 	return fmt.Sprintf(`gateways:
-  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: nobody, from: '+14155550100', base_url: 'http://%s', timeout: 3s}
+  texts: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: nobody, from: '+14155550100', base_url: 'http://%s', timeout: %s}
 channels:
   sms:
     gateways: [texts]
@@ -125,7 +128,7 @@ channels:
     retries:
       urgent: {attempts: 0, first: 200ms, longest: 2s}
       normal: {attempts: 20, first: 200ms, longest: 3s}
-      bulk: {attempts: 20, first: 400ms, longest: 5s}`, p.addr, slots)
+      bulk: {attempts: 20, first: 400ms, longest: 5s}`, p.addr, providerTimeout, slots)
 }
 
 // newWorker starts a worker behind the link of that number, if there are links.

@@ -26,14 +26,19 @@ func TestTheJudgeOfTheChaosSuite(t *testing.T) {
 		endings  []ending
 		all      []written
 		faults   []fault
+		overdue  int
 		wrong    []string
 	}{
-		"sound":                          {requests: []request{ask(1, takes)}, endings: []ending{sent}},
-		"lost":                           {wrong: []string{"lost"}},
-		"no end":                         {requests: []request{ask(1, takes)}, wrong: []string{"taken, and no event says how it ended"}},
-		"a lie":                          {requests: []request{ask(1, busy)}, endings: []ending{sent}, wrong: []string{"said to be sent, and nobody took it"}},
-		"two ends":                       {requests: []request{ask(1, takes)}, endings: []ending{sent, {state: notify.StateDead, event: "b"}}, wrong: []string{"more than one end"}},
-		"repeated after a lost word":     {requests: []request{ask(1, loses), ask(2, takes)}, endings: []ending{sent}},
+		"sound":                         {requests: []request{ask(1, takes)}, endings: []ending{sent}},
+		"lost":                          {wrong: []string{"lost"}},
+		"no end":                        {requests: []request{ask(1, takes)}, wrong: []string{"taken, and no event says how it ended"}},
+		"a lie":                         {requests: []request{ask(1, busy)}, endings: []ending{sent}, wrong: []string{"said to be sent, and nobody took it"}},
+		"two ends":                      {requests: []request{ask(1, takes)}, endings: []ending{sent, {state: notify.StateDead, event: "b"}}, wrong: []string{"more than one end"}},
+		"repeated after a lost word":    {requests: []request{ask(1, loses), ask(2, takes)}, endings: []ending{sent}},
+		"repeated, its answer not read": {requests: []request{ask(1, takes), ask(5, takes)}, endings: []ending{sent}, overdue: 1},
+		"the time ran out as it hung": {
+			requests: []request{ask(1, hangs), ask(5, takes), ask(6, takes)}, endings: []ending{sent}, overdue: 1, wrong: []string{"repeated, and no fault explains it"},
+		},
 		"repeated for nothing":           {requests: []request{ask(1, takes), ask(2, takes)}, endings: []ending{sent}, wrong: []string{"repeated, and no fault explains it"}},
 		"repeated, its outcome too late": {requests: []request{ask(0.2, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}},
 		"repeated after a kill":          {requests: []request{ask(0.99, takes), ask(2, takes)}, endings: []ending{sent}, faults: []fault{kill}},
@@ -58,7 +63,7 @@ func TestTheJudgeOfTheChaosSuite(t *testing.T) {
 			if c.letter.acked.IsZero() {
 				c.letter.acked = at(0)
 			}
-			e := &events{endings: map[int][]ending{1: c.endings}, all: map[int][]written{1: c.all}}
+			e := &events{endings: map[int][]ending{1: c.endings}, all: map[int][]written{1: c.all}, overdue: map[int]int{1: c.overdue}}
 			v := judge(map[int]*letter{1: &c.letter}, map[int][]request{1: c.requests}, e, c.faults)
 			require.ElementsMatch(t, c.wrong, slices.Collect(maps.Keys(v.wrong)), "%v", v.wrong)
 		})
