@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,7 +53,7 @@ type callers struct {
 	*Worker
 	t     *testing.T
 	n     int64
-	freed int // slots
+	freed atomic.Int32 // slots
 	hold  bool
 }
 
@@ -76,7 +77,7 @@ func (l *callers) send(claimed context.Context, headers ...string) chan kafka.Re
 	r.Offset = l.n
 	out := make(chan kafka.Result, 1)
 	go func() {
-		out <- l.Handle(context.Background(), &kafka.Attempt{Record: r, Played: &kafka.Played{Claimed: claimed, FreeSlot: func() { l.freed++ }}})
+		out <- l.Handle(context.Background(), &kafka.Attempt{Record: r, Played: &kafka.Played{Claimed: claimed, FreeSlot: func() { l.freed.Add(1) }}})
 	}()
 	synctest.Wait()
 	return out
@@ -99,10 +100,10 @@ func TestLongCall_OtherGatewaysAndLaneUrgentGoOn(t *testing.T) {
 		for range 3 {
 			calls = append(calls, l.send(t.Context()))
 		}
-		require.Zero(t, l.freed)
+		require.Zero(t, l.freed.Load())
 		time.Sleep(longCall)
 		synctest.Wait()
-		require.Equal(t, 3, l.freed, "no slot waits for the relay")
+		require.EqualValues(t, 3, l.freed.Load(), "no slot waits for the relay")
 		require.True(t, mail.Limiter.Stuck(notify.LaneNormal))
 
 		e := eventOf(t, <-l.send(t.Context()))
