@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,22 +21,28 @@ import (
 
 // outOfOrder is a gateway that is left alone since a time; zero: it is used.
 type outOfOrder struct {
+	mu     *sync.Mutex
 	since  time.Time
 	reason string
 }
 
 func (r *outOfOrder) Refusal(time.Time) (worker.Refusal, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return worker.Refusal{Circuit: gateway.BreakerOpen, Since: r.since, Code: "535", Reason: r.reason, Pace: math.Inf(1)}, !r.since.IsZero()
 }
 
 // topicOf feeds what is published to a state, as the topic does.
 type topicOf struct {
+	mu      *sync.Mutex
 	state   *control.State
 	records int
 	err     error
 }
 
 func (p *topicOf) Publish(_ context.Context, m kafka.Message) (int32, int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.err != nil {
 		return 0, 0, p.err
 	}
@@ -46,8 +53,15 @@ func (p *topicOf) Publish(_ context.Context, m kafka.Message) (int32, int64, err
 
 func TestGatewayReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		mail, partitions := &outOfOrder{}, []int32{0, 1}
-		topic := &topicOf{state: control.New()}
+		var mu sync.Mutex // of all that the test changes
+		set := func(change func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			change()
+		}
+		mail, partitions := &outOfOrder{mu: &mu}, []int32{0, 1}
+		topic := &topicOf{mu: &mu, state: control.New()}
+		records := func() (n int) { set(func() { n = topic.records }); return n }
 		for _, process := range []string{"host:1", "host:2"} { // both were killed
 			for _, name := range []string{"mail", "removed"} {
 				r := control.ReportGateway(name, process, time.Now(), control.GatewayState{Circuit: "open", Since: time.Now()}).Record()
@@ -57,6 +71,8 @@ func TestGatewayReports(t *testing.T) {
 		g := &gatewayReports{
 			process: "host:1", topic: "control_topic", outlets: map[string]refuser{"mail": mail}, state: topic.state, publisher: topic, log: zap.NewNop(),
 			lanes: func(string) []control.LanePartitions {
+				mu.Lock()
+				defer mu.Unlock()
 				if len(partitions) == 0 {
 					return nil
 				}
@@ -67,10 +83,10 @@ func TestGatewayReports(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- g.Run(ctx) }()
 		written := func(d time.Duration) int { // how many records in that time
-			before := topic.records
+			before := records()
 			time.Sleep(d)
 			synctest.Wait()
-			return topic.records - before
+			return records() - before
 		}
 		reported := func() (mine []control.Entry) {
 			for _, e := range topic.state.Reports(time.Now()) {
@@ -85,39 +101,39 @@ func TestGatewayReports(t *testing.T) {
 		require.Len(t, topic.state.Reports(time.Now()), 2, "those of the other stay")
 		require.Zero(t, written(time.Minute), "nothing to report")
 
-		mail.since = time.Now()
+		set(func() { mail.since = time.Now() })
 		require.Equal(t, 1, written(2*time.Second), "at once")
 		require.Len(t, reported(), 1)
 		require.Equal(t, 10, written(5*time.Minute), "renewed every 30 s")
 		for range 600 {
-			mail.reason += "x"
+			set(func() { mail.reason += "x" })
 			if written(100 * time.Millisecond); len(reported()) != 1 {
 				t.Fatal("it lapsed")
 			}
 		}
-		before := topic.records
+		before := records()
 		for range 600 { // it opens and closes all the time
-			mail.since = time.Now()
+			set(func() { mail.since = time.Now() })
 			written(50 * time.Millisecond)
-			mail.since = time.Time{}
+			set(func() { mail.since = time.Time{} })
 			written(50 * time.Millisecond)
 		}
-		require.LessOrEqual(t, topic.records-before, 13, "a minute at one in 5 s")
-		mail.since = time.Now()
+		require.LessOrEqual(t, records()-before, 13, "a minute at one in 5 s")
+		set(func() { mail.since = time.Now() })
 		written(10 * time.Second)
-		partitions = []int32{3}
+		set(func() { partitions = []int32{3} })
 		require.Equal(t, 1, written(6*time.Second), "a rebalance")
 		require.True(t, reported()[0].State.Lanes[0].Partitions.Has(3))
-		partitions = nil
+		set(func() { partitions = nil })
 		require.Equal(t, 1, written(6*time.Second), "it works on nothing any more")
 		require.Empty(t, reported())
-		partitions = []int32{1}
+		set(func() { partitions = []int32{1} })
 		require.Equal(t, 1, written(6*time.Second))
 
-		topic.err = errors.New("no Kafka")
+		set(func() { topic.err = errors.New("no Kafka") })
 		require.Zero(t, written(2*time.Minute))
 		require.Empty(t, reported(), "what cannot be renewed expires")
-		topic.err = nil
+		set(func() { topic.err = nil })
 		written(31 * time.Second)
 		require.Len(t, reported(), 1)
 		cancel()

@@ -40,7 +40,7 @@ func openBus(ctx context.Context, cfg *config.Config) (*openedBus, func(), error
 	if b.reader, err = kafka.NewReader(b.kafka); err != nil {
 		return nil, nil, err
 	}
-	b.publisher = kafka.NewPublisher(b.kafka, kafka.PublisherConfig{Persistent: true, MaxMessageBytes: recordBytes(cfg)})
+	b.publisher = kafka.NewPublisher(b.kafka, kafka.PublisherConfig{Timeout: publishFor, MaxMessageBytes: recordBytes(cfg)})
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	b.connect = sync.OnceFunc(func() { running.Go(func() { _ = b.publisher.Run(ctx) }) }) // it ends with ctx and has no error

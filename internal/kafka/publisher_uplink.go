@@ -221,7 +221,7 @@ const reachEvery = 2 * time.Second
 // trouble says why another connection may have to be made: nothing moves although records are in hand, or they fail and
 // nothing has succeeded since. Unless it is sure, that may be due to single partitions: it counts when no broker can be reached.
 func (c *uplink) trouble(now time.Time) (reason error, sure bool) {
-	soon, most := min(time.Second, c.p.pc.Timeout), 3*c.p.pc.Timeout
+	soon, most := min(max(time.Second, c.p.pc.Timeout/5), c.p.pc.Timeout), 3*c.p.pc.Timeout
 	if c.p.pc.Persistent {
 		soon, most = 90*time.Second, 90*time.Second // above what Sarama sits out by itself
 	}
