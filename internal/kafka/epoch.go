@@ -179,6 +179,14 @@ func (c *lazyClient) verify(cur *cursor, b *block) (int64, error) {
 	if !cur.newEpoch(b) {
 		return -1, nil
 	}
+	return c.compare(cur, b)
+}
+
+// compare is verify whatever the answer holds.
+func (c *lazyClient) compare(cur *cursor, b *block) (int64, error) {
+	if !cur.epoch.known {
+		return -1, nil
+	}
 	a, err := c.epochEndAt(b.addr, cur.topicPartition, cur.epoch.number)
 	if err != nil {
 		return -1, err

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka/recordbatch/batchtest"
 )
@@ -429,14 +430,20 @@ func TestEpoch_ATailOfALogThatWasTruncatedAndHasGrownAgain(t *testing.T) {
 
 // A follower reads on where the logs differ.
 func TestEpoch_AFollowerOfALogThatWasTruncatedAndHasGrownAgain(t *testing.T) {
-	for name, id := range map[string]bool{"with topic ids": true, "without": false} {
+	for name, c := range map[string]struct{ id, short bool }{
+		"with topic ids": {true, false},
+		"without":        {false, false},
+		"with topic ids, and it was seen while it was short": {true, true},
+		"without, and it was seen while it was short":        {false, true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, 1)
-			if !id {
+			if !c.id {
 				limitMetadata(g.cluster, 9)
 			}
 			l := g.playLog(3, numbered("a", 0, 10)...)
-			f, err := NewFollower(g.cfg, []string{"jobs"}, zap.NewNop())
+			core, logs := observer.New(zap.WarnLevel)
+			f, err := NewFollower(g.cfg, []string{"jobs"}, zap.New(core))
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -463,10 +470,16 @@ func TestEpoch_AFollowerOfALogThatWasTruncatedAndHasGrownAgain(t *testing.T) {
 				}
 			}
 			upTo(10)
-			l.elect(6, 1, numbered("b", 6, 15)...)
+			if c.short {
+				l.elect(6, 1, numbered("b", 6, 8)...)
+				require.Eventually(t, func() bool { return logs.Len() > 0 }, time.Minute, time.Millisecond, "it ends below the position")
+				l.elect(8, 1, numbered("b", 8, 15)...)
+			} else {
+				l.elect(6, 1, numbered("b", 6, 15)...)
+			}
 			upTo(15)
 			want, why := numbered("b", 6, 15), Truncated
-			if !id {
+			if !c.id {
 				want, why = append(numbered("a", 0, 6), want...), Recreated
 			}
 			require.Equal(t, append(numbered("a", 0, 10), want...), values)

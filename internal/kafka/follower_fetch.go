@@ -93,21 +93,27 @@ func (r *following) chunk(p *followed, f fetched) (Chunk, error) {
 		return c, errLeftOut
 	}
 	c.End = f.block.lastStable
+	verify := r.conn.verify
 	if !p.short.since.IsZero() { // it ended below the position a moment ago: what is there now may be other records
-		p.at, p.epoch, p.short = p.short.end, leaderEpoch{}, shortfall{}
-		c.Next = p.at
-		return c, nil
+		verify = r.conn.compare
 	}
-	at, err := r.conn.verify(p.cursor, f.block)
-	switch {
-	case err != nil:
+	at, err := verify(p.cursor, f.block)
+	if err != nil {
 		return c, err
+	}
+	short := p.short
+	p.short = shortfall{}
+	switch {
 	case at >= 0 && !p.id.IsZero():
 		c.Next, c.Restart = at, Truncated
 		return c, nil
 	case at >= 0: // the topic may as well have been created again
 		p.at, p.epoch = f.block.logStart, leaderEpoch{}
 		c.Next, c.Restart = p.at, Recreated
+		return c, nil
+	case !short.since.IsZero(): // the epochs do not tell
+		p.at, p.epoch = short.end, leaderEpoch{}
+		c.Next = p.at
 		return c, nil
 	}
 	p.load(f.block)
