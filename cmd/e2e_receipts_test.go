@@ -23,8 +23,8 @@ const (
 	textsReceive = "https://notify.example.com/hook/v1/receipts/texts"
 )
 
-// bring hands a provider's request on as a proxy does that takes the prefix of the public address off and keeps its name.
-func (p *program) bring(r *http.Request) (status int, result string) {
+// forward sends a provider's request on as a proxy does: it takes the prefix of the public address off and keeps the host's name.
+func (p *program) forward(r *http.Request) *http.Response {
 	p.t.Helper()
 	at, err := url.Parse(p.API)
 	require.NoError(p.t, err)
@@ -32,6 +32,13 @@ func (p *program) bring(r *http.Request) (status int, result string) {
 	r.URL.Scheme, r.URL.Host, r.URL.Path = at.Scheme, at.Host, strings.TrimPrefix(r.URL.Path, "/hook")
 	response, err := http.DefaultClient.Do(r)
 	require.NoError(p.t, err)
+	return response
+}
+
+// bring forwards a receipt and returns the result that the API answers, or the code of its problem.
+func (p *program) bring(r *http.Request) (status int, result string) {
+	p.t.Helper()
+	response := p.forward(r)
 	defer response.Body.Close()
 	var answer struct{ Result, Code string }
 	require.NoError(p.t, json.NewDecoder(response.Body).Decode(&answer))

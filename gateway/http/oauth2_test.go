@@ -300,8 +300,8 @@ func TestConformanceOAuth2(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"access_token": %q, "expires_in": 3600}`, apitest.Token)
 	}
-	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
-		Fake: func(t testing.TB) *fake { return apitest.New(t, true) },
+	conform(t, gatewaytest.Suite[*fake]{
+		Fake: overTLS,
 		New: func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender {
 			cfg := section(f)
 			cfg.Token = ""
@@ -309,8 +309,7 @@ func TestConformanceOAuth2(t *testing.T) {
 			return sender(t, f, cfg)
 		},
 		Messages: []func(int) *notify.Message{gatewaytest.SMS},
-		Accept:   (*fake).Accept, Refuse: (*fake).Refuse, Delivered: delivered, Origins: origins,
-		Secrets: []string{apitest.Token, apitest.SigningSecret, "gwapisecret", clientSecret},
+		Secrets:  []string{clientSecret},
 		Replies: []reply{
 			{Name: "opted out", Reply: fails(400, "opted_out"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonOptedOut},
 			{Name: "unknown", Reply: fails(404, "unknown"), Want: notify.Permanent, WantGone: true},
@@ -322,7 +321,5 @@ func TestConformanceOAuth2(t *testing.T) {
 			{Name: "a page", Kind: gatewaytest.Garbled, Reply: plain(200, "", "<html>"), Want: notify.Ambiguous},
 			{Name: "a part", Kind: gatewaytest.Partial, Reply: plain(200, "", `{"messages": [{"id": "a", "status": 0}, {"status": 4}]}`), Want: notify.Permanent},
 		},
-		Exempt: map[gatewaytest.Kind]string{gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause},
-		Steps:  []step{at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer)},
 	})
 }

@@ -71,17 +71,23 @@ func sender(t testing.TB, f *fake, cfg config.HTTP) *Sender {
 
 const oneCause = "a status has one meaning in the configuration: the next gateway and the calls at once are not among them"
 
-// TestConformance speaks to a provider over TLS, as in life: only there is a time at which nothing has been written yet.
+// conform runs the suite against a provider that speaks TLS, as in life: only there is a time at which nothing has been written yet.
+// The suite names what is special about it: how a sender is made, the messages and the replies.
+func conform(t *testing.T, s gatewaytest.Suite[*fake]) {
+	s.Accept, s.Refuse, s.Delivered, s.Origins = (*fake).Accept, (*fake).Refuse, delivered, origins
+	s.Secrets = append(s.Secrets, apitest.Token, apitest.SigningSecret, "gwapisecret")
+	s.Exempt = map[gatewaytest.Kind]string{gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause}
+	s.Steps = []step{at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer)}
+	gatewaytest.Run(t, s)
+}
+
+func overTLS(t testing.TB) *fake { return apitest.New(t, true) }
+
 func TestConformance(t *testing.T) {
-	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
-		Fake:      func(t testing.TB) *fake { return apitest.New(t, true) },
-		New:       func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender { return sender(t, f, section(f)) },
-		Messages:  []func(int) *notify.Message{gatewaytest.Email, gatewaytest.SMS, gatewaytest.Push},
-		Accept:    (*fake).Accept,
-		Refuse:    (*fake).Refuse,
-		Delivered: delivered,
-		Origins:   origins,
-		Secrets:   []string{apitest.Token, apitest.SigningSecret, "gwapisecret"},
+	conform(t, gatewaytest.Suite[*fake]{
+		Fake:     overTLS,
+		New:      func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender { return sender(t, f, section(f)) },
+		Messages: []func(int) *notify.Message{gatewaytest.Email, gatewaytest.SMS, gatewaytest.Push},
 		Replies: []reply{
 			{Name: "opted out", Reply: fails(400, "opted_out"), Want: notify.Permanent, WantCode: "opted_out", WantGone: true, WantReason: notify.ReasonOptedOut},
 			{Name: "opted out by 200", Reply: fails(200, "opted_out"), Want: notify.Permanent, WantGone: true},
@@ -134,12 +140,6 @@ func TestConformance(t *testing.T) {
 			{Name: "two values", Kind: gatewaytest.Garbled, Reply: plain(200, "", `{"messages": [{"status": 0, "id": "a"}]} x`), Want: notify.Ambiguous},
 			{Name: "wrong types", Kind: gatewaytest.Garbled, Reply: plain(400, "", `{"error": {"code": {"a": []}}}`), Want: notify.Permanent, WantCode: "HTTP 400"},
 		},
-		Exempt: map[gatewaytest.Kind]string{
-			gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause,
-		},
-		Steps: []step{
-			at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer),
-		},
 	})
 }
 
@@ -154,19 +154,14 @@ func textSection(f *fake) config.HTTP {
 
 // TestConformanceText speaks to a provider that answers in lines of text.
 func TestConformanceText(t *testing.T) {
-	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
+	conform(t, gatewaytest.Suite[*fake]{
 		Fake: func(t testing.TB) *fake {
-			f := apitest.New(t, true)
+			f := overTLS(t)
 			f.Text = true
 			return f
 		},
-		New:       func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender { return sender(t, f, textSection(f)) },
-		Messages:  []func(int) *notify.Message{gatewaytest.SMS},
-		Accept:    (*fake).Accept,
-		Refuse:    (*fake).Refuse,
-		Delivered: delivered,
-		Origins:   origins,
-		Secrets:   []string{apitest.Token, apitest.SigningSecret, "gwapisecret"},
+		New:      func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender { return sender(t, f, textSection(f)) },
+		Messages: []func(int) *notify.Message{gatewaytest.SMS},
 		Replies: []reply{
 			{Name: "opted out", Reply: fails(200, "opted_out"), Want: notify.Permanent, WantCode: "opted_out", WantGone: true, WantReason: notify.ReasonOptedOut},
 			{Name: "unknown", Reply: fails(404, "unknown"), Want: notify.Permanent, WantGone: true, WantReason: notify.ReasonRecipientGone},
@@ -181,12 +176,6 @@ func TestConformanceText(t *testing.T) {
 			{Name: "endless", Kind: gatewaytest.Garbled, Reply: plain(200, "", "ID: a"+strings.Repeat("\nID: a", maxText)), Want: notify.Ambiguous},
 			{Name: "a line refused", Kind: gatewaytest.Partial, Reply: plain(200, "", "ID: a\nERR: 113"), Want: notify.Permanent, WantCode: "113"},
 			{Name: "a line throttled", Kind: gatewaytest.Partial, Reply: plain(200, "", "ID: a\nERR: busy"), Want: notify.Ambiguous, WantCode: "busy", WantReason: "a part"},
-		},
-		Exempt: map[gatewaytest.Kind]string{
-			gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause,
-		},
-		Steps: []step{
-			at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer),
 		},
 	})
 }

@@ -401,28 +401,12 @@ func TestEpoch_ATailOfALogThatWasTruncatedAndHasGrownAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, 1)
 			l := g.playLog(3, numbered("a", 0, 10)...)
-			var mu sync.Mutex
-			var visited []string
-			tail, err := NewTail(g.cfg, "jobs", func(r *Record) {
-				mu.Lock()
-				defer mu.Unlock()
-				visited = append(visited, string(r.Value))
-			}, zap.NewNop())
-			require.NoError(t, err)
-			ctx, cancel := context.WithCancel(t.Context())
-			var runs sync.WaitGroup
-			runs.Go(func() { _ = tail.Run(ctx) })
-			defer runs.Wait()
-			defer cancel()
-			seen := func() []string {
-				mu.Lock()
-				defer mu.Unlock()
-				return append([]string(nil), visited...)
-			}
-			g.eventually(func() bool { return len(seen()) == 10 }, "the log")
+			tail := g.newTail()
+			defer tail.run(t)()
+			g.eventually(func() bool { return len(tail.seen()) == 10 }, "the log")
 			l.elect(6, 1, numbered("b", 6, to)...)
-			g.eventually(func() bool { return len(seen()) == 10+to }, "all of the new log")
-			require.Equal(t, append(append(numbered("a", 0, 10), numbered("a", 0, 6)...), numbered("b", 6, to)...), seen())
+			g.eventually(func() bool { return len(tail.seen()) == 10+to }, "all of the new log")
+			require.Equal(t, append(append(numbered("a", 0, 10), numbered("a", 0, 6)...), numbered("b", 6, to)...), tail.seen())
 			require.EqualValues(t, 1, tail.Restarts())
 		})
 	}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -623,43 +624,59 @@ func TestLoss_TheWholeLedgerIsReadInParts(t *testing.T) {
 	require.Greater(t, g.r.Stats().TakeOvers, uint64(5))
 }
 
+// visits keeps what a tail of the topic jobs has visited.
+type visits struct {
+	*Tail
+	mu     sync.Mutex
+	values []string
+}
+
+func (g *rig) newTail() *visits {
+	v := &visits{}
+	tail, err := NewTail(g.cfg, "jobs", func(r *Record) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.values = append(v.values, string(r.Value))
+	}, zap.NewNop())
+	require.NoError(g.t, err)
+	v.Tail = tail
+	return v
+}
+
+// run starts the tail; the function that it returns stops it.
+func (v *visits) run(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var runs sync.WaitGroup
+	runs.Go(func() { _ = v.Run(ctx) })
+	return func() { cancel(); runs.Wait() }
+}
+
+func (v *visits) seen() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.values)
+}
+
 // The new topic is read, what it must hold is written to it, and only then it is followed: also when it is longer than the
 // old one was read, and when the first try fails.
 func TestTail_ATopicCreatedAgainIsReadAgain(t *testing.T) {
 	g := newRig(t, 1)
 	g.write(numbered("old", 0, 3)...)
-	var mu sync.Mutex
-	var visited, before []string
+	var before []string
 	tries := 0
-	tail, err := NewTail(g.cfg, "jobs", func(r *Record) {
-		mu.Lock()
-		defer mu.Unlock()
-		visited = append(visited, string(r.Value))
-	}, zap.NewNop())
-	require.NoError(t, err)
+	tail := g.newTail()
 	tail.BeforeRestart(func(_ context.Context, read func(func(*Record)) error) error {
 		if tries++; tries == 1 {
 			return ErrUnavailable
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		return read(func(r *Record) { before = append(before, string(r.Value)) })
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	var runs sync.WaitGroup
-	runs.Go(func() { _ = tail.Run(ctx) })
-	defer runs.Wait()
-	defer cancel()
-	seen := func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return append([]string(nil), visited...)
-	}
-	g.eventually(func() bool { return len(seen()) == 3 }, "the old topic")
+	defer tail.run(t)()
+	g.eventually(func() bool { return len(tail.seen()) == 3 }, "the old topic")
 	g.recreate("jobs")
 	g.write(numbered("new", 0, 5)...)
-	g.eventually(func() bool { return tail.Restarts() == 1 && len(seen()) >= 8 }, "the new topic")
-	got := seen()
+	g.eventually(func() bool { return tail.Restarts() == 1 && len(tail.seen()) >= 8 }, "the new topic")
+	got := tail.seen()
 	require.Equal(t, numbered("new", 0, 5), got[len(got)-5:])
 	require.Equal(t, numbered("new", 0, 5), before[:5])
 	require.Equal(t, 2, tries)
