@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,21 +37,21 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 			continue
 		}
 		leave, said := w.enter(calls.life, a, j, o, elsewhere)
-		switch {
-		case said == shut:
+		switch said {
+		case shut:
 			r.open = true
 			continue
-		case said == othersFirst:
+		case othersFirst:
 			r.open = true
-			route = append(route[:len(route):len(route)], o)
+			route = append(slices.Clip(route), o)
 			continue
-		case said == notNow && !r.decided():
+		case notNow:
+			if r.decided() { // the gateways that were called have used up the attempt
+				r.open = true
+				return w.endRound(ctx, a, j, r)
+			}
 			w.withdraw(a, j)
 			return j.again(time.Now())
-		}
-		if said == notNow {
-			r.open = true
-			break // what it has been through is an attempt all the same
 		}
 		defer leave.nothing() // when something panics, or the breaker would wait for this probe for ever
 		ctx = calls.of(o)
@@ -62,7 +63,7 @@ func (w *Worker) attempt(ctx context.Context, a *kafka.Attempt, j *job) kafka.Re
 			r.open = true
 			continue
 		}
-		t := w.send(ctx, a, j, o, w.another(j, route[i+1:]))
+		t := w.send(ctx, a, j, o, route[i+1:])
 		change := leave.with(t)
 		w.tell(o, j, t, change)
 		if !w.optsOut(j, o, t) && !t.passes() {

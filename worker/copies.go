@@ -7,7 +7,7 @@ import (
 )
 
 // omitSuppressed leaves suppressed cc and bcc addresses out of j's message, and notes each as a warning. The other copies keep
-// their place in the list: reasons name them by it. The recipient is not its business.
+// their place in the list: reasons name them by it. omitSuppressed does not check the recipient itself.
 func (w *Worker) omitSuppressed(j *job) {
 	if j.message.Email == nil {
 		return

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (c *callsOf) end() {
 func (w *Worker) whileLong(a *kafka.Attempt, o *Outlet) (end func()) {
 	var mu sync.Mutex
 	ended, counted := false, func() {}
-	timer := time.AfterFunc(w.cfg.LongCall, func() {
+	timer := time.AfterFunc(longCall, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended {
@@ -87,15 +88,6 @@ func (j *job) copies(o *Outlet, pass gateway.Pass) bool {
 
 // mayHave reports whether the gateway may have accepted j before, in this step or in an earlier one.
 func (j *job) mayHave(name string) bool {
-	for _, earlier := range strings.Split(j.inDoubt, ",") {
-		if earlier == name {
-			return true
-		}
-	}
-	for _, t := range j.tries {
-		if t.Gateway == name && t.Verdict == notify.Ambiguous {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(strings.Split(j.inDoubt, ","), name) ||
+		slices.ContainsFunc(j.tries, func(t notify.Try) bool { return t.Gateway == name && t.Verdict == notify.Ambiguous })
 }

@@ -14,14 +14,17 @@ import (
 // not wait for them. After each transaction the results of its recipients go to the ledger, before the next one begins. A worker
 // that takes the partition over reads them, so that a crash repeats one transaction. On the ladder they go with the job.
 
-// partsRead holds the results that take-overs have read, of jobs that have not ended. Its methods may be called at once from many goroutines.
+// partsRead holds the recipient results that take-overs have read from the ledger, until the topic is assigned anew. Concurrent calls
+// are safe. The zero value is ready to use.
 type partsRead struct {
 	mu  sync.Mutex
-	all map[partition]map[string]string // by id, run and step
+	all map[partition]map[stepKey]string
 }
 
-func stepKey(id string, run, step int) string {
-	return id + "/" + strconv.Itoa(run) + "/" + strconv.Itoa(step)
+// stepKey identifies one step of one run of a notification.
+type stepKey struct {
+	id        string
+	run, step int
 }
 
 // learn takes in a record of the ledger.
@@ -35,12 +38,12 @@ func (p *partsRead) learn(at partition, r *kafka.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.all == nil {
-		p.all = map[partition]map[string]string{}
+		p.all = map[partition]map[stepKey]string{}
 	}
 	if p.all[at] == nil {
-		p.all[at] = map[string]string{}
+		p.all[at] = map[stepKey]string{}
 	}
-	p.all[at][stepKey(id, number(r, notify.HeaderRun), number(r, notify.HeaderStep))] = done
+	p.all[at][stepKey{id, number(r, notify.HeaderRun), number(r, notify.HeaderStep)}] = done
 }
 
 // forget drops what was read of a topic: its partitions are about to be taken over anew.
@@ -59,12 +62,15 @@ func (p *partsRead) of(at partition, j *job, brought string) *notify.Parts {
 	if j.message.Email == nil {
 		return nil
 	}
-	parts := &notify.Parts{Partial: j.message.Email.Partial == notify.PartialDeliver, Done: notify.ParseParts(brought), Fields: fieldsOf(j.message)}
+	parts := &notify.Parts{Partial: j.message.Email.Partial == notify.PartialDeliver, Done: notify.ParseParts(brought)}
 	p.mu.Lock()
-	read := p.all[at][stepKey(j.id, j.run, j.step)]
+	read := p.all[at][stepKey{j.id, j.run, j.step}]
 	p.mu.Unlock()
 	for _, d := range notify.ParseParts(read) {
 		parts.Finish(d.State, d.Code, d.Field)
+	}
+	if parts.Apart() { // otherwise nobody lists the recipients before the gateway has named them
+		parts.Fields = fieldsOf(j.message)
 	}
 	return parts
 }

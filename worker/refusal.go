@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -54,10 +53,7 @@ func (o *Outlet) Refusal(now time.Time) (r Refusal, ok bool) {
 	if circuit == gateway.BreakerClosed || r.Since.IsZero() { // the breaker changes a moment before what is noted
 		return Refusal{}, false
 	}
-	r.Pace = math.Inf(1)
-	if o.Limiter != nil {
-		r.Pace = o.Limiter.Rate(now)
-	}
+	r.Pace = o.Limiter.Rate(now)
 	return r, true
 }
 

@@ -43,11 +43,11 @@ func (t try) passes() bool {
 	return false
 }
 
-// send calls the gateway once, and counts, notes and logs what it says. Another says that there is one that can be asked after it.
-func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, another bool) try {
+// send calls the gateway once, and counts, notes and logs what it says. Rest is the part of the route after it.
+func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, rest []*Outlet) try {
 	began := time.Now()
 	j.called = o.Name
-	receipt, err := w.call(ctx, a, j, o, another)
+	receipt, err := w.call(ctx, a, j, o, rest)
 	took := time.Since(began)
 
 	t := try{gateway: o.Name, verdict: notify.Accepted, receipt: receipt}
@@ -66,7 +66,7 @@ func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, 
 }
 
 // call is Send with a panic taken for an ambiguous failure: one message must not end the others.
-func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, another bool) (receipt notify.Receipt, err error) {
+func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, rest []*Outlet) (receipt notify.Receipt, err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
@@ -83,6 +83,7 @@ func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, 
 	if !ok {
 		return o.Sender.Send(ctx, j.message)
 	}
+	another := w.another(j, rest)
 	defer w.whileLong(a, o)()
 	if another {
 		return long.Send(ctx, j.message)

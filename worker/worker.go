@@ -59,7 +59,6 @@ type Config struct {
 	Ordering           Ordering
 	StrictWait         time.Duration                  // how long a job may keep its key waiting where the order is strict; 60s
 	DeadLetterRejected bool                           // also keep what was rejected because of its recipient
-	LongCall           time.Duration                  // when a call of a gateway.LongSender gives its slot back; 5s
 	ExpiresAfter       time.Duration                  // how long after it was accepted a job lives that does not say so itself; 24h
 	FingerprintKey     func() (key [16]byte, ok bool) // that of the fingerprints on the ledger; nil: none is written
 	// Suppress returns the records that suppress a recipient of whom a gateway says that they are gone, or that they have opted out
@@ -78,7 +77,7 @@ type Worker struct {
 	counts counts
 	gate   *gate
 	seen   *Memory
-	parts  *partsRead
+	parts  partsRead
 
 	sealing atomic.Pointer[sealer]
 }
@@ -97,9 +96,6 @@ func New(cfg Config) *Worker {
 	if cfg.StrictWait == 0 {
 		cfg.StrictWait = time.Minute
 	}
-	if cfg.LongCall == 0 {
-		cfg.LongCall = longCall
-	}
 	if cfg.Memory == nil {
 		cfg.Memory = NewMemory(0)
 	}
@@ -115,7 +111,6 @@ func New(cfg Config) *Worker {
 		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
 		gate:   &gate{paused: map[partition]claim{}},
 		seen:   cfg.Memory,
-		parts:  &partsRead{},
 	}
 	w.sealing.Store(ownSealer())
 	return w
