@@ -10,8 +10,8 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// bound makes the connections of clients with sc end with ctx, and when their broker has left the cluster, of which brokers are
-// some. Sarama's calls know no context: a broker that is silent would hold them, and whoever wants to end, for many times the
+// bound closes the connections of clients with sc when ctx ends, or when their broker has left the cluster. brokers are the bootstrap
+// addresses. Sarama's calls know no context: a broker that is silent would hold them, and whoever wants to end, for many times the
 // read timeout.
 func bound(ctx context.Context, sc *sarama.Config, brokers []string) {
 	sc.Net.Proxy.Enable = true // SASL is done on top of what it dials, TLS below: see dialBroker

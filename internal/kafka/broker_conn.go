@@ -50,7 +50,6 @@ func newBrokerConn(conn net.Conn, longest time.Duration, release func() bool) *b
 
 // watched sets what ends the watch of [fenceWatch], with the connection or with ctx.
 func (c *brokerConn) watched(ctx context.Context, unwatch func()) {
-	unwatch = sync.OnceFunc(unwatch)
 	release := c.release
 	stop := context.AfterFunc(ctx, unwatch)
 	c.release = func() bool {

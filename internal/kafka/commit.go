@@ -150,10 +150,10 @@ type draft struct {
 
 // draft encodes the claim's progress; when its done bits do not fit, what was committed last stands. The lock is held.
 func (c *claim) draft() draft {
-	end := c.r.ledgerEnd(c.ledgerPartition)
+	end, epoch := c.r.ledgerEnd(c.ledgerPartition)
 	now := time.Now()
 	m := metadata{
-		count: c.ledgerCount, job: c.jobID, journal: c.ledgerID, epoch: c.epoch, ledgerEpoch: c.r.ledgerEpoch(c.ledgerPartition),
+		count: c.ledgerCount, job: c.jobID, journal: c.ledgerID, epoch: c.epoch, ledgerEpoch: epoch,
 		by: c.by, since: c.followOnsSince(now), ended: c.lastEnd, fenced: c.fenceText,
 		orderly: c.draining && c.running == 0 && len(c.r.flights[c.topicPartition]) == 0 && len(c.follows) == 0,
 	}
@@ -194,25 +194,18 @@ func (c *claim) hasNews() bool {
 	if c.version != c.last.version {
 		return true
 	}
-	moved := c.reflected(c.r.ledgerEnd(c.ledgerPartition)) - c.last.ledger
+	end, _ := c.r.ledgerEnd(c.ledgerPartition)
+	moved := c.reflected(end) - c.last.ledger
 	if moved > 0 && time.Since(c.last.at) > staleSince {
 		return true
 	}
 	return moved >= staleLedger || moved < 0 // back: the ledger was made anew, and a new owner would begin beyond what it says
 }
 
-// ledgerEpoch is the epoch of the ledger's leader when it was asked last. Who keeps no ledger needs none.
-func (r *Runner) ledgerEpoch(p int32) leaderEpoch {
+// ledgerEnd is [Ledger.knownEnd]. A runner without a ledger needs nothing of it.
+func (r *Runner) ledgerEnd(p int32) (int64, leaderEpoch) {
 	if r.cfg.NoLedger {
-		return leaderEpoch{}
+		return math.MaxInt64, leaderEpoch{}
 	}
-	return r.cfg.Ledger.epoch(p)
-}
-
-// ledgerEnd is the ledger's end as known now. Who keeps none needs nothing of it.
-func (r *Runner) ledgerEnd(p int32) int64 {
-	if r.cfg.NoLedger {
-		return math.MaxInt64
-	}
-	return r.cfg.Ledger.known(p)
+	return r.cfg.Ledger.knownEnd(p)
 }

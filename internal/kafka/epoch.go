@@ -84,6 +84,13 @@ func (e leaderEpoch) intact(a epochEnd) int64 {
 	}
 }
 
+// divergence returns the offset from which a log that begins at start differs from the one that was read with epoch e, given its
+// leader's answer, and the epoch there. ok is false if they do not differ below reach.
+func (e leaderEpoch) divergence(a epochEnd, start, reach int64) (at int64, epoch leaderEpoch, ok bool) {
+	at = max(e.intact(a), start)
+	return at, a.after(at), at < reach
+}
+
 // after returns the epoch of a log that is read on at offset at, given the leader's answer.
 func (a epochEnd) after(at int64) leaderEpoch {
 	return leaderEpoch{known: a.known, number: a.number, from: at}
@@ -172,9 +179,8 @@ func (c *cursor) newEpoch(b *block) bool {
 	}
 }
 
-// verify asks the broker from which the block has come whether its log, which goes on in another epoch, is still the one
-// that was read. If it is not, verify returns the offset from which on it is another one, and the position moves there; -1
-// otherwise.
+// verify checks the log at the block's broker if the block begins in a new epoch. After a truncation, verify moves the cursor back
+// and returns the new position; otherwise -1.
 func (c *lazyClient) verify(cur *cursor, b *block) (int64, error) {
 	if !cur.newEpoch(b) {
 		return -1, nil
@@ -182,7 +188,7 @@ func (c *lazyClient) verify(cur *cursor, b *block) (int64, error) {
 	return c.compare(cur, b)
 }
 
-// compare is verify whatever the answer holds.
+// compare is verify for blocks of any epoch.
 func (c *lazyClient) compare(cur *cursor, b *block) (int64, error) {
 	if !cur.epoch.known {
 		return -1, nil
@@ -191,11 +197,11 @@ func (c *lazyClient) compare(cur *cursor, b *block) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	at := max(cur.epoch.intact(a), b.logStart)
-	if at >= cur.at {
+	at, epoch, ok := cur.epoch.divergence(a, b.logStart, cur.at)
+	if !ok {
 		return -1, nil
 	}
-	cur.at, cur.epoch = at, a.after(at)
+	cur.at, cur.epoch = at, epoch
 	return at, nil
 }
 
@@ -215,15 +221,15 @@ func (r *Runner) verify(c *claim, addr string, start int64) error {
 	if err != nil {
 		return err
 	}
-	at := max(epoch.intact(a), start)
-	if at >= extent {
+	at, there, ok := epoch.divergence(a, start, extent)
+	if !ok {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !c.over && c.void == nil {
 		c.truncate(at)
-		c.epoch = a.after(at)
+		c.epoch = there
 		c.voided(errTruncated)
 	}
 	return nil
@@ -238,8 +244,8 @@ func (r *Runner) verifyAtLeader(c *claim, start int64) error {
 	return r.verify(c, leader.Addr(), start)
 }
 
-// diverged says whether the log of a job partition is another one than the one that was read, by what the last commit says
-// of its epoch.
+// diverged compares the log of a job partition with the epoch in the last commit. If the log was truncated, diverged fills the
+// divergence fields of now.
 func (l *Ledger) diverged(was committed, now *logs) error {
 	m, err := decodeMetadata(was.metadata)
 	if err != nil || !m.epoch.known || was.offset < 0 || m.job.Differs(now.job) {
@@ -251,15 +257,15 @@ func (l *Ledger) diverged(was committed, now *logs) error {
 	}
 	done := newTracker(was.offset)
 	done.restore(was.offset, m.bitmap, math.MaxInt64)
-	reach := max(was.offset, done.lastDone()+1)
-	if at := max(m.epoch.intact(a), now.oldest); at < reach {
-		now.diverged, now.divergence, now.reach, now.epoch = true, at, reach, a.after(at)
+	reach := done.lastDone() + 1
+	if at, epoch, ok := m.epoch.divergence(a, now.oldest, reach); ok {
+		now.diverged, now.divergence, now.reach, now.epoch = true, at, reach, epoch
 	}
 	return nil
 }
 
-// diverged lowers L if the ledger's leader does not have the log that L is about, and reports whether that is certain: an
-// acknowledgement raises L above the end that the known epoch is about.
+// ledgerDiverged lowers s.ledger if the ledger's leader does not have the log up to s.ledger. certain reports that the log lost records
+// below the end that its leader gave with the known epoch; acknowledgements raise s.ledger above that end.
 func (l *Ledger) ledgerDiverged(p int32, s *start) (certain bool, err error) {
 	if !s.ledgerEpoch.known || s.ledger == 0 {
 		return false, nil

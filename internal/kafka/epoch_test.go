@@ -390,7 +390,7 @@ func TestEpoch_ACommitHasTheEpochOfTheLedger(t *testing.T) {
 	g.write("a")
 	g.start(nil)
 	g.await("a")
-	g.eventually(func() bool { return g.r.cfg.Ledger.epoch(0).from == 2 }, "the ledger's end")
+	g.eventually(func() bool { return g.ledgerEpoch().from == 2 }, "the ledger's end")
 	g.write("b")
 	require.Equal(t, leaderEpoch{known: true, number: 1, from: 2}, g.committed(2).ledgerEpoch)
 }
@@ -475,6 +475,12 @@ func TestEpoch_AFollowerOfALogThatWasTruncatedAndHasGrownAgain(t *testing.T) {
 	}
 }
 
+// ledgerEpoch is the epoch of the ledger's leader as the runner knows it.
+func (g *rig) ledgerEpoch() leaderEpoch {
+	_, epoch := g.r.cfg.Ledger.knownEnd(0)
+	return epoch
+}
+
 func TestLeaderEpoch_Text(t *testing.T) {
 	for _, e := range []leaderEpoch{{}, {known: true}, {known: true, number: math.MaxInt32, from: math.MaxInt64}} {
 		text, _ := metadata{count: 1, epoch: e, ledgerEpoch: e}.encode()
@@ -528,7 +534,7 @@ func TestEpoch_OnABroker(t *testing.T) {
 	a, err = g.r.reader.conn.epochEnd(topicPartition{g.topic, 0}, epoch.number+7)
 	require.NoError(t, err)
 	require.False(t, a.known, "an epoch to come")
-	g.eventually(func() bool { return g.r.cfg.Ledger.epoch(0).known }, "the ledger's epoch")
+	g.eventually(func() bool { return g.ledgerEpoch().known }, "the ledger's epoch")
 	g.write("b")
 	require.True(t, g.committed(4).ledgerEpoch.known)
 	g.inspect()

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +19,7 @@ import (
 // connections to the broker would wait as long.
 const (
 	suspectAfter = time.Second            // without an answer, other brokers are asked
-	suspectEvery = 500 * time.Millisecond // as often
+	suspectEvery = 500 * time.Millisecond // interval between two checks
 )
 
 // fenceWatch closes connections to brokers that have left the cluster: the metadata of the other brokers named them before and does so no
@@ -34,7 +36,7 @@ type fenceWatch struct {
 
 // watched is a connection, or one that is being made.
 type watched interface {
-	owesSince(t time.Time) bool // the broker has been silent since t, where it owes something
+	owesSince(t time.Time) bool // the broker owes an answer, and has sent nothing since t
 	abandon()
 }
 
@@ -64,7 +66,11 @@ func watchConn(conn watched, addr string, sc *sarama.Config, brokers []string) (
 	if f == nil {
 		own := *sc
 		own.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) {
-			return dialBroker(context.Background(), context.Background(), sc, network, addr)
+			conn, err := dialBroker(context.Background(), context.Background(), sc, network, addr)
+			if err != nil {
+				return nil, err // not a nil connection in an interface
+			}
+			return conn, nil
 		})
 		f = &fenceWatch{config: &own, brokers: brokers, conns: map[watched]string{}, named: map[string]bool{}, none: make(chan struct{})}
 		fenceWatches[key] = f
@@ -91,11 +97,13 @@ func (f *fenceWatch) run() {
 	tick := time.NewTicker(suspectEvery)
 	defer tick.Stop()
 	var asking *wire
-	defer func() {
+	drop := func() {
 		if asking != nil {
 			asking.close()
+			asking = nil
 		}
-	}()
+	}
+	defer drop()
 	for {
 		select {
 		case <-tick.C:
@@ -103,17 +111,13 @@ func (f *fenceWatch) run() {
 			return
 		}
 		suspects, addrs := f.suspects()
+		if asking != nil && (len(suspects) == 0 || addrs[asking.addr]) {
+			drop()
+		}
 		if len(suspects) == 0 {
-			if asking != nil {
-				asking.close()
-				asking = nil
-			}
 			continue
 		}
-		if asking == nil || addrs[asking.addr] {
-			if asking != nil {
-				asking.close()
-			}
+		if asking == nil {
 			asking = f.other(addrs)
 		}
 		if asking == nil {
@@ -122,7 +126,7 @@ func (f *fenceWatch) run() {
 		now, err := asking.liveBrokers()
 		if err != nil {
 			addrs[asking.addr] = true
-			asking.close()
+			drop()
 			asking = f.other(addrs)
 			continue
 		}
@@ -141,8 +145,9 @@ func (f *fenceWatch) run() {
 func (f *fenceWatch) suspects() (conns map[watched]string, addrs map[string]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	since := time.Now().Add(-suspectAfter)
 	for conn, addr := range f.conns {
-		if !conn.owesSince(time.Now().Add(-suspectAfter)) {
+		if !conn.owesSince(since) {
 			continue
 		}
 		if conns == nil {
@@ -155,12 +160,7 @@ func (f *fenceWatch) suspects() (conns map[watched]string, addrs map[string]bool
 
 // other returns a connection to any broker but those, nil without one.
 func (f *fenceWatch) other(but map[string]bool) *wire {
-	for addr := range f.named {
-		if !but[addr] {
-			return &wire{config: f.config, addr: addr}
-		}
-	}
-	for _, addr := range f.brokers {
+	for _, addr := range slices.Concat(slices.Collect(maps.Keys(f.named)), f.brokers) {
 		if !but[addr] {
 			return &wire{config: f.config, addr: addr}
 		}

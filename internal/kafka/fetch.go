@@ -46,7 +46,7 @@ func (c *lazyClient) next(cur *cursor, wait time.Duration) (*block, error) {
 	a, ok := answers[cur.topicPartition]
 	switch {
 	case !ok:
-		return nil, errors.New("the answer leaves the partition out")
+		return nil, errLeftOut
 	case a.err == nil:
 		if lso := a.block.lastStable; c.decided && lso >= 0 && cur.at >= lso && cur.at < a.block.highWatermark {
 			return nil, errUndecided

@@ -128,18 +128,17 @@ func (l *Ledger) end(p int32) *ledgerEnd {
 
 // known gives the end as known now.
 func (l *Ledger) known(p int32) int64 {
-	e := l.end(p)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.at
+	at, _ := l.knownEnd(p)
+	return at
 }
 
-// epoch gives the epoch of the leader when it was asked last, and as its from the end that the leader gave.
-func (l *Ledger) epoch(p int32) leaderEpoch {
+// knownEnd returns the end as known now, and the epoch of the leader when it was asked last; the epoch's from is the end that the
+// leader gave.
+func (l *Ledger) knownEnd(p int32) (int64, leaderEpoch) {
 	e := l.end(p)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.epoch
+	return e.at, e.epoch
 }
 
 // raise takes an acknowledgement: the end is beyond that offset. A negative offset is unknown and says nothing.

@@ -333,7 +333,7 @@ func (o *offsets) fetchAll(tps []topicPartition) ([]committed, error) {
 		case whole != sarama.ErrNoError:
 			err = whole
 		case b == nil:
-			err = errors.New("the answer leaves the partition out")
+			err = errLeftOut
 		case b.Err != sarama.ErrNoError:
 			err = b.Err
 		default:

@@ -87,12 +87,12 @@ func (p *progress) read(e entry) {
 		p.readIntent(e.jobOffset, e.at, e.id)
 	case KindProgress: // what the intent spoke of is known
 		delete(p.intents, e.jobOffset)
-		p.readProgress(e.jobOffset, e.at)
+		p.pin(e.jobOffset, e.at)
 	}
 }
 
-// readProgress takes a record of how far job o has come. L stays before it until the job has an outcome: each later owner reads it.
-func (p *progress) readProgress(o, at int64) {
+// pin keeps L before a record of job o until the job has an outcome: each later owner reads the record.
+func (p *progress) pin(o, at int64) {
 	_, over := p.unverified[o]
 	if _, known := p.pins[o]; !known && !over && !p.isDone(o) {
 		p.pins[o] = at
@@ -125,9 +125,7 @@ func (p *progress) readIntent(o, at int64, id string) {
 		return
 	}
 	ended, over := p.unverified[o]
-	if _, known := p.pins[o]; !known && !over {
-		p.pins[o] = at
-	}
+	p.pin(o, at)
 	if !over || ended.id != p.hash(id) {
 		p.intents[o] = intent{id, at}
 	}

@@ -234,10 +234,7 @@ func (c *uplink) resolve() {
 		}
 		c.p.mu.Unlock()
 		for topic := range topics {
-			ps, err := c.client.Partitions(topic)
-			if errors.Is(err, sarama.ErrLeaderNotAvailable) { // of one of them: they are known now
-				ps, err = c.client.Partitions(topic)
-			}
+			ps, err := partitionsOf(c.client, topic)
 			c.resolved(topic, int32(len(ps)), err)
 		}
 	}

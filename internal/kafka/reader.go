@@ -55,7 +55,7 @@ func (r *Reader) Bounds(topic string) ([]Bounds, error) {
 
 var errNoLeader = errors.New("a broker is away, and some partitions have no leader until it is back")
 
-// LedBounds is Bounds for who can go on without the partitions that have no leader: these it gives apart.
+// LedBounds is Bounds for partitions with a leader. It returns the partitions without a leader separately.
 func (r *Reader) LedBounds(topic string) (bounds []Bounds, without []int32, err error) {
 	client, err := r.conn.get()
 	if err != nil {

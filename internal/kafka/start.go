@@ -25,9 +25,12 @@ type start struct {
 }
 
 // resume takes over what the commit says of the owners before.
-func (s *start) resume(m metadata) {
+func (s *start) resume(m metadata, now logs) {
 	s.by, s.orderly, s.since, s.ended, s.fences = m.by+1, m.orderly, m.since, m.ended, m.fences
 	s.epoch = m.epoch
+	if now.diverged { // the log that is read on is another one
+		s.epoch = now.epoch
+	}
 }
 
 // origin says how the committed position relates to the logs as they are now.
@@ -85,8 +88,7 @@ func begin(c committed, now logs) start {
 		return start{low: now.oldest, count: s.count, limit: now.newest, origin: recreated, by: 1}
 	case c.offset > end && (now.noLedger || ours && !m.job.IsZero() && m.job == now.job):
 		s.low, s.origin = end, truncated
-		s.resume(m)
-		s.rebase(now)
+		s.resume(m, now)
 		return s
 	case c.offset > end:
 		return start{low: now.oldest, count: now.ledgerCount, limit: now.newest, origin: recreated, by: 1}
@@ -94,16 +96,8 @@ func begin(c committed, now logs) start {
 		s.origin = reset
 	}
 	s.bitmap = m.bitmap
-	s.resume(m)
-	s.rebase(now)
+	s.resume(m, now)
 	return s
-}
-
-// rebase takes the epoch of the log that is read on, if it is another one than the commit is about.
-func (s *start) rebase(now logs) {
-	if now.diverged {
-		s.epoch = now.epoch
-	}
 }
 
 // progress is what the commit alone says is done.

@@ -52,7 +52,7 @@ func (t *Tail) checkID(cur *cursor) error {
 		if err != nil {
 			return err
 		}
-		if cur.epoch.intact(a) < cur.at {
+		if _, _, differs := cur.epoch.divergence(a, 0, cur.at); differs {
 			return errTruncated
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +25,8 @@ type wire struct {
 	mu     sync.Mutex
 	conn   net.Conn
 	in     *bufio.Reader
-	number int32           // of the last request
-	speaks map[int16]int16 // the highest version of each request that the broker answers; nil until it is asked
+	number int32                            // of the last request
+	speaks []kmsg.ApiVersionsResponseApiKey // the requests that the broker answers; nil until it is asked
 }
 
 // mostAnswer bounds an answer: it is above what a fetch may ask for, and one batch that may be larger.
@@ -127,21 +128,17 @@ func (w *wire) ask(req kmsg.Request, wait time.Duration) (kmsg.Response, error) 
 
 // supports reports whether the broker answers that version of a request. The lock is held.
 func (w *wire) supports(key, version int16) (bool, error) {
-	if w.conn == nil || w.speaks == nil {
+	if w.speaks == nil { // drop clears it with the connection
 		req := kmsg.NewPtrApiVersionsRequest()
 		answer, err := w.ask(req, 0)
 		if err != nil {
 			return false, fmt.Errorf("ask %s for its versions: %w", w.addr, err)
 		}
-		w.speaks = map[int16]int16{}
-		for _, k := range answer.(*kmsg.ApiVersionsResponse).ApiKeys { //nolint:forcetypeassert // made by ask
-			if k.MinVersion <= version {
-				w.speaks[k.ApiKey] = k.MaxVersion
-			}
-		}
+		w.speaks = answer.(*kmsg.ApiVersionsResponse).ApiKeys //nolint:forcetypeassert // made by ask
 	}
-	highest, known := w.speaks[key]
-	return known && highest >= version, nil
+	return slices.ContainsFunc(w.speaks, func(k kmsg.ApiVersionsResponseApiKey) bool {
+		return k.ApiKey == key && k.MinVersion <= version && version <= k.MaxVersion
+	}), nil
 }
 
 // dial connects and proves who we are.
