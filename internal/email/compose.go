@@ -7,7 +7,6 @@ package email
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"maps"
 	"net/mail"
 	"slices"
@@ -162,9 +161,7 @@ func ascii(s string) bool {
 
 // boundary is one that no part holds.
 func boundary() string {
-	var b [15]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return "=_" + hex.EncodeToString(b[:])
+	return "=_" + rand.Text()
 }
 
 // addresses are the parsed mailboxes of one mail, the domains in ASCII.

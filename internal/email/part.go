@@ -60,7 +60,8 @@ func base64Lines(b []byte) []byte {
 	for len(b) > 0 {
 		n := min(raw, len(b))
 		out = base64.StdEncoding.AppendEncode(out, b[:n])
-		if b = b[n:]; len(b) > 0 {
+		b = b[n:]
+		if len(b) > 0 {
 			out = append(out, "\r\n"...)
 		}
 	}

@@ -41,7 +41,7 @@ const (
 	NoteRedriven  = "redriven"  // the dead letter at the event's origin was sent again, as the next run
 	NoteDuplicate = "duplicate" // the record at the event's origin has the id of this notification but another content, and was not sent
 	NoteStuck     = "stuck"     // it should have ended by now
-	NoteInbound   = "inbound"   // somebody to whom the gateway has sent this text has sent one to its sender; provider_id names that one
+	NoteInbound   = "inbound"   // the recipient of this text sent a text to the sender; provider_id is the ID of the inbound text
 	NoteUnknown   = "unknown"   // it is missing: its record is done or gone without a result, and no published gap explains it
 )
 
@@ -72,7 +72,8 @@ func (e *Event) Seal() {
 	}
 	for i := range e.Recipients {
 		p := &e.Recipients[i]
-		if p.Code = Clip(p.Code, 64); p.State == "" {
+		p.Code = Clip(p.Code, 64)
+		if p.State == "" {
 			p.State = e.State
 		}
 	}

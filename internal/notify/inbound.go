@@ -54,7 +54,7 @@ func (in *EventInbound) Bound() {
 	in.Text = Clip(in.Text, inboundText)
 }
 
-// Strip returns what remains of in when nobody may be known by it.
+// Strip returns a copy without personal data: only To and Keyword. Strip of nil is nil.
 func (in *EventInbound) Strip() *EventInbound {
 	if in == nil {
 		return nil

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -36,12 +37,7 @@ func (p *Parts) Apart() bool { return p != nil && (p.Partial || len(p.Done) > 0)
 
 // Has reports whether the recipient has a result.
 func (p *Parts) Has(field string) bool {
-	for _, d := range p.Done {
-		if d.Field == field {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Done, func(d Part) bool { return d.Field == field })
 }
 
 // Finish notes results.
@@ -55,15 +51,7 @@ func (p *Parts) Finish(state State, code string, fields ...string) {
 
 // Sent reports whether a recipient has got the mail.
 func (p *Parts) Sent() bool {
-	if p == nil {
-		return false
-	}
-	for _, d := range p.Done {
-		if d.State == StateSent {
-			return true
-		}
-	}
-	return false
+	return p != nil && slices.ContainsFunc(p.Done, func(d Part) bool { return d.State == StateSent })
 }
 
 // List gives all recipients that are known, in the order of the e-mail. Those without a result have no state.
@@ -71,27 +59,25 @@ func (p *Parts) List() (all []Part) {
 	if !p.Apart() {
 		return nil
 	}
+	parts := map[string]Part{} // of several for a recipient, the last one counts
+	for _, known := range slices.Concat(p.Waiting, p.Done) {
+		parts[known.Field] = known
+	}
+	fields := slices.Clone(p.Fields)
+	for _, d := range p.Done {
+		fields = append(fields, d.Field)
+	}
 	listed := map[string]bool{}
-	add := func(field string) {
+	for _, field := range fields {
 		if listed[field] {
-			return
+			continue
 		}
 		listed[field] = true
-		part := Part{Field: field}
-		for _, known := range [][]Part{p.Waiting, p.Done} {
-			for _, k := range known {
-				if k.Field == field {
-					part = k
-				}
-			}
+		part, known := parts[field]
+		if !known {
+			part.Field = field
 		}
 		all = append(all, part)
-	}
-	for _, f := range p.Fields {
-		add(f)
-	}
-	for _, d := range p.Done {
-		add(d.Field)
 	}
 	return all
 }

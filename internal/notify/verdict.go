@@ -42,6 +42,11 @@ const (
 	ReasonUnconfirmed      = "unconfirmed"       // sent for good: its provider has not said in time what became of it
 )
 
+// IsGone reports whether the reason of a bounce says that the recipient does not exist or has opted out.
+func IsGone(reason string) bool {
+	return reason == ReasonRecipientGone || reason == ReasonBadRecipient || reason == ReasonOptedOut
+}
+
 // Failure is a verdict other than accepted: the error that a gateway's Send returns.
 type Failure struct {
 	Verdict Verdict
@@ -52,7 +57,7 @@ type Failure struct {
 	Next    bool          // permanent, throttled: another gateway of the route may take the message now
 	Crowded bool          // throttled: too many calls at once; fewer of them help, not a slower pace
 	After   time.Duration // throttled: how long the provider asks to wait; unavailable: when it makes sense to ask again; 0 = it did not say
-	Remedy  string        // unavailable: what an operator does about it; gone and next: the same, when it is so for one recipient after the other
+	Remedy  string        // unavailable: what an operator does about it; gone and next: the operator's action if this failure repeats for many recipients
 	Err     error         // the cause, for errors.As; may be nil
 }
 

@@ -76,11 +76,17 @@ func host(domain string) (string, bool) {
 		return "", false
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		if !isHostLabel(label) {
 			return "", false
 		}
 	}
 	return strings.ToLower(ascii), true
+}
+
+// isHostLabel reports whether a label of a host name has 1 to 63 bytes and no hyphen at its ends (RFC 1123 2.1). It does not look at
+// the other characters.
+func isHostLabel(label string) bool {
+	return label != "" && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-'
 }
 
 // dotted reports whether s is a bare address that is wrong only for its dots. Some providers have given such addresses out.

@@ -65,7 +65,10 @@ type appleBlock struct {
 }
 
 func readAppleBlock(raw json.RawMessage) (b appleBlock) {
-	_ = json.Unmarshal(raw, &b) // absent, or with faults that are known by now
+	if len(raw) == 0 {
+		return b
+	}
+	_ = json.Unmarshal(raw, &b) // its faults are known by now
 	_ = json.Unmarshal(b.Payload["aps"], &b.aps)
 	delete(b.Payload, "aps")
 	if string(b.Activity) == "null" || string(b.Activity) == `""` {

@@ -25,6 +25,9 @@ const maxAppleCollapse = 64
 // between them, or with what the push carries, only once the push has been accepted here.
 func (c *checker) appleHeaders(at string, p *notify.Push, b appleBlock) {
 	given := b.Headers
+	if len(given) == 0 {
+		return
+	}
 	headers := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		lower := strings.ToLower(name)

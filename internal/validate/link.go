@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// link checks an absolute URL of one of the schemes; http only for this host, where nobody listens in.
+// link checks an absolute https URL. http is allowed for loopback only.
 func (c *checker) link(at, s string) {
 	if remedy := blanks(s); remedy != "" { // before what control characters get: a tab is one
 		c.invalid(at, remedy)
@@ -19,7 +19,7 @@ func (c *checker) link(at, s string) {
 	if !c.line(at, s, 2048) {
 		return
 	}
-	if remedy := unfetchable(s); remedy != "" {
+	if remedy := unreachable(s); remedy != "" {
 		c.invalid(at, remedy)
 	}
 }
@@ -41,6 +41,11 @@ func unfetchable(s string) string {
 	if remedy := blanks(s); remedy != "" {
 		return remedy
 	}
+	return unreachable(s)
+}
+
+// unreachable is unfetchable for a URL without blanks.
+func unreachable(s string) string {
 	u, err := url.Parse(s)
 	var escape url.EscapeError
 	switch {
@@ -75,7 +80,7 @@ func hasHost(u *url.URL) bool {
 		return true
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(u.Hostname(), "."), ".") { // of a bucket, it may have an underscore
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		if !isHostLabel(label) {
 			return false
 		}
 	}
