@@ -86,5 +86,9 @@ func checkURL(fs *Faults, key, text string) {
 		fs.add("%s must be a URL without user and query, such as https://api.example.com", key)
 		return
 	}
+	checkScheme(fs, key, u)
+}
+
+func checkScheme(fs *Faults, key string, u *url.URL) {
 	fs.unless(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()), "%s must begin with https://; http:// is for loopback only", key)
 }

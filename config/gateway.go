@@ -14,14 +14,14 @@ type SMTP struct {
 	CAFile             string        `yaml:"ca_file" doc:"PEM file with the CA of the relay; empty takes the system's."`
 	From               string        `yaml:"from" doc:"Sender of mail that names none, as an RFC 5322 mailbox." example:"Acme <no-reply@acme.example>"`
 	HELO               string        `yaml:"helo" doc:"Name by which we greet the relay: the public, fully qualified name of this host. Empty takes the host's name if it is fully qualified, else the address of the connection ([192.0.2.1])."`
-	Connections        int           `yaml:"connections" default:"16" doc:"Connections to the relay at once, and messages that it is given at once, in each process. From 4 on, one is kept free for lane urgent."`
+	Connections        int           `yaml:"connections" default:"16" doc:"Maximum number of connections to the relay, and of messages in flight, per process. With 4 or more, one connection is reserved for lane urgent."`
 	IdleTimeout        time.Duration `yaml:"idle_timeout" default:"30s" doc:"A connection idle for longer is closed."`
 	ConnectionLifetime time.Duration `yaml:"connection_lifetime" default:"10m" doc:"A connection older than this is closed after its message."`
-	Timeout            time.Duration `yaml:"timeout" default:"30s" doc:"When the next gateway of the route is asked in place of a relay that does not have the message yet. Without another gateway the timeouts below decide."`
+	Timeout            time.Duration `yaml:"timeout" default:"30s" doc:"Time after which the worker tries the next gateway of the route, if the relay does not have the message yet. Without another gateway, the timeouts below apply."`
 	ConnectTimeout     time.Duration `yaml:"connect_timeout" default:"30s" doc:"How long a connection to the relay may take."`
 	GreetingTimeout    time.Duration `yaml:"greeting_timeout" default:"5m" doc:"How long the relay may take for its greeting (RFC 5321 4.5.3.2: 5 minutes)."`
 	CommandTimeout     time.Duration `yaml:"command_timeout" default:"5m" doc:"How long the relay may take for its reply to a command, and for each 64 KiB of a message. Connection, greeting and all commands together may take connect_timeout, greeting_timeout and twice this."`
-	ReplyTimeout       time.Duration `yaml:"reply_timeout" default:"10m" doc:"How long the relay may take to accept a message that it has (RFC 5321: 10 minutes). Until then nothing else sends the message. A rebalance or shutdown ends the wait within kafka.drain; on_ambiguous then decides."`
+	ReplyTimeout       time.Duration `yaml:"reply_timeout" default:"10m" doc:"Timeout for the relay's reply after the last byte of the message (RFC 5321: 10 minutes). No other gateway sends the message during this time. A rebalance or shutdown ends the wait within kafka.drain; on_ambiguous then decides."`
 }
 
 // Twilio is the section of a gateway of type twilio: Twilio's Messages API (https://www.twilio.com/docs/messaging/api/message-resource).

@@ -94,7 +94,7 @@ func (o HTTPOAuth2) check(fs *Faults, key string) {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
 		fs.add("%s.oauth2.token_url must be an address such as https://login.example.com/oauth2/token, without user and #", key)
 	} else {
-		fs.unless(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()), "%s.oauth2.token_url must begin with https://; http:// is for loopback only", key)
+		checkScheme(fs, key+".oauth2.token_url", u)
 	}
 	fs.unless(o.ClientID != "" && o.ClientSecret != "", "%s.oauth2 needs client_id and client_secret", key)
 	fs.unless(!broken(o.ClientID+string(o.ClientSecret)), "%s.oauth2.client_id and client_secret must be one line each: look for line ends around them", key)

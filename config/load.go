@@ -164,8 +164,8 @@ func (l *loader) said(key string) string {
 func (c *Config) resolve() {
 	for name, g := range c.Gateways {
 		if g.Twilio != nil {
-			g.Twilio.Callback = c.callback(name, g.Twilio)
-			g.Twilio.Inbound = c.inbound(name, g.Twilio)
+			g.Twilio.Callback = c.twilioURL("receipts", name, g.Twilio)
+			g.Twilio.Inbound = c.twilioURL("inbound", name, g.Twilio)
 		}
 		if g.Capture != nil && g.Capture.Dir == "" {
 			g.Capture.Dir = c.outbox()

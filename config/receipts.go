@@ -20,25 +20,13 @@ type HTTPReceipts struct {
 // ReceiptToken is what Twilio signs receipts with; empty where that is not known.
 func (t *Twilio) ReceiptToken() Secret { return cmp.Or(t.Receipts.AuthToken, t.AuthToken) }
 
-// callback is where Twilio is to send the receipts of the gateway called name; empty where it is to send none.
-func (c *Config) callback(name string, t *Twilio) string {
+// twilioURL is the address of the resource of the gateway called name that Twilio calls. It is empty where Twilio is not to call:
+// without a public address, or without a token to verify the calls.
+func (c *Config) twilioURL(resource, name string, t *Twilio) string {
 	if c.API.PublicURL == "" || t.ReceiptToken() == "" {
 		return ""
 	}
-	return c.API.ReceiptURL(name)
-}
-
-// inbound is where Twilio brings the texts to the senders of the gateway called name; empty where none can be verified.
-func (c *Config) inbound(name string, t *Twilio) string {
-	if c.API.PublicURL == "" || t.ReceiptToken() == "" {
-		return ""
-	}
-	return strings.TrimRight(c.API.PublicURL, "/") + "/v1/inbound/" + name
-}
-
-// ReceiptURL is the address under which providers reach the receipts of a gateway.
-func (a API) ReceiptURL(gateway string) string {
-	return strings.TrimRight(a.PublicURL, "/") + "/v1/receipts/" + gateway
+	return strings.TrimRight(c.API.PublicURL, "/") + "/v1/" + resource + "/" + name
 }
 
 // PublicHost is the name by which providers call, with its port if it has one; empty: they do not.

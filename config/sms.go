@@ -1,18 +1,19 @@
 package config
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// SMS is the section of what recipients of text messages say to us.
+// SMS configures opt-outs and inbound text messages.
 type SMS struct {
 	OptOutScope string   `yaml:"opt_out_scope" default:"sender" enum:"sender,tenant" doc:"What an opt-out stops. sender: the texts of the sender to whom the recipient said STOP; other senders of the route go on. tenant: all texts of the tenant to this recipient. It counts for the opt-outs that come from now on."`
 	StopWords   []string `yaml:"stop_words" doc:"Further words by which a recipient opts out, beside STOP, STOPALL, UNSUBSCRIBE, CANCEL, END, QUIT, OPTOUT and REVOKE. The whole text has to be the word; upper and lower case count the same." example:"[ARRET, BAJA]"`
 	StartWords  []string `yaml:"start_words" doc:"Further words that take an opt-out back, beside START, YES and UNSTOP." example:"[ALTA]"`
 	HelpWords   []string `yaml:"help_words" doc:"Further words that ask for help, beside HELP and INFO." example:"[AIDE]"`
-	Inbound     string   `yaml:"inbound" default:"masked" enum:"masked,full" doc:"What the event of a text that somebody sent to us holds. masked: the keyword, and the number masked. full: also the number and the text, in Kafka and in the status store."`
+	Inbound     string   `yaml:"inbound" default:"masked" enum:"masked,full" doc:"Content of the event for an inbound text. masked: the keyword and the masked number. full: also the number and the text, in Kafka and in the status store."`
 }
 
 // maxWord is how long a keyword may be: one segment.
@@ -20,7 +21,7 @@ const maxWord = 160
 
 func (s SMS) check(fs *Faults) {
 	lists := map[string][]string{"stop_words": s.StopWords, "start_words": s.StartWords, "help_words": s.HelpWords}
-	own := map[string]string{}
+	own, defaults := map[string]string{}, DefaultKeywords()
 	for _, key := range []string{"stop_words", "start_words", "help_words"} {
 		for i, word := range lists[key] {
 			w := strings.ToUpper(strings.TrimSpace(word))
@@ -28,7 +29,7 @@ func (s SMS) check(fs *Faults) {
 			other, taken := own[w]
 			fs.unless(!taken || other == key, "sms.%s has a word that is also in sms.%s: leave it in one of them", key, other)
 			own[w] = key
-			for meaning, words := range DefaultKeywords() {
+			for meaning, words := range defaults {
 				fs.unless(meaning == key || !slices.Contains(words, w), "sms.%s has %s, which has another meaning already: leave it out", key, w)
 			}
 		}
@@ -48,13 +49,14 @@ func DefaultKeywords() map[string][]string {
 // textSender is what texts can come from and a reply can go to: an E.164 number or a short code.
 var textSender = regexp.MustCompile(`^(\+[1-9][0-9]{6,14}|[0-9]{3,8})$`)
 
+// OwnSender returns the sender of texts that name none: the messaging service goes before the number. Empty: there is none.
+func (t *Twilio) OwnSender() string { return cmp.Or(t.MessagingServiceSID, t.From) }
+
 // OwnSender returns the sender of texts that name none; empty where only the provider knows.
 func (g Gateway) OwnSender() string {
 	switch {
-	case g.Twilio != nil && g.Twilio.MessagingServiceSID != "":
-		return g.Twilio.MessagingServiceSID
 	case g.Twilio != nil:
-		return g.Twilio.From
+		return g.Twilio.OwnSender()
 	case g.HTTP != nil:
 		return g.HTTP.From
 	default:
