@@ -78,7 +78,8 @@ func (a *apart) deliver(ctx context.Context, c *connection, pending []int, early
 		if len(rest) == len(pending) {
 			return nil, nil // the relay names none of them; they wait
 		}
-		if pending = rest; len(pending) == 0 {
+		pending = rest
+		if len(pending) == 0 {
 			return nil, nil
 		}
 		if err := record(ctx, a.parts); err != nil {
@@ -89,17 +90,19 @@ func (a *apart) deliver(ctx context.Context, c *connection, pending []int, early
 	return nil, nil
 }
 
-// note notes the recipients that the relay has refused. If it has taken none, a refusal that is not about a recipient is about all.
+// note stores the result of each refused recipient. If the relay accepted no recipient and a refusal has another cause than its
+// recipient, note returns the refusal as the failure of the whole mail.
 func (a *apart) note(part *envelope, c *connection) error {
-	for _, r := range c.refused {
+	failures := make([]*notify.Failure, len(c.refused))
+	for i, r := range c.refused {
 		f := a.relay.refused(part, &setback{at: atRcpt, field: part.fields[r.place], reply: r.reply})
 		if len(c.taken) == 0 && (f.Next || !f.Works && f.Verdict != notify.Permanent && f.Verdict != notify.Transient) {
 			return f
 		}
+		failures[i] = f
 	}
-	for _, r := range c.refused {
-		field := part.fields[r.place]
-		f := a.relay.refused(part, &setback{at: atRcpt, field: field, reply: r.reply})
+	for i, r := range c.refused {
+		f, field := failures[i], part.fields[r.place]
 		if f.Verdict == notify.Permanent && !f.Next {
 			a.reject(f, field)
 			continue
@@ -140,7 +143,9 @@ func (a *apart) end() (notify.Receipt, error) {
 	switch {
 	case a.waits != nil:
 		f := *a.waits
-		if f.Works, f.Next, f.Gone = true, false, false; f.Verdict != notify.Throttled {
+		f.Works = true
+		f.Next, f.Gone = false, false
+		if f.Verdict != notify.Throttled {
 			f.Verdict, f.Remedy = notify.Transient, ""
 		}
 		return notify.Receipt{}, &f

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
@@ -21,12 +22,7 @@ func (*noAuthError) Error() string { return "no way of authentication is offered
 
 // onlyOAuth reports whether the relay takes tokens alone.
 func (e *noAuthError) onlyOAuth() bool {
-	for _, m := range e.offered {
-		if m == "XOAUTH2" || m == "OAUTHBEARER" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.offered, func(m string) bool { return m == "XOAUTH2" || m == "OAUTHBEARER" })
 }
 
 // offered lists the mechanisms of EHLO's reply in upper case. Old servers write AUTH=LOGIN.
@@ -42,27 +38,22 @@ func offered(client *gosmtp.Client) (all []string) {
 }
 
 // mechanisms lists those of the offered ones that we know, the first to be tried first.
-func (r relay) mechanisms(offered []string) (all []gosmtp.Auth) {
+func (r relay) mechanisms(offered []string) []gosmtp.Auth {
 	user, password := r.username, string(r.password)
-	var plain, login gosmtp.Auth
+	var plain, login, rest []gosmtp.Auth
 	for _, m := range offered {
 		switch m {
 		case "PLAIN":
-			plain = gosmtp.PlainAuth("", user, password, r.host, true)
+			plain = []gosmtp.Auth{gosmtp.PlainAuth("", user, password, r.host, true)}
 		case "LOGIN":
-			login = gosmtp.LoginAuth(user, password, r.host, true)
+			login = []gosmtp.Auth{gosmtp.LoginAuth(user, password, r.host, true)}
 		case "SCRAM-SHA-256":
-			all = append(all, gosmtp.ScramSHA256Auth(user, password))
+			rest = append(rest, gosmtp.ScramSHA256Auth(user, password))
 		case "CRAM-MD5":
-			all = append(all, gosmtp.CRAMMD5Auth(user, password))
+			rest = append(rest, gosmtp.CRAMMD5Auth(user, password))
 		}
 	}
-	for _, first := range []gosmtp.Auth{login, plain} {
-		if first != nil {
-			all = append([]gosmtp.Auth{first}, all...)
-		}
-	}
-	return all
+	return slices.Concat(plain, login, rest)
 }
 
 // authenticate tries the mechanisms in turn while the relay answers 504: it offers the mechanism, and does not implement it. Safe says

@@ -125,7 +125,9 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		name: name, host: c.Host, address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), helo: c.HELO, mode: c.TLS,
 		tls:      &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12},
 		username: c.Username, password: c.Password, log: log,
-		timeouts: timeouts{c.ConnectTimeout, c.GreetingTimeout, c.CommandTimeout, c.ReplyTimeout, c.Timeout},
+		timeouts: timeouts{
+			connect: c.ConnectTimeout, greeting: c.GreetingTimeout, command: c.CommandTimeout, reply: c.ReplyTimeout, leave: c.Timeout,
+		},
 	}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
@@ -138,6 +140,11 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		}
 	}
 	return r, nil
+}
+
+// needsImplicit reports whether the port is for implicit TLS and the configuration says otherwise.
+func (r relay) needsImplicit() bool {
+	return r.mode != implicit && strings.HasSuffix(r.address, implicitPort)
 }
 
 // connect makes c ready for mail: greeted, encrypted, authenticated. Its errors are failures.
@@ -173,9 +180,11 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		}
 		conn = secure
 	}
-	if w.expect(r.timeouts.greeting); r.mode != implicit && strings.HasSuffix(r.address, implicitPort) {
-		w.expect(min(r.timeouts.greeting, r.timeouts.leave)) // it waits for TLS, as we wait for its greeting
+	wait := r.timeouts.greeting
+	if r.needsImplicit() {
+		wait = min(wait, r.timeouts.leave) // it waits for TLS, as we wait for its greeting
 	}
+	w.expect(wait)
 	client, err = gosmtp.NewClient(conn, r.host)
 	if err != nil {
 		return nil, atGreeting, err

@@ -76,7 +76,8 @@ func (s *Sender) send(ctx context.Context, m *notify.Message, early time.Time) (
 		return notify.Receipt{}, err
 	}
 	if p := m.Parts; p != nil {
-		if p.Fields = e.fields; p.Apart() {
+		p.Fields = e.fields
+		if p.Apart() {
 			return s.sendApart(ctx, e, early)
 		}
 	}

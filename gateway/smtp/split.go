@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +90,11 @@ func (s *Sender) follow(ctx context.Context, c *connection, e *envelope, rest []
 			finished(e.message.Parts, part, lost)
 			return append(warnings, unsent(part, lost)), nil
 		}
-		for i, field := range part.fields {
-			if field == lost.field {
-				warnings = append(warnings, unsent(part.only([]int{i}), lost))
-				finished(e.message.Parts, part.only([]int{i}), lost)
-				rest = append(append([]int(nil), rest[:i]...), rest[i+1:]...)
-				break
-			}
+		if i := slices.Index(part.fields, lost.field); i >= 0 {
+			refused := part.only([]int{i})
+			warnings = append(warnings, unsent(refused, lost))
+			finished(e.message.Parts, refused, lost)
+			rest = slices.Delete(slices.Clone(rest), i, i+1)
 		}
 	}
 	return warnings, nil

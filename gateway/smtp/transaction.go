@@ -64,7 +64,8 @@ func (c *connection) finish(ctx context.Context, e *envelope) (answer string, lo
 	if err != nil {
 		return "", &setback{at: atDot, err: err}
 	}
-	if c.open = false; r.refusal() {
+	c.open = false
+	if r.refusal() {
 		return "", &setback{at: atDot, reply: r}
 	}
 	return r.text, nil
@@ -111,9 +112,8 @@ func (c *connection) fits(e *envelope) error {
 	return nil
 }
 
-// introduce leads up to the relay's "go ahead" (354). Where the relay takes pipelining (RFC 2920), all goes out in one
-// write. DATA goes with it only for a single recipient: if one of several were refused, the mail would have to follow
-// all the same.
+// introduce leads up to the relay's "go ahead" (354), or up to the recipients when DATA is late. Where the relay takes
+// pipelining (RFC 2920), all goes out in one write.
 func (c *connection) introduce(e *envelope) *setback {
 	all := c.commands(e)
 	together := 1
@@ -173,9 +173,11 @@ func (c *connection) commands(e *envelope) []command {
 // exchange writes a group of commands and reads all their replies. Of several refused recipients the first that is
 // refused for good counts, else the first.
 func (c *connection) exchange(group []command) (worst *setback) {
-	if c.wire.expect(c.timeouts.command); c.kept && !c.heard { // a kept connection that is dead says nothing at all
-		c.wire.expect(min(c.timeouts.command, c.timeouts.leave))
+	wait := c.timeouts.command
+	if c.kept && !c.heard { // a kept connection that is dead says nothing at all
+		wait = min(wait, c.timeouts.leave)
 	}
+	c.wire.expect(wait)
 	for _, cmd := range group {
 		if err := c.write(cmd.line); err != nil {
 			return &setback{at: cmd.at, err: err}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"strings"
 	"syscall"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -78,7 +77,7 @@ func (r relay) unreachable(ctx context.Context, s *setback) *notify.Failure {
 	var record tls.RecordHeaderError
 	var noAuth *noAuthError
 	switch {
-	case s.at == atGreeting && r.mode != implicit && strings.HasSuffix(r.address, implicitPort) && !errors.Is(ctx.Err(), context.Canceled):
+	case s.at == atGreeting && r.needsImplicit() && !errors.Is(ctx.Err(), context.Canceled):
 		unavailable(f, "the relay does not greet: port 465 is for implicit TLS", setting+".tls to implicit, or .port to the one for STARTTLS (587)")
 	case s.at == atDial && timedOut(s.err) && ctx.Err() == nil:
 		f.Reason = r.address + " was not reached: no answer in time"
