@@ -4,23 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/oauth2"
 	googleauth "golang.org/x/oauth2/google"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
 )
 
-const (
-	scope        = "https://www.googleapis.com/auth/firebase.messaging"
-	tokenTimeout = 10 * time.Second // of one request for an access token, which may serve many attempts
-)
+const scope = "https://www.googleapis.com/auth/firebase.messaging"
 
 // credentials gives access tokens. Google's sources know no ctx and keep a token for its hour, so the waiting is done here,
 // and what was refused is opened anew.
@@ -28,7 +22,7 @@ type credentials struct {
 	open  func() (oauth2.TokenSource, error)
 	close context.CancelFunc // ends a request for a token that nobody waits for any more
 
-	flight singleflight.Group
+	flight gateway.TokenFlight
 	mu     sync.Mutex
 	source oauth2.TokenSource // nil: to be opened
 }
@@ -37,20 +31,13 @@ func (c *credentials) token(ctx context.Context) (*oauth2.Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	answer := c.flight.DoChan("", func() (any, error) {
+	return c.flight.Token(ctx, func() (*oauth2.Token, error) {
 		source, err := c.opened()
 		if err != nil {
 			return nil, err
 		}
 		return source.Token()
 	})
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case a := <-answer:
-		token, _ := a.Val.(*oauth2.Token)
-		return token, a.Err
-	}
 }
 
 func (c *credentials) opened() (oauth2.TokenSource, error) {
@@ -76,7 +63,7 @@ func (c *credentials) forget() {
 // authenticate finds the credentials of the section, and the project when the section names none.
 func (s *Sender) authenticate(name string, cfg config.FCM) (project string, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.tokenClient(ctx))
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http.TokenClient(ctx))
 	find := func() (*googleauth.Credentials, error) {
 		switch {
 		case cfg.Token != "":
@@ -131,18 +118,4 @@ func serviceAccount(ctx context.Context, file string) (*googleauth.Credentials, 
 		return nil, errors.New("the file is not that of a service account")
 	}
 	return found, nil
-}
-
-// tokenClient makes the requests for access tokens, each within its own time and none beyond the sender's life.
-func (s *Sender) tokenClient(life context.Context) *http.Client {
-	once := transport(func(req *http.Request) (*http.Response, error) {
-		ctx, cancel := context.WithTimeout(life, tokenTimeout)
-		defer cancel()
-		x := s.http.Do(req.WithContext(ctx))
-		if x.Status == 0 {
-			return nil, x.Err
-		}
-		return x.Response(req, x.Status), nil
-	})
-	return &http.Client{Transport: once, CheckRedirect: stay}
 }

@@ -12,22 +12,18 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// tokenTimeout bounds one request for an access token, which may serve many attempts.
-const tokenTimeout = 10 * time.Second
-
 // tokens keeps the access token of an API until shortly before it expires. Its methods may be called at once from many
 // goroutines; at most one request for a token is under way.
 type tokens struct {
 	fetch  func() (*oauth2.Token, error)
 	close  context.CancelFunc // ends a request for a token that nobody waits for any more
-	flight singleflight.Group
+	flight gateway.TokenFlight
 
 	mu    sync.Mutex
 	token *oauth2.Token
@@ -50,26 +46,8 @@ func newTokens(cfg config.HTTPOAuth2, connections *gateway.Connections) *tokens 
 	for name, value := range cfg.Params {
 		grant.EndpointParams.Set(name, value)
 	}
-	client := &http.Client{
-		Transport:     tokenTransport{connections},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return &tokens{close: cancel, fetch: func() (*oauth2.Token, error) {
-		ctx, cancel := context.WithTimeout(context.WithValue(life, oauth2.HTTPClient, client), tokenTimeout)
-		defer cancel()
-		return grant.Token(ctx)
-	}}
-}
-
-// tokenTransport makes the requests for tokens over the connections of the gateway, each once.
-type tokenTransport struct{ connections *gateway.Connections }
-
-func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := t.connections.Do(req)
-	if x.Status == 0 {
-		return nil, x.Err
-	}
-	return x.Response(req, x.Status), nil
+	ctx := context.WithValue(life, oauth2.HTTPClient, connections.TokenClient(life))
+	return &tokens{close: cancel, fetch: func() (*oauth2.Token, error) { return grant.Token(ctx) }}
 }
 
 // get returns the token that is kept, or a new one. A nil tokens has none. It ends with ctx.
@@ -80,7 +58,7 @@ func (t *tokens) get(ctx context.Context) (token *oauth2.Token, err error) {
 	if token := t.kept(); token.Valid() {
 		return token, nil
 	}
-	answer := t.flight.DoChan("", func() (any, error) {
+	return t.flight.Token(ctx, func() (*oauth2.Token, error) {
 		token, err := t.fetch()
 		if err == nil && !visible.MatchString(token.AccessToken) {
 			err = errBadToken
@@ -93,13 +71,6 @@ func (t *tokens) get(ctx context.Context) (token *oauth2.Token, err error) {
 		t.token, t.last = token, token.AccessToken
 		return token, nil
 	})
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case a := <-answer:
-		token, _ := a.Val.(*oauth2.Token)
-		return token, a.Err
-	}
 }
 
 func (t *tokens) kept() *oauth2.Token {
