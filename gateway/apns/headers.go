@@ -41,17 +41,12 @@ func (s *Sender) build(m *notify.Message) (*message, *notify.Failure) {
 	if err != nil {
 		return nil, invalid(err.Error())
 	}
-	payload, shows, err := compose(m.Push, b, kind)
+	payload, kind, err := compose(m.Push, b, kind)
 	switch {
 	case err != nil:
 		return nil, invalid(err.Error())
 	case len(payload) > maxPayload:
 		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonTooLarge}
-	}
-	if kind == "" && shows {
-		kind = "alert"
-	} else if kind == "" {
-		kind = "background"
 	}
 	h := headersOf(m, b, kind, topic)
 	return &message{device: m.Address, header: h, payload: payload, ownTopic: h.Get("apns-topic") != s.topic}, nil

@@ -16,36 +16,41 @@ const maxPayload = 4096
 // title and body as the alert, data as keys beside aps. The picture is fcm_options.image, where FCM puts it, so that an app's
 // service extension finds it whoever sends; mutable-content wakes that extension. The blocks of other platforms are not for us.
 //
-// A message that shows nothing is a background one, for the app alone; shows says which it is. kind is the push type that the
-// caller has chosen, "" for none.
-func compose(p *notify.Push, b *block, kind string) (payload []byte, shows bool, err error) {
+// compose also returns the push type: kind, which the caller has chosen, or for an empty kind alert or background. A message
+// that shows nothing is a background one, for the app alone.
+func compose(p *notify.Push, b *block, kind string) (payload []byte, pushType string, err error) {
 	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && len(b.payload) == 0 && len(b.aps) == 0 && b.image == "" {
-		return nil, false, errors.New("payload has nothing for Apple's devices: give a title, a body, data or apns.payload")
+		return nil, "", errors.New("payload has nothing for Apple's devices: give a title, a body, data or apns.payload")
 	}
 	out := object{}
 	for name, value := range p.Data {
 		if name == "aps" || name == "fcm_options" {
-			return nil, false, errors.New("payload.data." + name + " cannot be sent: APNs and the picture need this name for themselves")
+			return nil, "", errors.New("payload.data." + name + " cannot be sent: APNs and the picture need this name for themselves")
 		}
 		out[name] = text(value)
 	}
 	aps := merge(p, b)
 	if image := first(b.image, p.Image); image != "" {
 		if aps["alert"] == nil {
-			return nil, false, errors.New("payload.image needs a title or a body: APNs shows no picture alone")
+			return nil, "", errors.New("payload.image needs a title or a body: APNs shows no picture alone")
 		}
 		out["fcm_options"] = encode(object{"image": text(image)})
 		setDefault(aps, "mutable-content", "1")
 	}
-	shows = aps["alert"] != nil || aps["badge"] != nil || aps["sound"] != nil
-	if !shows && kind == "" {
+	shows := aps["alert"] != nil || aps["badge"] != nil || aps["sound"] != nil
+	switch {
+	case kind != "":
+	case shows:
+		kind = "alert"
+	default:
+		kind = "background"
 		setDefault(aps, "content-available", "1")
 	}
 	for name, value := range b.payload {
 		out[name] = value
 	}
 	out["aps"] = encode(aps)
-	return encode(out), shows, nil
+	return encode(out), kind, nil
 }
 
 // merge gives aps.

@@ -41,7 +41,8 @@ func newer(b map[string]any) (map[string]any, error) {
 		if given && value != nil && !isBool {
 			return nil, errors.New(name + " must be true or false")
 		}
-		if delete(b, name); on {
+		delete(b, name)
+		if on {
 			more[name] = true
 		}
 	}
@@ -55,7 +56,8 @@ func apns(raw json.RawMessage) (config *messaging.APNSConfig, silent bool, err e
 		aps, _ := payload["aps"].(map[string]any)
 		sound, _ := aps["sound"].(map[string]any)
 		volume, _ := sound["volume"].(json.Number)
-		if silent = volume != "" && sameNumber(volume, "0"); silent {
+		silent = volume != "" && sameNumber(volume, "0")
+		if silent {
 			delete(sound, "volume")
 		}
 		return nil

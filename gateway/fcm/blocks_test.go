@@ -108,8 +108,8 @@ func FuzzBlocks(f *testing.F) {
 		m := gatewaytest.Push(1)
 		m.Push.Android, m.Push.APNs, m.Push.WebPush = []byte(text), nil, nil
 		for range 3 {
-			if out, err := build(m, noon); err == nil {
-				_, _ = json.Marshal(out) // may refuse, must not panic
+			if out, more, err := build(m, noon); err == nil {
+				_, _ = written(out, more) // may refuse, must not panic
 			}
 			m.Push.Android, m.Push.APNs, m.Push.WebPush = m.Push.WebPush, m.Push.Android, m.Push.APNs
 		}

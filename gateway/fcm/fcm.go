@@ -63,11 +63,11 @@ func New(name string, cfg config.FCM) (*Sender, error) {
 
 // Send sends one message to a device, a topic or a condition.
 func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
-	message, err := build(m, time.Now())
+	message, more, err := build(m, time.Now())
 	if err != nil {
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": " + err.Error()}
 	}
-	id, f := s.call(ctx, s.client.Send, message.Message, message.extras)
+	id, f := s.call(ctx, s.client.Send, message, more)
 	if f != nil {
 		return notify.Receipt{}, f
 	}

@@ -99,25 +99,12 @@ type extras struct {
 	silent  bool           // message.apns.payload.aps.sound.volume is 0
 }
 
-// outgoing is FCM's message: the SDK's, and what is added to its JSON.
-type outgoing struct {
-	*messaging.Message
-
-	extras extras
-}
-
-// MarshalJSON returns the message as FCM gets it.
-func (o *outgoing) MarshalJSON() ([]byte, error) {
-	text, err := json.Marshal(o.Message)
-	if err != nil {
-		return nil, err
-	}
-	return o.extras.add(text)
-}
+// none reports whether there are no extras.
+func (e extras) none() bool { return len(e.android) == 0 && !e.silent }
 
 // add puts the extras into the JSON of a message.
 func (e extras) add(message []byte) ([]byte, error) {
-	if len(e.android) == 0 && !e.silent {
+	if e.none() {
 		return message, nil
 	}
 	m, err := object(message)

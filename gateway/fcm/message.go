@@ -17,31 +17,34 @@ import (
 // maxTTL is how long FCM keeps a message for a device that is away.
 const maxTTL = 28 * 24 * time.Hour
 
-// build makes FCM's message of m. What the platform blocks say stands; what they leave out comes from the common fields
+// build makes FCM's message of m, and the fields that the SDK cannot write. What the platform blocks say stands; what they leave out comes from the common fields
 // and from what remains until the notification expires.
 //
 // A repeated message (FCM may have taken one that it answered with an error) replaces the first on the device instead of
 // standing beside it: the collapse key, else the notification's id, is its Android tag and apns-collapse-id. The id is no
 // Android collapse_key and no Web Push topic: those choose what a device that is away gets later, and it keeps four.
-func build(m *notify.Message, now time.Time) (*outgoing, error) {
+func build(m *notify.Message, now time.Time) (*messaging.Message, extras, error) {
 	p := m.Push
 	if p == nil {
-		return nil, errors.New("this gateway sends channel push only")
+		return nil, extras{}, errors.New("this gateway sends channel push only")
 	}
 	out := &messaging.Message{Data: p.Data}
-	if err := address(out, m); err != nil {
-		return nil, err
+	err := address(out, m)
+	if err != nil {
+		return nil, extras{}, err
 	}
-	var err error
 	var more extras
-	if out.Android, more.android, err = android(p.Android); err != nil {
-		return nil, err
+	out.Android, more.android, err = android(p.Android)
+	if err != nil {
+		return nil, extras{}, err
 	}
-	if out.APNS, more.silent, err = apns(p.APNs); err != nil {
-		return nil, err
+	out.APNS, more.silent, err = apns(p.APNs)
+	if err != nil {
+		return nil, extras{}, err
 	}
-	if out.Webpush, err = webpush(p.WebPush); err != nil {
-		return nil, err
+	out.Webpush, err = webpush(p.WebPush)
+	if err != nil {
+		return nil, extras{}, err
 	}
 	if p.Title != "" || p.Body != "" || p.Image != "" {
 		out.Notification = &messaging.Notification{Title: p.Title, Body: p.Body, ImageURL: p.Image}
@@ -52,7 +55,7 @@ func build(m *notify.Message, now time.Time) (*outgoing, error) {
 	if m.ExpiresAt != nil {
 		expire(out, *m.ExpiresAt, now)
 	}
-	return &outgoing{out, more}, nil
+	return out, more, nil
 }
 
 func address(out *messaging.Message, m *notify.Message) error {

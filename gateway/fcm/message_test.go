@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"firebase.google.com/go/v4/messaging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
@@ -14,14 +15,23 @@ import (
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
+// written returns the message as FCM gets it.
+func written(m *messaging.Message, more extras) ([]byte, error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return more.add(text)
+}
+
 // built gives a part of FCM's JSON of a message that expires a minute and a half after noon.
 func built(t *testing.T, part string, p notify.Push) string {
 	t.Helper()
 	m, at := gatewaytest.Push(1), noon.Add(90500*time.Millisecond)
 	m.Push, m.ExpiresAt, m.ID = &p, &at, "id"
-	out, err := build(m, noon)
+	out, more, err := build(m, noon)
 	require.NoError(t, err)
-	text, err := json.Marshal(out)
+	text, err := written(out, more)
 	require.NoError(t, err)
 	var parts map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(text, &parts))
@@ -78,9 +88,9 @@ func TestTTLWithinFCMsLimits(t *testing.T) {
 	} {
 		m, at := gatewaytest.Push(1), noon.Add(remains)
 		m.ExpiresAt = &at
-		out, err := build(m, noon)
+		out, more, err := build(m, noon)
 		require.NoError(t, err)
-		text, err := json.Marshal(out)
+		text, err := written(out, more)
 		require.NoError(t, err)
 		require.Contains(t, string(text), want)
 	}
@@ -93,16 +103,16 @@ func TestRecipients(t *testing.T) {
 	} {
 		m := gatewaytest.Push(1)
 		m.RecipientType, m.Address = kind, "news"
-		out, err := build(m, noon)
+		out, more, err := build(m, noon)
 		require.NoError(t, err)
-		text, err := json.Marshal(out)
+		text, err := written(out, more)
 		require.NoError(t, err)
 		require.Contains(t, string(text), want)
 	}
 	for _, kind := range []string{notify.RecipientAPNs, notify.RecipientWebPush} {
 		m := gatewaytest.Push(1)
 		m.RecipientType = kind
-		_, err := build(m, noon)
+		_, _, err := build(m, noon)
 		require.ErrorContains(t, err, "recipient_type")
 	}
 }

@@ -54,7 +54,8 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req = req.Clone(req.Context())
 	token.SetAuthHeader(req)
-	if req, r.Err = r.extras.addTo(req); r.Err != nil {
+	req, r.Err = r.extras.addTo(req)
+	if r.Err != nil {
 		return r.Response(req, statusLost), nil
 	}
 	req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host // whatever the environment tells the SDK
@@ -71,7 +72,7 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 
 // addTo puts the extras into a request of the SDK.
 func (e extras) addTo(req *http.Request) (*http.Request, error) {
-	if len(e.android) == 0 && !e.silent || req.Body == nil {
+	if e.none() || req.Body == nil {
 		return req, nil
 	}
 	body, err := io.ReadAll(req.Body)

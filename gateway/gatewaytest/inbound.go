@@ -45,11 +45,12 @@ type InboundSuite struct {
 
 const person = "+14155550123"
 
-func take(t testing.TB, r *http.Request) (*http.Request, []byte) {
+// take reads the body of r.
+func take(t testing.TB, r *http.Request) []byte {
 	t.Helper()
 	body, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
-	return r, body
+	return body
 }
 
 // RunInbound checks what opt-outs by text message rely on.
@@ -58,7 +59,8 @@ func RunInbound(t *testing.T, s InboundSuite) {
 	good := Brought{ID: s.IDs[0], From: person, To: s.To, Text: " stop gwsecretbody\n"}
 	t.Run("a text", func(t *testing.T) {
 		for range 2 { // a repetition has the same name
-			r, body := take(t, s.Request(good))
+			r := s.Request(good)
+			body := take(t, r)
 			in, err := reader.Read(r, body)
 			require.NoError(t, err)
 			require.Equal(t, []string{s.IDs[0], person, person, s.To, good.Text}, []string{in.ProviderID, in.From, in.Address, in.To, in.Text})
@@ -67,7 +69,8 @@ func RunInbound(t *testing.T, s InboundSuite) {
 		}
 		other := good
 		other.ID = s.IDs[1]
-		r, body := take(t, s.Request(other))
+		r := s.Request(other)
+		body := take(t, r)
 		in, err := reader.Read(r, body)
 		require.NoError(t, err)
 		require.Equal(t, s.IDs[1], in.ProviderID)
@@ -76,7 +79,8 @@ func RunInbound(t *testing.T, s InboundSuite) {
 		for word, keyword := range s.Keywords {
 			b := good
 			b.Keyword = word
-			r, body := take(t, s.Request(b))
+			r := s.Request(b)
+			body := take(t, r)
 			in, err := reader.Read(r, body)
 			require.NoError(t, err)
 			require.Equal(t, keyword, in.Keyword, word)
@@ -86,7 +90,8 @@ func RunInbound(t *testing.T, s InboundSuite) {
 		for _, from := range []string{"32665", "ACME", "+1", "whatsapp:" + person} {
 			b := good
 			b.From = from
-			r, body := take(t, s.Request(b))
+			r := s.Request(b)
+			body := take(t, r)
 			in, err := reader.Read(r, body)
 			require.NoError(t, err)
 			require.Empty(t, in.Address, from)
@@ -127,7 +132,7 @@ func RunInbound(t *testing.T, s InboundSuite) {
 
 // flipped: with any bit of the body changed, or of a header whose change matters, the text is not the provider's.
 func (s InboundSuite) flipped(t *testing.T, reader InboundReader, b Brought) {
-	_, whole := take(t, s.Request(b))
+	whole := take(t, s.Request(b))
 	for i := range whole {
 		for bit := range 8 {
 			r := s.Request(b)
@@ -156,7 +161,7 @@ func (s InboundSuite) flipped(t *testing.T, reader InboundReader, b Brought) {
 
 func refused(t *testing.T, s InboundSuite, reader InboundReader, r *http.Request, want error) {
 	t.Helper()
-	r, body := take(t, r)
+	body := take(t, r)
 	_, err := reader.Read(r, body)
 	require.ErrorIs(t, err, want)
 	require.Empty(t, shown(err.Error(), []string{"gwsecret", person, s.Foreign}))

@@ -75,7 +75,7 @@ func (a answer) find(pointer string) []part {
 	}
 	parts := []part{{a.value, true}}
 	for _, name := range strings.Split(pointer, "/")[1:] {
-		name = strings.NewReplacer("~1", "/", "~0", "~").Replace(name)
+		name = unescaped.Replace(name)
 		var next []part
 		for _, p := range parts {
 			next = append(next, p.step(name)...)
@@ -87,6 +87,9 @@ func (a answer) find(pointer string) []part {
 	}
 	return parts
 }
+
+// unescaped undoes the escapes of JSON Pointers.
+var unescaped = strings.NewReplacer("~1", "/", "~0", "~")
 
 // step returns the parts below p that a name of a pointer selects.
 func (p part) step(name string) []part {
@@ -149,12 +152,7 @@ func (a answer) matches(pattern *regexp.Regexp) [][]string {
 	return pattern.FindAllStringSubmatch(a.text, maxParts)
 }
 
-// first returns the first text that is not empty, or "".
-func first(texts []string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
+// hasMatch reports whether a pattern matches the text.
+func (a answer) hasMatch(pattern *regexp.Regexp) bool {
+	return !a.noText && pattern.MatchString(a.text)
 }

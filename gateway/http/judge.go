@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"net/http"
 	"regexp"
 	"slices"
@@ -98,7 +99,7 @@ func ruleFailure(r config.HTTPRule, wait time.Duration) *notify.Failure {
 // fits reports whether rule i fits, and returns the code by which it does.
 func (s *Sender) fits(i int, x gateway.Exchange, a answer, codes []string) (code string, fits bool) {
 	r, pattern := s.cfg.Rules[i], s.patterns.rules[i]
-	if len(r.Status) > 0 && !r.Status.Has(x.Status) || pattern != nil && len(a.matches(pattern)) == 0 {
+	if len(r.Status) > 0 && !r.Status.Has(x.Status) || pattern != nil && !a.hasMatch(pattern) {
 		return "", false
 	}
 	if len(r.Code) == 0 {
@@ -114,10 +115,7 @@ func (s *Sender) fits(i int, x gateway.Exchange, a answer, codes []string) (code
 // worst returns the first code that is not a value of success, else the first one.
 func (s *Sender) worst(codes []string) string {
 	refusals := slices.DeleteFunc(slices.Clone(codes), func(c string) bool { return slices.Contains(s.cfg.Success.Values, c) })
-	if code := first(refusals); code != "" {
-		return code
-	}
-	return first(codes)
+	return cmp.Or(cmp.Or(refusals...), cmp.Or(codes...))
 }
 
 // usual judges a response that no rule fits.
@@ -141,12 +139,12 @@ func (s *Sender) usualBody(a answer) (id string, f *notify.Failure) {
 	switch accepted := s.accepted(a); {
 	case accepted == acceptedPart:
 		return "", &notify.Failure{Verdict: notify.Permanent, Reason: "the API accepted only a part of the message"}
-	case accepted == acceptedNothing && s.patterns.namesRefusals() && first(a.texts("", s.patterns.code)) == "":
+	case accepted == acceptedNothing && s.patterns.namesRefusals() && cmp.Or(a.texts("", s.patterns.code)...) == "":
 		return "", notOurs("the answer matches neither success nor a refusal that the configuration knows; check url and the patterns if this goes on")
 	case accepted == acceptedNothing:
 		return "", notAccepted()
 	}
-	id = strings.TrimSpace(notify.Clip(first(a.texts(s.cfg.IDPath, s.patterns.id)), maxID))
+	id = strings.TrimSpace(notify.Clip(cmp.Or(a.texts(s.cfg.IDPath, s.patterns.id)...), maxID))
 	if id == "" && (s.cfg.IDPath != "" || s.patterns.id != nil) {
 		return "", notOurs("the answer names no message where id_path or id_match looks; check url and that setting if this goes on")
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -71,9 +70,8 @@ func (r receipt) report() (notify.Report, error) {
 	case state != notify.StateDelivered && state != notify.StateBounced:
 		return notify.Report{}, fault("#/state", notify.FaultInvalid, "say delivered or bounced; for what is on its way send nothing")
 	default:
-		gone := []string{notify.ReasonRecipientGone, notify.ReasonBadRecipient, notify.ReasonOptedOut}
 		return notify.Report{
-			Gone:           state == notify.StateBounced && slices.Contains(gone, r.Reason),
+			Gone:           state == notify.StateBounced && notify.IsGone(r.Reason),
 			NotificationID: id, ProviderID: r.ProviderID, Run: notify.AnyRun, State: state, Code: r.Code, Reason: r.Reason, At: r.At, Sender: r.Sender,
 		}, nil
 	}

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -202,7 +203,7 @@ func TestPointers(t *testing.T) {
 	for pointer, want := range map[string]string{
 		"/a/0/b~1c": "1.50", "/a/0/d~0e": "x", "/": "false", "/n": "", "/a": "", "/a/1": "", "/a/-1": "", "/a/x": "", "/a/0/d~0e/f": "", "/z": "", "": "",
 	} {
-		require.Equal(t, want, first(a.texts(pointer, nil)), pointer)
+		require.Equal(t, want, cmp.Or(a.texts(pointer, nil)...), pointer)
 	}
 	require.True(t, read([]byte("\ufeff{}\r\n")).isJSON, "a byte order mark is no part of the text")
 	for _, body := range []string{"", "{", "{} {}", "<html>", `{"a": 1} ,`} {

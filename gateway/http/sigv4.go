@@ -31,10 +31,11 @@ func signAWS(req *http.Request, sg config.HTTPSigning, body []byte, now time.Tim
 	request := strings.Join([]string{
 		req.Method, awsPath(req.URL), awsQuery(req.URL), strings.Join(canonical, ""), signed, hexHash(body),
 	}, "\n")
-	scope := strings.Join([]string{day, sg.Region, sg.Service, "aws4_request"}, "/")
+	scopes := []string{day, sg.Region, sg.Service, "aws4_request"}
+	scope := strings.Join(scopes, "/")
 	text := strings.Join([]string{"AWS4-HMAC-SHA256", at, scope, hexHash([]byte(request))}, "\n")
 	key := []byte("AWS4" + string(sg.Secret))
-	for _, part := range []string{day, sg.Region, sg.Service, "aws4_request"} {
+	for _, part := range scopes {
 		key = hmacSHA256(key, part)
 	}
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+sg.AccessKeyID+"/"+scope+", SignedHeaders="+signed+
@@ -88,5 +89,8 @@ func awsQuery(u *url.URL) string {
 
 // awsEscape encodes all but the unreserved characters of RFC 3986.
 func awsEscape(s string) string {
-	return strings.NewReplacer("+", "%20", "%7E", "~").Replace(url.QueryEscape(s))
+	return awsEscapes.Replace(url.QueryEscape(s))
 }
+
+// awsEscapes are the differences from [url.QueryEscape].
+var awsEscapes = strings.NewReplacer("+", "%20", "%7E", "~")

@@ -50,7 +50,7 @@ func (s *Sender) Originator(m *notify.Message) string {
 	if m.SMS == nil {
 		return ""
 	}
-	return cmp.Or(m.SMS.From, s.cfg.MessagingServiceSID, s.cfg.From)
+	return cmp.Or(m.SMS.From, s.cfg.OwnSender())
 }
 
 // validity rounds down: a message must not arrive after it has expired.

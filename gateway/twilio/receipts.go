@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/laudspeaker/laudspeaker/config"
@@ -55,7 +54,7 @@ func report(query string, params map[string]string) (notify.Report, error) {
 		if said.Reason == notify.ReasonOptedOut {
 			said.Sender = ours.Get("sender") // empty in the address of an earlier version
 		}
-		said.Gone = slices.Contains([]string{notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}, said.Reason)
+		said.Gone = notify.IsGone(said.Reason)
 	}
 	return said, nil
 }
