@@ -17,8 +17,8 @@ import (
 // maxTTL is how long FCM keeps a message for a device that is away.
 const maxTTL = 28 * 24 * time.Hour
 
-// build makes FCM's message of m, and the fields that the SDK cannot write. What the platform blocks say stands; what they leave out comes from the common fields
-// and from what remains until the notification expires.
+// build makes FCM's message of m, and the fields that the SDK cannot write. What the platform blocks say stands; what they leave out
+// comes from the common fields and from what remains until the notification expires.
 //
 // A repeated message (FCM may have taken one that it answered with an error) replaces the first on the device instead of
 // standing beside it: the collapse key, else the notification's id, is its Android tag and apns-collapse-id. The id is no
