@@ -19,7 +19,7 @@ func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.L
 	if err != nil {
 		return nil, part{}, err
 	}
-	cfg := drain.Config{Meter: meter, Paused: state.Paused, Waiting: waits.Lane, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
+	cfg := drain.Config{Meter: meter, Paused: state.Paused, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
 	for _, channel := range p.topics.Channels() {
 		for _, lane := range notify.Lanes() {
 			cfg.Lanes = append(cfg.Lanes, drain.Lane{

@@ -26,6 +26,8 @@ type Lives interface {
 type Waits interface {
 	// Mark sets Waiting of those notifications that wait because no gateway can be called for them.
 	Mark(lives []notify.Life)
+	// MarkLanes sets Waiting of those lanes of which jobs wait because no gateway can be called for them.
+	MarkLanes(channels []notify.ChannelStats)
 	// Gateways gives those that some process cannot call, or that an operator has paused, by name.
 	Gateways() []notify.GatewayStatus
 }

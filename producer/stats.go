@@ -14,7 +14,7 @@ import (
 type Drains interface {
 	// Of gives the drain of a lane of a channel; ok is false while it is not known.
 	Of(ch notify.Channel, lane notify.Lane) (d notify.Drain, ok bool)
-	// Stats gives all figures.
+	// Stats gives all figures, in slices that the caller may change. It leaves out for which gateways lanes wait.
 	Stats() notify.Stats
 }
 
@@ -42,6 +42,7 @@ func (s *Server) stats(x *exchange) error {
 	answer := stats{Gateways: []notify.GatewayStatus{}}
 	if s.cfg.Waits != nil {
 		answer.Gateways = s.cfg.Waits.Gateways()
+		s.cfg.Waits.MarkLanes(known.Channels)
 	}
 	if !known.At.IsZero() {
 		at, age := known.At.UTC().Truncate(time.Millisecond), time.Since(known.At).Round(100*time.Millisecond).Seconds()

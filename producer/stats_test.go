@@ -73,6 +73,10 @@ func (fakeWaits) Mark(lives []notify.Life) {
 	}
 }
 
+func (fakeWaits) MarkLanes(channels []notify.ChannelStats) {
+	channels[0].Lanes[0].Waiting = &notify.LaneWaiting{Waiting: aWaiting(), Part: 0.5, RecipientTypes: []string{"apns"}}
+}
+
 func (fakeWaits) Gateways() []notify.GatewayStatus {
 	return []notify.GatewayStatus{{Waiting: aWaiting(), Paused: true, Processes: 2}}
 }
@@ -81,9 +85,8 @@ func (fakeWaits) Gateways() []notify.GatewayStatus {
 func TestWaiting(t *testing.T) {
 	const wanted = `"waiting":{"gateway":"mail","code":"535","reason":"authentication refused","since":"2030-01-01T00:00:00Z"}`
 	lives := &fakeLives{life: func(l *notify.Life) { l.State, l.Final = notify.StateQueued, false }}
-	part := notify.LaneWaiting{Waiting: aWaiting(), Part: 0.5, RecipientTypes: []string{"apns"}}
 	drains := &fakeDrains{stats: notify.Stats{At: time.Now(), Channels: []notify.ChannelStats{{
-		Channel: notify.ChannelPush, Lanes: []notify.LaneDrain{{Lane: notify.LaneNormal, Waiting: &part}},
+		Channel: notify.ChannelPush, Lanes: []notify.LaneDrain{{Lane: notify.LaneNormal}},
 	}}}}
 	s := newServer(t, Config{Lives: lives, Waits: fakeWaits{}, Drains: drains})
 	_, body := do(t, s, request(http.MethodGet, toLook, ""))

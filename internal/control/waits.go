@@ -52,7 +52,21 @@ func (w Waits) of(s *survey, l *notify.Life) *notify.Waiting {
 
 // Lane returns for which gateway jobs of a lane wait, or nil.
 func (w Waits) Lane(ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
+	return w.lane(w.survey(), ch, lane)
+}
+
+// MarkLanes sets for which gateway jobs of each lane wait, or nil. All lanes are judged by one survey.
+func (w Waits) MarkLanes(channels []notify.ChannelStats) {
 	s := w.survey()
+	for i := range channels {
+		c := &channels[i]
+		for j := range c.Lanes {
+			c.Lanes[j].Waiting = w.lane(s, c.Channel, c.Lanes[j].Lane)
+		}
+	}
+}
+
+func (w Waits) lane(s *survey, ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
 	route := w.Routes[ch]
 	types := recipientTypes(route)
 	var found *notify.LaneWaiting

@@ -90,6 +90,9 @@ func TestWaits(t *testing.T) {
 					require.Equal(t, orElse(c.code, "535"), lives[0].Waiting.Code)
 				}
 				lane := w.Lane(l.Channel, l.Lane)
+				marked := []notify.ChannelStats{{Channel: l.Channel, Lanes: []notify.LaneDrain{{Lane: l.Lane}}}}
+				w.MarkLanes(marked)
+				require.Equal(t, lane, marked[0].Lanes[0].Waiting)
 				if c.part == 0 {
 					require.Nil(t, lane)
 					return

@@ -42,8 +42,6 @@ type Config struct {
 	Meter Meter
 	// Paused says whether an operator has paused a lane; it answers at once. nil: none is.
 	Paused func(notify.Channel, notify.Lane) bool
-	// Waiting says for which gateway jobs of a lane wait, or nil; it answers at once. nil: none do.
-	Waiting func(notify.Channel, notify.Lane) *notify.LaneWaiting
 	// ShedBulkAfter is how long bulk may take to drain before more of it is refused; 0 refuses none.
 	ShedBulkAfter time.Duration
 	Log           *zap.Logger
@@ -78,9 +76,6 @@ type measured struct {
 func New(cfg Config) *Gauge {
 	if cfg.Paused == nil {
 		cfg.Paused = func(notify.Channel, notify.Lane) bool { return false }
-	}
-	if cfg.Waiting == nil {
-		cfg.Waiting = func(notify.Channel, notify.Lane) *notify.LaneWaiting { return nil }
 	}
 	g := &Gauge{
 		cfg: cfg, lanes: make([]measured, len(cfg.Lanes)), tiers: make([]int64, len(cfg.Tiers)), shedding: map[notify.Channel]bool{}, strained: map[notify.Channel]int{},
@@ -185,7 +180,7 @@ func seconds(d time.Duration) *float64 {
 
 func rounded(rate float64) float64 { return float64(int64(rate*100+0.5)) / 100 }
 
-// Stats gives all figures.
+// Stats gives all figures, in slices of their own. It leaves out for which gateways lanes wait.
 func (g *Gauge) Stats() notify.Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -207,7 +202,6 @@ func (g *Gauge) Stats() notify.Stats {
 		c := of(l.Channel)
 		c.Lanes = append(c.Lanes, notify.LaneDrain{
 			Lane: l.Lane, Drain: d, Paused: g.cfg.Paused(l.Channel, l.Lane), Shedding: l.Lane == notify.LaneBulk && !s.Stale && g.shedding[l.Channel],
-			Waiting: g.cfg.Waiting(l.Channel, l.Lane),
 		})
 	}
 	for i, t := range g.cfg.Tiers {
