@@ -119,7 +119,7 @@ func (s *GatewayState) on(ch notify.Channel, lane notify.Lane) (p Partitions, of
 	return nil, 0
 }
 
-// report takes a report in, or its tombstone. What is hostile finds no more room than what is configured in earnest needs.
+// report takes a report in, or its tombstone. The limits bound memory when the topic holds hostile records.
 func (s *State) report(e Entry, set bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,10 +174,10 @@ func (s *State) Reports(now time.Time) []Entry {
 // keepExpiredReports is how long after its expiry a report gets a tombstone: its process may only have been slow to renew it.
 const keepExpiredReports = 10 * time.Minute
 
-// expiredReportsLocked appends tombstones of reports whose time is over, up to a thousand records in all.
+// expiredReportsLocked appends tombstones of reports whose time is over, up to [mostTombstones] records in all.
 func (s *State) expiredReportsLocked(all []Record, now time.Time) []Record {
 	for _, e := range s.reports {
-		if len(all) == 1000 {
+		if len(all) == mostTombstones {
 			break
 		}
 		if now.After(e.ExpiresAt.Add(keepExpiredReports)) {

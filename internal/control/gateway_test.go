@@ -215,7 +215,7 @@ func TestPartitions(t *testing.T) {
 			require.Equal(t, inP[n], p.Has(n))
 			require.Equal(t, inP[n] && inQ[n], both.Has(n))
 		}
-		require.Equal(t, len(inP), p.Len())
+		require.Equal(t, len(inP), p.len())
 		text, err := p.MarshalText()
 		require.NoError(t, err)
 		var back Partitions

@@ -71,7 +71,7 @@ func (s *keySet) page(from, n int) (keys [][]byte, next int) {
 			return keys, from
 		}
 		key, size := s.at(from)
-		if at, found := s.find(key); found && s.table[at] == uint32(from)+1 { // otherwise it was removed
+		if s.liveAt(from, key) {
 			keys = append(keys, key)
 		}
 		from += size
@@ -84,11 +84,8 @@ func (s *keySet) endingIn(suffix string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for from := 0; from < len(s.bytes); {
 			key, size := s.at(from)
-			if bytes.HasSuffix(key, []byte(suffix)) {
-				at, found := s.find(key)
-				if found && s.table[at] == uint32(from)+1 && !yield(string(key)) { // otherwise it was removed
-					return
-				}
+			if bytes.HasSuffix(key, []byte(suffix)) && s.liveAt(from, key) && !yield(string(key)) {
+				return
 			}
 			from += size
 		}
@@ -99,6 +96,12 @@ func (s *keySet) endingIn(suffix string) iter.Seq[string] {
 func (s *keySet) at(position int) (key []byte, size int) {
 	n, head := binary.Uvarint(s.bytes[position:])
 	return s.bytes[position+head:][:n:n], head + int(n)
+}
+
+// liveAt reports whether the key at a position of bytes is in the set: otherwise it was removed.
+func (s *keySet) liveAt(position int, key []byte) bool {
+	slot, found := s.find(key)
+	return found && s.table[slot] == uint32(position)+1
 }
 
 // find gives the slot of the key, or the free one that it would take.

@@ -64,8 +64,8 @@ func (p Partitions) Has(n int32) bool {
 	return found || at > 0 && n < p[at-1].to
 }
 
-// Len returns how many numbers there are.
-func (p Partitions) Len() int {
+// len returns how many numbers there are.
+func (p Partitions) len() int {
 	n := 0
 	for _, s := range p {
 		n += int(s.to - s.from)

@@ -89,7 +89,7 @@ type Listing struct {
 
 // List gives what is in force.
 func (s *State) List() Listing {
-	l := Listing{Suppressions: int(s.nSuppress.Load()), Cancellations: int(s.nCancelled.Load())}
+	l := Listing{Suppressions: int(s.nSuppress.Load()), Cancellations: s.cancelled.len()}
 	l.Pauses = slices.SortedFunc(maps.Values(s.pauses.Load().entries), func(a, b Entry) int {
 		return strings.Compare(a.Name(), b.Name())
 	})

@@ -81,8 +81,7 @@ func (s *State) Restart() {
 	defer s.mu.Unlock()
 	s.plain.restart()
 	s.reasoned.restart()
-	s.cancelled = map[hash]int64{}
-	s.nCancelled.Store(0)
+	s.cancelled.clearLocked()
 	s.reports, s.ranges = map[reporter]Entry{}, 0
 	s.countSuppressed()
 	old := s.pauses.Load()

@@ -34,18 +34,13 @@ func (s *State) settle(e Entry, set bool) {
 	id, _ := parseID(e.ID) // it was found to be one
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if set {
-		s.settled[settledRun{id, e.Run}] = e.ExpiresAt.Unix()
-	} else {
-		delete(s.settled, settledRun{id, e.Run})
-	}
-	s.nSettled.Store(int64(len(s.settled)))
+	s.settled.applyLocked(settledRun{id, e.Run}, e, set)
 }
 
 // Settled reports whether the provider has reported the run as delivered, so that it is not to be sent again. id may be spelt in
 // any way.
 func (s *State) Settled(id string, run int) bool {
-	if s.nSettled.Load() == 0 {
+	if s.settled.len() == 0 {
 		return false
 	}
 	h, ok := parseID(id)
@@ -53,20 +48,6 @@ func (s *State) Settled(id string, run int) bool {
 		return false
 	}
 	s.mu.RLock()
-	expires, ok := s.settled[settledRun{h, run}]
-	s.mu.RUnlock()
-	return ok && time.Now().Unix() < expires
-}
-
-// expiredSettledLocked appends tombstones of settled runs whose time is over, up to a thousand records in all.
-func (s *State) expiredSettledLocked(all []Record, now time.Time) []Record {
-	for r, expires := range s.settled {
-		if len(all) == 1000 {
-			break
-		}
-		if expires <= now.Unix() {
-			all = append(all, Entry{Kind: KindSettled, ID: spell(r.id), Run: r.run}.Tombstone())
-		}
-	}
-	return all
+	defer s.mu.RUnlock()
+	return s.settled.hasLocked(settledRun{h, run})
 }

@@ -19,18 +19,15 @@ import (
 type State struct {
 	pauses atomic.Pointer[pauses] // replaced as a whole
 
-	mu         sync.RWMutex
-	cancelled  map[hash]int64       // to its expiry, in seconds since 1970
-	settled    map[settledRun]int64 // as cancelled
-	plain      lastingSet           // suppressions of kind suppress
-	reasoned   lastingSet           // and of kind suppression
-	reports    map[reporter]Entry
-	ranges     int          // of partitions, in all reports
-	nCancelled atomic.Int64 // the sizes of the maps, which cost no lock
-	nSettled   atomic.Int64
-	nSuppress  atomic.Int64
-
-	reasons atomic.Pointer[[]string] // of reasoned; replaced as a whole
+	mu        sync.RWMutex
+	cancelled expiring[hash]
+	settled   expiring[settledRun]
+	plain     lastingSet // suppressions of kind suppress
+	reasoned  lastingSet // and of kind suppression
+	reasons   []string   // of reasoned
+	reports   map[reporter]Entry
+	ranges    int          // of partitions, in all reports
+	nSuppress atomic.Int64 // the size of plain and reasoned, which costs no lock
 
 	key atomic.Pointer[[16]byte] // of fingerprints; nil while there is none
 
@@ -42,9 +39,8 @@ type hash [16]byte
 
 // New gives a state in which nothing is in force.
 func New() *State {
-	s := &State{cancelled: map[hash]int64{}, settled: map[settledRun]int64{}, reports: map[reporter]Entry{}, plain: newLastingSet(), reasoned: newLastingSet()}
+	s := &State{reports: map[reporter]Entry{}, plain: newLastingSet(), reasoned: newLastingSet()}
 	s.pauses.Store(newPauses(nil))
-	s.reasons.Store(new([]string))
 	return s
 }
 
@@ -90,17 +86,12 @@ func (s *State) cancel(e Entry, set bool) {
 	id, _ := parseID(e.ID) // it was found to be one
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if set {
-		s.cancelled[id] = e.ExpiresAt.Unix()
-	} else {
-		delete(s.cancelled, id)
-	}
-	s.nCancelled.Store(int64(len(s.cancelled)))
+	s.cancelled.applyLocked(id, e, set)
 }
 
 // Cancelled reports whether the notification is not to be sent. id may be spelt in any way.
 func (s *State) Cancelled(id string) bool {
-	if s.nCancelled.Load() == 0 {
+	if s.cancelled.len() == 0 {
 		return false
 	}
 	h, ok := parseID(id)
@@ -108,27 +99,19 @@ func (s *State) Cancelled(id string) bool {
 		return false
 	}
 	s.mu.RLock()
-	expires, ok := s.cancelled[h]
-	s.mu.RUnlock()
-	return ok && time.Now().Unix() < expires
+	defer s.mu.RUnlock()
+	return s.cancelled.hasLocked(h)
 }
 
-// Expired gives tombstones of cancellations, settled runs and reports whose time is over, a thousand at most, for whoever writes to the topic: now
+// Expired gives tombstones of cancellations, settled runs and reports whose time is over, [mostTombstones] at most, for whoever writes to the topic: now
 // and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones have
 // come back over the topic; so what could not be published is given again.
 func (s *State) Expired(now time.Time) []Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var all []Record
-	for id, expires := range s.cancelled {
-		if len(all) == 1000 {
-			break
-		}
-		if expires <= now.Unix() {
-			all = append(all, Entry{Kind: KindCancel, ID: spell(id)}.Tombstone())
-		}
-	}
-	return s.expiredReportsLocked(s.expiredSettledLocked(all, now), now)
+	all := s.cancelled.expiredLocked(nil, now, func(id hash) Entry { return Entry{Kind: KindCancel, ID: spell(id)} })
+	all = s.settled.expiredLocked(all, now, func(r settledRun) Entry { return Entry{Kind: KindSettled, ID: spell(r.id), Run: r.run} })
+	return s.expiredReportsLocked(all, now)
 }
 
 // appendSuppression spells the name of a suppression, see [Entry.Name].

@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
@@ -143,17 +144,13 @@ func (s *State) suppress(e Entry, set bool) {
 
 // knowReasonLocked reports whether lookups ask for that reason from now on.
 func (s *State) knowReasonLocked(reason string) bool {
-	known := *s.reasons.Load()
-	for _, r := range known {
-		if r == reason {
-			return true
-		}
+	if slices.Contains(s.reasons, reason) {
+		return true
 	}
-	if len(known) == mostReasons {
+	if len(s.reasons) == mostReasons {
 		return false
 	}
-	more := append(known[:len(known):len(known)], reason)
-	s.reasons.Store(&more)
+	s.reasons = append(s.reasons, reason)
 	return true
 }
 
@@ -185,7 +182,7 @@ func (s *State) SenderBlocked(tenant string, channel notify.Channel, address, se
 
 // forAnyReasonLocked reports whether there is an entry of kind suppression with that scope. It writes names to b.
 func (s *State) forAnyReasonLocked(b []byte, tenant string, channel notify.Channel, scope, address string) bool {
-	for _, reason := range *s.reasons.Load() {
+	for _, reason := range s.reasons {
 		if s.reasoned.has(appendReasoned(b, tenant, channel, reason, scope, address)) {
 			return true
 		}

@@ -163,7 +163,7 @@ func (r *routeWait) part() float64 {
 	if r.all {
 		return 1
 	}
-	return float64(r.on.Len()) / float64(r.of)
+	return float64(r.on.len()) / float64(r.of)
 }
 
 // route returns where jobs of a lane, to recipients of a type, wait; nil for nowhere.
@@ -193,7 +193,7 @@ func (s *survey) route(route []RouteGateway, ch notify.Channel, lane notify.Lane
 	if len(w.gateways) == 0 {
 		return nil
 	}
-	w.all = w.all || w.on.Len() >= int(w.of)
+	w.all = w.all || w.on.len() >= int(w.of)
 	return w
 }
 
