@@ -15,11 +15,10 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
-	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
 // control makes the state that the control topic adds up to, and the reader that feeds it. Nothing that asks the state may
-// start before the reader has caught up. also are called with each record after the state has taken it in.
+// start before the reader has caught up. control calls each function in also with each record, after the state has applied the record.
 func (p *process) control(role string, publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (*control.State, *kafka.Tail, error) {
 	state, topic := control.New(), p.topics.Control()
 	tail, err := kafka.NewTail(p.kafka, topic, func(r *kafka.Record) {
@@ -67,18 +66,15 @@ func keepLasting(state *control.State, topic string, publisher allPublisher) fun
 			return errors.Join(publisher.PublishAll(ctx, ms)...)
 		})
 		if err != nil {
-			return fmt.Errorf("publish what must outlast %s: %w", topic, err)
+			return fmt.Errorf("publish suppressions and fingerprint key to %s: %w", topic, err)
 		}
 		state.Restart()
 		return nil
 	}
 }
 
-// canceller writes the API's cancellations. It asks no admission: a broker that is full takes so little all the same.
-type canceller struct {
-	topic     string
-	publisher onePublisher
-}
+// canceller writes the API's cancellations.
+type canceller settler
 
 // onePublisher is [kafka.Publisher], for those who publish one record at a time.
 type onePublisher interface {
@@ -88,8 +84,8 @@ type onePublisher interface {
 // Cancel is the API's.
 func (c canceller) Cancel(ctx context.Context, id string) (requested, effective time.Time, err error) {
 	requested = time.Now()
-	if _, _, err := c.publisher.Publish(ctx, onControl(c.topic, control.Cancel(id, requested).Record())); err != nil {
-		return time.Time{}, time.Time{}, fmt.Errorf("publish to %s: %w: %w", c.topic, notify.ErrBusUnavailable, err)
+	if err := settler(c).publish(ctx, control.Cancel(id, requested).Record()); err != nil {
+		return time.Time{}, time.Time{}, err
 	}
 	return requested, time.Now().Add(control.InForce), nil
 }
@@ -132,19 +128,30 @@ func (b *openedBus) tell(ctx context.Context, records ...control.Record) (time.T
 
 // told reads what of a kind the control topic says, by name.
 func (b *openedBus) told(ctx context.Context, kind control.Kind) (map[string]control.Entry, error) {
+	all, err := b.toldByKind(ctx, kind)
+	return all[kind], err
+}
+
+// toldByKind reads the control topic once. It returns the entries of each of the kinds, by name.
+func (b *openedBus) toldByKind(ctx context.Context, kinds ...control.Kind) (map[control.Kind]map[string]control.Entry, error) {
 	topic := b.topics.Control()
 	bounds, err := b.reader.Bounds(topic)
 	if err != nil {
 		return nil, noControl(err)
 	}
-	all := map[string]control.Entry{}
+	all := map[control.Kind]map[string]control.Entry{}
+	for _, kind := range kinds {
+		all[kind] = map[string]control.Entry{}
+	}
 	err = b.reader.Scan(ctx, topic, bounds, func(r *kafka.Record) error {
-		switch e, set, err := control.Decode(r.Key, r.Value, r.Timestamp); {
-		case err != nil || e.Kind != kind: // what is not understood is no reason to show nothing
+		e, set, err := control.Decode(r.Key, r.Value, r.Timestamp)
+		byName, wanted := all[e.Kind]
+		switch {
+		case err != nil || !wanted: // what is not understood is no reason to show nothing
 		case set:
-			all[e.Name()] = e
+			byName[e.Name()] = e
 		default:
-			delete(all, e.Name())
+			delete(byName, e.Name())
 		}
 		return nil
 	})
@@ -170,7 +177,8 @@ func operator() string {
 // clock shows a time to the millisecond: it is a promise.
 func clock(t time.Time) string { return t.Local().Format("15:04:05.000") }
 
-func since(e control.Entry) string {
+// since says since when an entry holds and why. source is what its kind adds about who caused it, or empty.
+func since(e control.Entry, source string) string {
 	text := "since " + e.At.Local().Format(time.DateTime)
 	if e.At.IsZero() {
 		text = "since an unknown time" // written by an earlier version
@@ -178,16 +186,7 @@ func since(e control.Entry) string {
 	if e.Reason != "" {
 		text += ", " + strings.TrimRight(e.Reason+" "+e.Code, " ")
 	}
-	suppresses := e.Kind == control.KindSuppress || e.Kind == control.KindSuppression
-	switch {
-	case suppresses && e.Scope != "":
-		text += ", of sender " + e.Scope
-	case suppresses && e.Sender != "":
-		text += ", of all senders, said to " + e.Sender
-	}
-	if suppresses && e.Gateway != "" {
-		text += ", by gateway " + e.Gateway
-	}
+	text += source
 	if e.By != "" {
 		text += " by " + e.By
 	}

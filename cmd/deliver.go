@@ -290,9 +290,9 @@ func (d *delivery) suppress(settings config.Channel) func(m *notify.Message, sen
 		return nil
 	}
 	return func(m *notify.Message, sender, gateway string, f *notify.Failure) (all []kafka.Message) {
-		s := said{tenant: m.Tenant, channel: m.Channel, address: m.Address, sender: sender, gateway: gateway, code: f.Code, reason: f.Reason}
-		for _, e := range s.entries(d.cfg.SMS, time.Now()) {
-			all = append(all, onControl(d.topics.Control(), e.Record()))
+		s := suppressionCause{tenant: m.Tenant, channel: m.Channel, address: m.Address, sender: sender, gateway: gateway, code: f.Code, reason: f.Reason}
+		for _, r := range s.records(d.cfg.SMS, time.Now()) {
+			all = append(all, onControl(d.topics.Control(), r))
 		}
 		return all
 	}

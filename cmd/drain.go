@@ -14,12 +14,12 @@ import (
 )
 
 // newDrain makes the gauge of all lanes, and the part that keeps it: it measures once the topics are there.
-func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.Logger) (*drain.Gauge, part, error) {
+func (p *process) newDrain(waits control.Waits, log *zap.Logger) (*drain.Gauge, part, error) {
 	meter, err := kafka.NewMeter(p.kafka)
 	if err != nil {
 		return nil, part{}, err
 	}
-	cfg := drain.Config{Meter: meter, Paused: state.Paused, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
+	cfg := drain.Config{Meter: meter, Paused: waits.State.Paused, ShedBulkAfter: p.cfg.API.ShedBulkAfter, Log: log}
 	for _, channel := range p.topics.Channels() {
 		for _, lane := range notify.Lanes() {
 			cfg.Lanes = append(cfg.Lanes, drain.Lane{
@@ -43,20 +43,20 @@ func (p *process) newDrain(state *control.State, waits control.Waits, log *zap.L
 }
 
 // newWaits follows the control topic: what is paused, and which gateways the workers report that they cannot call.
-// also are called with each of its records. caught is closed once it has been read.
-func (p *process) newWaits(publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (state *control.State, caught <-chan struct{}, waits control.Waits, follows part, err error) {
-	state, told, err := p.control("api", publisher, log, also...)
+// The caller runs the tail of the state. For also see [process.control].
+func (p *process) newWaits(publisher allPublisher, log *zap.Logger, also ...func(*kafka.Record)) (controlled, control.Waits, error) {
+	state, tail, err := p.control("api", publisher, log, also...)
 	if err != nil {
-		return nil, nil, control.Waits{}, part{}, err
+		return controlled{}, control.Waits{}, err
 	}
-	p.countSkipped("serve-api", "control", told.Undecodable)
-	waits = control.Waits{State: state, Routes: map[notify.Channel][]control.RouteGateway{}}
+	p.countSkipped("serve-api", "control", tail.Undecodable)
+	waits := control.Waits{State: state, Routes: map[notify.Channel][]control.RouteGateway{}}
 	for channel, route := range p.routes {
 		for _, o := range route {
 			waits.Routes[channel] = append(waits.Routes[channel], control.RouteGateway{Name: o.Name, RecipientTypes: o.Gateway.RecipientTypes()})
 		}
 	}
-	return state, told.Caught(), waits, part{"control", told.Run}, nil
+	return controlled{state, tail}, waits, nil
 }
 
 // countWaits shows which part of each lane waits for a gateway. It is the same in every process of the API.

@@ -9,14 +9,13 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
-	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/receipts"
 )
 
 // keepEarly lets the desk keep early receipts on the control topic. The process that fills the status store applies them.
-func (p *process) keepEarly(desk *receipts.Desk, leads func() bool, log *zap.Logger) *receipts.Early {
+func (p *process) keepEarly(desk *receipts.Desk, on settler, leads func() bool, log *zap.Logger) *receipts.Early {
 	early := receipts.NewEarly(receipts.EarlyConfig{
-		Log: keptReceipts{desk.Settler.(settler)}, Leads: leads, Logger: log, //nolint:forcetypeassert // made by newReceipts
+		Log: keptReceipts{on}, Leads: leads, Logger: log,
 		Apply: func(ctx context.Context, k receipts.KeptReceipt) error {
 			ctx, cancel := context.WithTimeout(ctx, applyFor)
 			defer cancel()
@@ -60,14 +59,4 @@ func (k keptReceipts) Add(ctx context.Context, r receipts.KeptReceipt) error {
 // Remove is that of [receipts.Log].
 func (k keptReceipts) Remove(ctx context.Context, r receipts.KeptReceipt) error {
 	return k.publish(ctx, control.Receipt(r.Gateway, r.ID, r.Said, time.Now()).Tombstone())
-}
-
-// delivers reports whether the gateway is on the route of the channel.
-func (p *process) delivers(gateway string, channel notify.Channel) bool {
-	for _, o := range p.routes[channel] {
-		if o.Name == gateway {
-			return true
-		}
-	}
-	return false
 }

@@ -151,7 +151,7 @@ func (d *delivery) reportGateways(ctx context.Context) error {
 	case <-d.told.Caught():
 	}
 	g := &gatewayReports{
-		process: d.processName(), topic: d.topics.Control(), outlets: map[string]refuser{}, lanes: d.lanesOf,
+		process: d.processName(), topic: d.topics.Control(), outlets: map[string]refuser{}, lanes: d.heldLanesOf,
 		state: d.control, publisher: d.publisher, log: d.log,
 	}
 	for name, o := range d.outlets {
@@ -173,21 +173,14 @@ func (p *process) processName() string {
 	return control.ProcessName(host + ":" + port)
 }
 
-// lanesOf returns the partitions on which this process works by a gateway.
-func (d *delivery) lanesOf(gateway string) (all []control.LanePartitions) {
+// heldLanesOf returns the partitions on which this process works by a gateway.
+func (d *delivery) heldLanesOf(gateway string) (all []control.LanePartitions) {
 	for _, l := range d.held.list() {
-		if slices.ContainsFunc(d.outletsOf(l.Channel), func(name string) bool { return name == gateway }) {
+		if d.delivers(gateway, l.Channel) {
 			all = append(all, l)
 		}
 	}
 	return all
-}
-
-func (d *delivery) outletsOf(channel notify.Channel) (names []string) {
-	for _, o := range d.routes[channel] {
-		names = append(names, o.Name)
-	}
-	return names
 }
 
 // heldPartitions are those on which this process works, as its consumer groups have told last. Between two sessions of a group

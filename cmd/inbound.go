@@ -26,12 +26,12 @@ func (p *process) inboundReaders() map[string]inbound.Reader {
 	return readers
 }
 
-// newInbound returns what the API brings texts to; nil without a gateway that takes any. caught is closed once state has been read.
+// newInbound returns what the API brings texts to; nil without a gateway that takes any.
 //
 //	POST /v1/inbound/… ─▶ desk ─▶ status store: was it taken? who has sent texts to the number?
 //	                        ├──▶ publisher ─▶ control topic, status topic
 //	                        └──▶ state of the control topic: whose opt-outs are lifted?
-func (p *process) newInbound(k *keeper, t teller, state *control.State, caught <-chan struct{}) producer.Inbound {
+func (p *process) newInbound(k *keeper, t teller, on settler, state controlled) producer.Inbound {
 	readers := p.inboundReaders()
 	if len(readers) == 0 {
 		return nil
@@ -39,7 +39,7 @@ func (p *process) newInbound(k *keeper, t teller, state *control.State, caught <
 	sms, words := p.cfg.SMS, config.DefaultKeywords()
 	return &inbound.Desk{
 		Readers: readers, Texts: sentTexts{k.reader, k.store}, Teller: t,
-		OptOuts: optOuts{settler{p.topics.Control(), t.publisher}, state, caught, sms},
+		OptOuts: optOuts{on, state, sms},
 		Words: inbound.NewWords(slices.Concat(words["stop_words"], sms.StopWords), slices.Concat(words["start_words"], sms.StartWords),
 			slices.Concat(words["help_words"], sms.HelpWords)),
 		Full: sms.Inbound == "full", Metrics: inbound.NewMetrics(p.metrics),
@@ -49,7 +49,7 @@ func (p *process) newInbound(k *keeper, t teller, state *control.State, caught <
 // sentTexts is the status store for incoming texts.
 type sentTexts struct {
 	reader *status.Reader
-	store  *statusStore
+	*statusStore
 }
 
 // mostTexts is how many texts of the past to one number are looked at.
@@ -62,29 +62,10 @@ func (s sentTexts) SentTo(ctx context.Context, gateway, address string) ([]notif
 	return lives.Data, err
 }
 
-// HasInbound is that of the texts.
-func (s sentTexts) HasInbound(ctx context.Context, gateway, message string) (bool, error) {
-	opened, err := s.store.get()
-	if err != nil {
-		return false, err
-	}
-	return opened.HasInbound(ctx, gateway, message)
-}
-
-// KeepInbound is that of the texts.
-func (s sentTexts) KeepInbound(ctx context.Context, gateway, message string, lasting bool, at time.Time) error {
-	opened, err := s.store.get()
-	if err != nil {
-		return err
-	}
-	return opened.KeepInbound(ctx, gateway, message, lasting, at)
-}
-
 // optOuts writes opt-outs to the control topic.
 type optOuts struct {
 	settler settler
-	state   *control.State
-	caught  <-chan struct{} // closed once the state has read the topic
+	state   controlled
 	sms     config.SMS
 }
 
@@ -92,14 +73,12 @@ type optOuts struct {
 func (o optOuts) Block(ctx context.Context, tenants []string, gateway string, in notify.Inbound) error {
 	for _, tenant := range tenants {
 		for _, sender := range in.Senders {
-			stop := said{
+			stop := suppressionCause{
 				tenant: tenant, channel: notify.ChannelSMS, address: in.Address, sender: sender, gateway: gateway,
 				code: "STOP", reason: notify.ReasonOptedOut,
 			}
-			for _, e := range stop.entries(o.sms, time.Now()) {
-				if err := o.settler.publish(ctx, e.Record()); err != nil {
-					return err
-				}
+			if err := o.settler.publish(ctx, stop.records(o.sms, time.Now())...); err != nil {
+				return err
 			}
 		}
 	}
@@ -109,7 +88,7 @@ func (o optOuts) Block(ctx context.Context, tenants []string, gateway string, in
 // Lift is that of incoming texts. It takes back what Block writes under either scope: the setting may have changed.
 func (o optOuts) Lift(ctx context.Context, tenants []string, in notify.Inbound) error {
 	select {
-	case <-o.caught:
+	case <-o.state.Caught():
 	case <-ctx.Done():
 		return fmt.Errorf("%w: the control topic has not been read yet", notify.ErrStatusUnavailable)
 	}
@@ -121,14 +100,12 @@ func (o optOuts) Lift(ctx context.Context, tenants []string, in notify.Inbound) 
 		}
 	}
 	for _, tenant := range tenants {
-		lifted := []control.Entry{control.SuppressFor(tenant, notify.ChannelSMS, in.Address, notify.ReasonOptedOut)}
+		lifted := []control.Record{control.SuppressFor(tenant, notify.ChannelSMS, in.Address, notify.ReasonOptedOut).Tombstone()}
 		for _, sender := range in.Senders {
-			lifted = append(lifted, control.OptOut(tenant, sender, in.Address))
+			lifted = append(lifted, control.OptOut(tenant, sender, in.Address).Tombstone())
 		}
-		for _, e := range lifted {
-			if err := o.settler.publish(ctx, e.Tombstone()); err != nil {
-				return err
-			}
+		if err := o.settler.publish(ctx, lifted...); err != nil {
+			return err
 		}
 	}
 	return nil

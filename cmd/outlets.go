@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -73,6 +74,11 @@ func (p *process) channelsOf(name string) (channels []notify.Channel) {
 		}
 	}
 	return channels
+}
+
+// delivers reports whether the gateway is on the route of the channel.
+func (p *process) delivers(gateway string, channel notify.Channel) bool {
+	return slices.ContainsFunc(p.routes[channel], func(o config.Outlet) bool { return o.Name == gateway })
 }
 
 func (p *process) percents() map[notify.Lane]int {

@@ -140,7 +140,7 @@ func (b *openedBus) listPauses(ctx context.Context, out io.Writer, asJSON bool) 
 			fmt.Fprintf(out, "%s\n", paused[name].Record().Value)
 			continue
 		}
-		fmt.Fprintf(out, "%s  %s\n", notify.Clip(name, 255), since(paused[name]))
+		fmt.Fprintf(out, "%s  %s\n", notify.Clip(name, 255), since(paused[name], ""))
 	}
 	if len(paused) == 0 && !asJSON {
 		fmt.Fprintln(out, "Nothing is paused.")

@@ -41,18 +41,18 @@ func (p *process) receiptReaders() (map[string]receipts.Reader, error) {
 }
 
 // newReceipts is what the API brings receipts to.
-func (p *process) newReceipts(lives receipts.Lives, t teller) (*receipts.Desk, error) {
+func (p *process) newReceipts(lives receipts.Lives, t teller, on settler) (*receipts.Desk, error) {
 	readers, err := p.receiptReaders()
 	if err != nil {
 		return nil, err
 	}
 	return &receipts.Desk{
-		Readers: readers, Lives: lives, Teller: t, Settler: settler{p.topics.Control(), t.publisher}, Metrics: receipts.NewMetrics(p.metrics),
-		Suppressor: goneSuppressor{settler{p.topics.Control(), t.publisher}, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS}, Delivers: p.delivers,
+		Readers: readers, Lives: lives, Teller: t, Settler: on, Metrics: receipts.NewMetrics(p.metrics),
+		Suppressor: goneSuppressor{on, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS}, Delivers: p.delivers,
 	}, nil
 }
 
-// settler writes to the control topic what receipts say about jobs and recipients. It asks no admission: a broker that is full takes
+// settler writes to the control topic what the API knows about jobs and recipients. It asks no admission: a broker that is full takes
 // so little all the same.
 type settler struct {
 	topic     string
@@ -73,9 +73,12 @@ func (s settler) Settle(ctx context.Context, id string, run int) error {
 	}
 }
 
-func (s settler) publish(ctx context.Context, r control.Record) error {
-	if _, _, err := s.publisher.Publish(ctx, onControl(s.topic, r)); err != nil {
-		return fmt.Errorf("publish to %s: %w: %w", s.topic, notify.ErrBusUnavailable, err)
+// publish returns once the records are durable. It publishes one after another, and ends with the first error.
+func (s settler) publish(ctx context.Context, records ...control.Record) error {
+	for _, r := range records {
+		if _, _, err := s.publisher.Publish(ctx, onControl(s.topic, r)); err != nil {
+			return fmt.Errorf("publish to %s: %w: %w", s.topic, notify.ErrBusUnavailable, err)
+		}
 	}
 	return nil
 }
@@ -90,19 +93,17 @@ type goneSuppressor struct {
 
 // Suppress is that of the receipts. A notification whose recipient the status store does not know any more suppresses nobody.
 func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, report notify.Report) error {
-	n := notify.Notification{Tenant: life.Tenant, Channel: life.Channel, Recipient: life.Recipient, RecipientType: life.RecipientType}
-	address, faults := validate.Recipient(&n)
 	// A device token that is said to be bad may be one of another app.
 	proven := life.Channel != notify.ChannelPush || report.Reason == notify.ReasonRecipientGone
-	if !s.channels[string(life.Channel)].SuppressGone || !proven || len(faults) > 0 {
+	if !s.channels[string(life.Channel)].SuppressGone || !proven {
 		return nil
 	}
-	for _, e := range s.said(life, report, address).entries(s.sms, time.Now()) {
-		if err := s.settler.publish(ctx, e.Record()); err != nil {
-			return err
-		}
+	n := notify.Notification{Tenant: life.Tenant, Channel: life.Channel, Recipient: life.Recipient, RecipientType: life.RecipientType}
+	address, faults := validate.Recipient(&n)
+	if len(faults) > 0 {
+		return nil
 	}
-	return nil
+	return s.settler.publish(ctx, s.cause(life, report, address).records(s.sms, time.Now())...)
 }
 
 // teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.

@@ -75,7 +75,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		return err
 	}
 	tell := teller{dispatcher.Desk{Topics: p.topics}, publisher}
-	desk, err := p.newReceipts(told{keeper.reader, keeper.store}, tell)
+	on := settler{p.topics.Control(), publisher}
+	desk, err := p.newReceipts(told{keeper.reader, keeper.store}, tell, on)
 	if err != nil {
 		return err
 	}
@@ -83,19 +84,19 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	early := p.keepEarly(desk, keeper.recorder.Recording, log)
-	state, caught, waits, following, err := p.newWaits(publisher, log, hearEarly(early))
+	early := p.keepEarly(desk, on, keeper.recorder.Recording, log)
+	state, waits, err := p.newWaits(publisher, log, hearEarly(early))
 	if err != nil {
 		return err
 	}
-	gauge, gauging, err := p.newDrain(state, waits, log)
+	gauge, gauging, err := p.newDrain(waits, log)
 	if err != nil {
 		return err
 	}
 	api, err := producer.New(producer.Config{
-		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller{p.topics.Control(), publisher}, Drains: gauge, Waits: waits,
+		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller(on), Drains: gauge, Waits: waits,
 		Idempotency: keeper.store, IDs: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
-		DeadLetters: letters, Receipts: desk, Inbound: p.newInbound(keeper, tell, state, caught), PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
+		DeadLetters: letters, Receipts: desk, Inbound: p.newInbound(keeper, tell, on, state), PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
 		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
 		Livez: p.pages.livez, Readyz: p.pages.readyz, MetricsPage: p.pages.metrics, Log: log, Metrics: producer.NewMetrics(p.metrics),
 	})
@@ -113,7 +114,8 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		{"early receipts", early.Run},
 		closeLetters,
 		{"publisher", publisher.Run},
-		gauging, following,
+		gauging,
+		{"control", state.Run},
 	}, keeper.parts())...)
 }
 

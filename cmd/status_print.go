@@ -15,14 +15,14 @@ func lineOf(l *notify.Life) string {
 		line += "  " + notify.Clip(recipient, 60)
 	}
 	if l.Waiting != nil {
-		return line + "  " + waitingForPeople(l.Waiting)
+		return line + "  waiting " + waitingForPeople(l.Waiting)
 	}
 	return line + lead("  ", because(l.Gateway, l.Code, l.Reason))
 }
 
 // waitingForPeople says for which gateway a notification waits.
 func waitingForPeople(w *notify.Waiting) string {
-	return fmt.Sprintf("waiting for %s since %s%s", shown(w.Gateway), readable(w.Since), lead(", ", because("", w.Code, w.Reason)))
+	return fmt.Sprintf("for %s since %s%s", shown(w.Gateway), readable(w.Since), lead(", ", because("", w.Code, w.Reason)))
 }
 
 // lifeForPeople is a notification with its timeline.
@@ -44,7 +44,7 @@ func lifeForPeople(l *notify.Life) string {
 	line("expires", ifAt(l.ExpiresAt))
 	line("next try", ifAt(l.NextAt))
 	if l.Waiting != nil {
-		line("waiting", strings.TrimPrefix(waitingForPeople(l.Waiting), "waiting "))
+		line("waiting", waitingForPeople(l.Waiting))
 	}
 	line("outcome", because(l.Gateway, l.Code, l.Reason))
 	line("provider id", shown(l.ProviderID))

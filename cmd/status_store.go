@@ -153,6 +153,17 @@ func (s *statusStore) ReleaseIDs(ctx context.Context, claims []notify.IDClaim) e
 	return err
 }
 
+func (s *statusStore) HasInbound(ctx context.Context, gateway, message string) (bool, error) {
+	return ask(s, func(o *store.Store) (bool, error) { return o.HasInbound(ctx, gateway, message) })
+}
+
+func (s *statusStore) KeepInbound(ctx context.Context, gateway, message string, lasting bool, at time.Time) error {
+	_, err := ask(s, func(o *store.Store) (none struct{}, err error) {
+		return none, o.KeepInbound(ctx, gateway, message, lasting, at)
+	})
+	return err
+}
+
 func (s *statusStore) Expunge(ctx context.Context, which notify.Expunge) (int, error) {
 	return ask(s, func(o *store.Store) (int, error) { return o.Expunge(ctx, which) })
 }

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -164,15 +163,17 @@ func (b *openedBus) listSuppressed(ctx context.Context, out io.Writer, f *suppre
 	})
 	for _, e := range all {
 		if asJSON {
-			line, err := suppressionLine(e)
+			fields, err := suppressionFields(e)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "%s\n", line)
+			if err := printJSON(out, fields); err != nil {
+				return fmt.Errorf("write an entry: %w", err)
+			}
 			continue
 		}
 		shown := strings.TrimPrefix(whom(e), notify.DefaultTenant+"/")
-		fmt.Fprintf(out, "%s  %s\n", notify.Clip(shown, 255), since(e))
+		fmt.Fprintf(out, "%s  %s\n", notify.Clip(shown, 255), since(e, suppressionSource(e)))
 	}
 	if len(all) == 0 && !asJSON {
 		fmt.Fprintln(out, "Nobody is suppressed.")
@@ -183,8 +184,8 @@ func (b *openedBus) listSuppressed(ctx context.Context, out io.Writer, f *suppre
 // whom names the recipient of a suppression, with tenant and channel.
 func whom(e control.Entry) string { return control.Suppress(e.Tenant, e.Channel, e.Address).Name() }
 
-// suppressionLine returns e as one JSON object: the record, and what its key says.
-func suppressionLine(e control.Entry) ([]byte, error) {
+// suppressionFields returns the JSON object of e: the fields of the record, and what its key says.
+func suppressionFields(e control.Entry) (map[string]any, error) {
 	fields := map[string]any{}
 	if err := json.Unmarshal(e.Record().Value, &fields); err != nil {
 		return nil, fmt.Errorf("read an entry: %w", err)
@@ -196,13 +197,7 @@ func suppressionLine(e control.Entry) ([]byte, error) {
 	if e.Kind == control.KindSuppress && e.Reason == "" {
 		fields["reason"] = manual
 	}
-	var line bytes.Buffer
-	encoder := json.NewEncoder(&line)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(fields); err != nil {
-		return nil, fmt.Errorf("write an entry: %w", err)
-	}
-	return bytes.TrimRight(line.Bytes(), "\n"), nil
+	return fields, nil
 }
 
 // manual is the reason of a suppression that a person has decided.
@@ -210,15 +205,11 @@ const manual = "manual"
 
 // suppressions reads those that are in force, by recipient and then by reason and sender.
 func (b *openedBus) suppressions(ctx context.Context) ([]control.Entry, error) {
-	plain, err := b.told(ctx, control.KindSuppress)
+	byKind, err := b.toldByKind(ctx, control.KindSuppress, control.KindSuppression)
 	if err != nil {
 		return nil, err
 	}
-	reasoned, err := b.told(ctx, control.KindSuppression)
-	if err != nil {
-		return nil, err
-	}
-	all := slices.AppendSeq(slices.Collect(maps.Values(plain)), maps.Values(reasoned))
+	all := slices.AppendSeq(slices.Collect(maps.Values(byKind[control.KindSuppress])), maps.Values(byKind[control.KindSuppression]))
 	slices.SortFunc(all, func(a, b control.Entry) int {
 		return cmp.Or(strings.Compare(whom(a), whom(b)), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Name(), b.Name()))
 	})

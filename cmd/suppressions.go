@@ -13,8 +13,8 @@ import (
 // tenantScope is the value of sms.opt_out_scope by which one opt-out stops all senders.
 const tenantScope = "tenant"
 
-// said is what a gateway or a recipient has said by which a recipient gets nothing more.
-type said struct {
+// suppressionCause is the cause of a suppression: who reported it, for which recipient and sender.
+type suppressionCause struct {
 	tenant  string
 	channel notify.Channel
 	address string
@@ -24,8 +24,9 @@ type said struct {
 	reason  string
 }
 
-// entries returns the suppressions that follow from s: an opt-out blocks its sender for the recipient, everything else blocks all.
-func (s said) entries(sms config.SMS, at time.Time) []control.Entry {
+// records returns the records of the suppressions that follow from s: an opt-out blocks its sender for the recipient, everything else
+// blocks all.
+func (s suppressionCause) records(sms config.SMS, at time.Time) []control.Record {
 	all := control.SuppressFor(s.tenant, s.channel, s.address, s.reason)
 	if s.reason == "" {
 		all.Reason = notify.ReasonRecipientGone
@@ -37,18 +38,36 @@ func (s said) entries(sms config.SMS, at time.Time) []control.Entry {
 			entries = append(entries, all)
 		}
 	}
-	for i := range entries {
-		entries[i].At, entries[i].Gateway, entries[i].Code, entries[i].Sender = at, s.gateway, s.code, s.sender
+	records := make([]control.Record, len(entries))
+	for i, e := range entries {
+		e.At, e.Gateway = at, s.gateway
+		e.Code, e.Sender = s.code, s.sender
+		records[i] = e.Record()
 	}
-	return entries
+	return records
 }
 
-// said returns what a receipt says of the recipient of a notification.
-func (s goneSuppressor) said(life *notify.Life, report notify.Report, address string) said {
-	return said{
+// cause returns what a receipt says of the recipient of a notification.
+func (s goneSuppressor) cause(life *notify.Life, report notify.Report, address string) suppressionCause {
+	return suppressionCause{
 		tenant: life.Tenant, channel: life.Channel, address: address, sender: s.sender(life, report), gateway: life.Gateway,
 		code: report.Code, reason: report.Reason,
 	}
+}
+
+// suppressionSource says for which sender a suppression holds and which gateway reported it.
+func suppressionSource(e control.Entry) string {
+	var text string
+	switch {
+	case e.Scope != "":
+		text = ", of sender " + e.Scope
+	case e.Sender != "":
+		text = ", of all senders, said to " + e.Sender
+	}
+	if e.Gateway != "" {
+		text += ", by gateway " + e.Gateway
+	}
+	return text
 }
 
 // sender returns the sender of the text that a receipt is about: as the receipt names it, else that of the message, as far as it is
