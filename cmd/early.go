@@ -15,7 +15,7 @@ import (
 // keepEarly lets the desk keep early receipts on the control topic. The process that fills the status store applies them.
 func (p *process) keepEarly(desk *receipts.Desk, on settler, leads func() bool, log *zap.Logger) *receipts.Early {
 	early := receipts.NewEarly(receipts.EarlyConfig{
-		Log: keptReceipts{on}, Leads: leads, Logger: log,
+		Log: keptReceipts{on}, Leads: leads, Logger: log, KeepFor: control.EarlyFor, MostIDBytes: control.ReceiptIDBytes,
 		Apply: func(ctx context.Context, k receipts.KeptReceipt) error {
 			ctx, cancel := context.WithTimeout(ctx, applyFor)
 			defer cancel()

@@ -238,7 +238,7 @@ func (s *stage) api(readers map[string]receipts.Reader) (*receipts.Desk, *receip
 		Delivers: func(gateway string, ch notify.Channel) bool { return gateway == "texts" && ch == notify.ChannelSMS },
 	}
 	early := receipts.NewEarly(receipts.EarlyConfig{
-		Log: keptReceipts{on}, Leads: func() bool { return true }, Logger: quietly(),
+		Log: keptReceipts{on}, Leads: func() bool { return true }, Logger: quietly(), KeepFor: control.EarlyFor, MostIDBytes: control.ReceiptIDBytes,
 		Apply: func(ctx context.Context, k receipts.KeptReceipt) error { return desk.Apply(ctx, k.Gateway, k.Said) },
 	})
 	desk.Keeper = early

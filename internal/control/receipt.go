@@ -41,9 +41,11 @@ type keptReport struct {
 	Sender         string       `json:"sender,omitempty"`
 }
 
+// ReceiptIDBytes is how long the provider's id in a kept report is at most.
+const ReceiptIDBytes = 255
+
 // The limits of what a kept report says, as those of events.
 const (
-	receiptIDBytes     = 255
 	receiptCodeBytes   = 64
 	receiptReasonBytes = 500
 )
@@ -59,7 +61,7 @@ func reportOf(r notify.Report) *keptReport {
 // decode returns the report. ok is false for one that the API never keeps.
 func (r *keptReport) decode() (said notify.Report, ok bool) {
 	if r == nil || r.State != notify.StateDelivered && r.State != notify.StateBounced || r.Run < notify.AnyRun ||
-		r.NotificationID == "" && r.ProviderID == "" || len(r.ProviderID) > receiptIDBytes {
+		r.NotificationID == "" && r.ProviderID == "" || len(r.ProviderID) > ReceiptIDBytes {
 		return notify.Report{}, false
 	}
 	if id, isID := notify.ParseID(r.NotificationID); r.NotificationID != "" && (!isID || id != r.NotificationID) {

@@ -24,8 +24,8 @@ type Letters struct {
 	// left out once stays so, or a redrive would meet letters of which it has not asked what became.
 	LeftOut func(topic string, partition int32)
 
-	cluster string // Kafka's id, once it was needed
-	without map[string]map[int32]bool
+	cluster string             // Kafka's id, once it was needed
+	without map[string][]int32 // partitions that were left out, by topic
 }
 
 // ErrNoLetters: no channel has a topic of dead letters.
@@ -84,19 +84,16 @@ func (d *Letters) led(topic string) ([]kafka.Bounds, error) {
 	}
 	bounds, without, err := d.Reader.LedBounds(topic)
 	for _, p := range without {
-		if d.without[topic][p] {
+		if slices.Contains(d.without[topic], p) {
 			continue
 		}
-		if d.without[topic] == nil {
-			if d.without == nil {
-				d.without = map[string]map[int32]bool{}
-			}
-			d.without[topic] = map[int32]bool{}
+		if d.without == nil {
+			d.without = map[string][]int32{}
 		}
-		d.without[topic][p] = true
+		d.without[topic] = append(d.without[topic], p)
 		d.LeftOut(topic, p)
 	}
-	return slices.DeleteFunc(bounds, func(b kafka.Bounds) bool { return d.without[topic][b.Partition] }), err
+	return slices.DeleteFunc(bounds, func(b kafka.Bounds) bool { return slices.Contains(d.without[topic], b.Partition) }), err
 }
 
 // anywhere reports whether any channel has dead letters: a channel that is off has no topic for them.

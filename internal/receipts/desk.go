@@ -107,7 +107,7 @@ func (d *Desk) hear(ctx context.Context, gateway string, said notify.Report) (re
 		return "", err
 	}
 	result, err = d.act(ctx, gateway, said, life, result, err)
-	if d.Keeper == nil || !errors.Is(err, notify.ErrEarly) && !errors.Is(err, errNameless) {
+	if d.Keeper == nil || !attemptUnknown(err) {
 		return result, err
 	}
 	if err := d.Keeper.Keep(ctx, gateway, said); err != nil {
@@ -123,7 +123,7 @@ func (d *Desk) Apply(ctx context.Context, gateway string, said notify.Report) er
 		return err
 	}
 	result, err = d.act(ctx, gateway, said, life, result, err)
-	if !errors.Is(err, notify.ErrEarly) && !errors.Is(err, errNameless) {
+	if !attemptUnknown(err) {
 		d.Metrics.count(gateway, err, result)
 	}
 	return err
@@ -188,9 +188,7 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*n
 	defer enough.Stop()
 	for {
 		life, result, err := d.look(ctx, gateway, said)
-		// Only the event that it was sent tells the provider's name for it.
-		wait := errors.Is(err, notify.ErrEarly) || errors.Is(err, errNameless)
-		if !wait {
+		if !attemptUnknown(err) {
 			return life, result, err
 		}
 		select {
@@ -205,6 +203,12 @@ func (d *Desk) find(ctx context.Context, gateway string, said notify.Report) (*n
 
 // errNameless is a [notify.ErrUnknownNotification]: no notification is known by the provider's id.
 var errNameless = fmt.Errorf("%w by the provider's id", notify.ErrUnknownNotification)
+
+// attemptUnknown reports whether err says that the attempt of a receipt is not known yet. [errNameless] does, too: only the event of
+// the sending has the provider's id.
+func attemptUnknown(err error) bool {
+	return errors.Is(err, notify.ErrEarly) || errors.Is(err, errNameless)
+}
 
 func (d *Desk) look(ctx context.Context, gateway string, said notify.Report) (life *notify.Life, result string, err error) {
 	id := said.NotificationID

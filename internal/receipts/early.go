@@ -13,9 +13,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// MostEarly is how many early receipts of one gateway are kept at a time. Replicas of the API that keep receipts at once may exceed
+// mostEarly is how many early receipts of one gateway are kept at a time. Replicas of the API that keep receipts at once may exceed
 // it by what they have under way.
-const MostEarly = 10_000
+const mostEarly = 10_000
 
 // KeptReceipt is an early receipt: one that came before the attempt was known that it belongs to.
 type KeptReceipt struct {
@@ -42,6 +42,9 @@ type Early struct {
 	out   *zap.Logger
 	wake  chan struct{}
 
+	keepFor     time.Duration
+	mostIDBytes int
+
 	mu     sync.Mutex
 	kept   map[name]*waiting
 	counts map[string]int // by gateway, including what is being added
@@ -50,7 +53,7 @@ type Early struct {
 
 type name struct{ gateway, id string }
 
-// waiting is a kept receipt that is applied at its next turn.
+// waiting is a kept receipt and the time of its next attempt.
 type waiting struct {
 	KeptReceipt
 	since, next time.Time
@@ -64,23 +67,23 @@ type EarlyConfig struct {
 	// Leads reports whether this process is the one that applies kept receipts.
 	Leads  func() bool
 	Logger *zap.Logger
+
+	KeepFor     time.Duration // how long a receipt is kept
+	MostIDBytes int           // of the provider's id of a message, in what the log holds
 }
 
 // NewEarly returns an Early that knows of no receipt.
 func NewEarly(c EarlyConfig) *Early {
 	return &Early{
-		log: c.Log, apply: c.Apply, leads: c.Leads, out: c.Logger, wake: make(chan struct{}, 1),
+		log: c.Log, apply: c.Apply, leads: c.Leads, out: c.Logger, wake: make(chan struct{}, 1), keepFor: c.KeepFor, mostIDBytes: c.MostIDBytes,
 		kept: map[name]*waiting{}, counts: map[string]int{}, adding: map[name]bool{},
 	}
 }
 
-// keptFor is how long a receipt is kept.
-const keptFor = time.Hour
-
 // Keep returns once the receipt is durable. Its errors: [notify.ErrEarly] when too many of the gateway are kept,
 // [notify.ErrUnknownNotification] for one that can never belong to a message, and [notify.ErrBusUnavailable].
 func (e *Early) Keep(ctx context.Context, gateway string, said notify.Report) error {
-	if len(said.ProviderID) > 255 {
+	if len(said.ProviderID) > e.mostIDBytes {
 		return notify.ErrUnknownNotification
 	}
 	now := time.Now()
@@ -88,7 +91,7 @@ func (e *Early) Keep(ctx context.Context, gateway string, said notify.Report) er
 		said.At = now
 	}
 	id := notify.DerivedID("receipt", gateway, said.NotificationID, said.ProviderID, strconv.Itoa(said.Run), string(said.State), said.Code)
-	k := KeptReceipt{Gateway: gateway, ID: id, Said: said, Until: now.Add(keptFor)}
+	k := KeptReceipt{Gateway: gateway, ID: id, Said: said, Until: now.Add(e.keepFor)}
 	known, full := e.reserve(k)
 	switch {
 	case known:
@@ -111,7 +114,7 @@ func (e *Early) reserve(k KeptReceipt) (known, full bool) {
 		return true, false
 	case e.adding[n]: // by another request, whose outcome is open
 		return false, true
-	case e.counts[k.Gateway] >= MostEarly:
+	case e.counts[k.Gateway] >= mostEarly:
 		return false, true
 	}
 	e.adding[n] = true
@@ -223,7 +226,7 @@ func (e *Early) due(now time.Time) (due []*waiting) {
 	return due
 }
 
-// try applies a receipt, and ends its keeping once that is done or its time is over.
+// try applies a receipt, and removes it once that is done or its time is over.
 func (e *Early) try(ctx context.Context, w *waiting) {
 	err := e.apply(ctx, w.KeptReceipt)
 	if ctx.Err() != nil {
@@ -231,7 +234,7 @@ func (e *Early) try(ctx context.Context, w *waiting) {
 	}
 	now := time.Now()
 	over := !now.Before(w.Until)
-	if done := err == nil || errors.Is(err, notify.ErrUnknownNotification) && !errors.Is(err, errNameless); done || over {
+	if done := err == nil || errors.Is(err, notify.ErrUnknownNotification) && !attemptUnknown(err); done || over {
 		if !done {
 			e.out.Info("a kept receipt belongs to no attempt that became known; it is dropped", zap.String("gateway", w.Gateway),
 				zap.String("notification_id", w.Said.NotificationID), zap.String("state", string(w.Said.State)), zap.Error(err))

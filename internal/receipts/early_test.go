@@ -58,7 +58,7 @@ func (s *shelf) become(f func()) {
 }
 
 func keeper(s *shelf) *Early {
-	return NewEarly(EarlyConfig{Log: s, Apply: s.apply, Logger: zap.NewNop(), Leads: func() bool {
+	return NewEarly(EarlyConfig{Log: s, Apply: s.apply, Logger: zap.NewNop(), KeepFor: time.Hour, MostIDBytes: 255, Leads: func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.leads
@@ -72,21 +72,21 @@ func named(id string) notify.Report {
 func TestEarly_KeepsSoManyOfAGatewayAndEachOnce(t *testing.T) {
 	s := &shelf{}
 	e := keeper(s)
-	for i := range MostEarly {
+	for i := range mostEarly {
 		require.NoError(t, e.Keep(t.Context(), "texts", named(fmt.Sprint(i))))
 	}
 	require.ErrorIs(t, e.Keep(t.Context(), "texts", named("one more")), notify.ErrEarly)
 	require.NoError(t, e.Keep(t.Context(), "texts", named("7")), "it is kept already")
 	require.NoError(t, e.Keep(t.Context(), "other", named("7")))
-	require.Len(t, s.added, MostEarly+1)
-	require.Equal(t, MostEarly, e.Len("texts"))
+	require.Len(t, s.added, mostEarly+1)
+	require.Equal(t, mostEarly, e.Len("texts"))
 	for _, k := range s.added {
 		e.Set(k) // as the log says it
 	}
-	require.Equal(t, MostEarly, e.Len("texts"))
+	require.Equal(t, mostEarly, e.Len("texts"))
 	e.Unset("texts", s.added[0].ID)
 	e.Unset("texts", s.added[0].ID)
-	require.Equal(t, MostEarly-1, e.Len("texts"))
+	require.Equal(t, mostEarly-1, e.Len("texts"))
 	require.NoError(t, e.Keep(t.Context(), "texts", named("one more")))
 
 	s.says = notify.ErrBusUnavailable
@@ -94,7 +94,7 @@ func TestEarly_KeepsSoManyOfAGatewayAndEachOnce(t *testing.T) {
 	for range 2 {
 		require.ErrorIs(t, e.Keep(t.Context(), "texts", named("lost")), notify.ErrBusUnavailable)
 	}
-	require.Equal(t, MostEarly-1, e.Len("texts"), "what is not durable takes no room")
+	require.Equal(t, mostEarly-1, e.Len("texts"), "what is not durable takes no room")
 	require.ErrorIs(t, e.Keep(t.Context(), "texts", named(fmt.Sprintf("%256d", 1))), notify.ErrUnknownNotification)
 }
 
