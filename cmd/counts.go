@@ -18,7 +18,7 @@ func (p *process) count(channel notify.Channel, lane notify.Lane, r *kafka.Runne
 	p.countRunner(labels, r, []runnerCounter{
 		{"take_overs", "Partitions that were taken over.", func(s kafka.Stats) uint64 { return s.TakeOvers }},
 		{"skipped", "Records that were fetched again and found done.", func(s kafka.Stats) uint64 { return s.Skipped }},
-		{"adopted", "Jobs whose next step or dead letter a killed or frozen worker had left, and that got the outcome that was missing.", func(s kafka.Stats) uint64 { return s.Adopted }},
+		{"adopted", "Jobs for which a failed worker had published a next step or dead letter without an outcome; the outcome was added.", func(s kafka.Stats) uint64 { return s.Adopted }},
 		{"void", "Records that a worker which had lost the partition left for jobs that began anew elsewhere; they were dropped.", func(s kafka.Stats) uint64 { return s.Void }},
 		{"mismatches", "Records at whose offset another job is said to be done; they were processed.", func(s kafka.Stats) uint64 { return s.Mismatches }},
 		{"lease_waits", "How often something was ready and no commit was confirmed in time.", func(s kafka.Stats) uint64 { return s.LeaseWaits }},

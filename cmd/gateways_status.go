@@ -19,9 +19,9 @@ func newGatewaysStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show which gateways the running workers cannot call",
-		Long: `Shows the gateways that worker processes leave alone because these refuse their calls or fail, as the processes report it on
-the control topic: since when, why, and the partitions whose jobs the process works on. A line a gateway and process. Reports
-of a process that was killed are shown for up to 90 s. GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
+		Long: `Shows the gateways that workers have stopped calling (open circuit breaker), as the workers report on the control topic: since
+when, why, and the partitions whose jobs the worker processes. One line for each gateway and process. Reports of a process that
+was killed are shown for up to 90 s. GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
 		Example: `  laudspeaker gateways status
   laudspeaker gateways status --json`,
 		Args: cobra.NoArgs,
@@ -50,8 +50,7 @@ func (b *openedBus) gatewayReports(ctx context.Context, out io.Writer, asJSON bo
 			fmt.Fprintf(out, "%s\n", e.Record().Value)
 			continue
 		}
-		w := notify.Waiting{Gateway: e.Gateway, Code: e.Code, Reason: e.Reason, Since: e.State.Since}
-		fmt.Fprintf(out, "%s  %s%s  by %s, which works on %s\n", shown(w.Gateway), readable(w.Since), lead("  ", because("", w.Code, w.Reason)), shown(e.Process), lanesForPeople(e.State))
+		fmt.Fprintf(out, "%s  %s%s  by %s, which works on %s\n", shown(e.Gateway), readable(e.State.Since), lead("  ", because("", e.Code, e.Reason)), shown(e.Process), lanesForPeople(e.State))
 	}
 	if !shownAny && !asJSON {
 		fmt.Fprintln(out, "No worker reports a gateway that it cannot call.")

@@ -43,7 +43,7 @@ func (s *Server) inbound(x *exchange) error {
 
 // untaken is the problem of a text that changed nothing.
 func untaken(err error) error {
-	const again = "bring it again after a while: "
+	const again = "send the request again later: "
 	var faults notify.Faults
 	switch {
 	case errors.Is(err, notify.ErrUnknownGateway):

@@ -25,7 +25,7 @@ type Receipts interface {
 
 // heard is the answer to a receipt that was taken.
 type heard struct {
-	Result string `json:"result" doc:"recorded: it is news; resolved: it is news, and the message is not sent again; kept: it came before its attempt was known, and counts once it is; repeated, late or acknowledged: it is none."`
+	Result string `json:"result" doc:"recorded: it is news; resolved: recorded, and the notification is not retried; kept: the attempt is not known yet; the receipt is stored and applied later; repeated, late or acknowledged: it is none."`
 }
 
 // maxReceipt is how large a receipt may be: those of providers have a few hundred bytes.

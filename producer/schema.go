@@ -2,6 +2,7 @@ package producer
 
 import (
 	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -110,11 +111,17 @@ var notes = map[string]map[string]note{
 	"Try": {
 		"ms": {doc: "How long the call took, in milliseconds."},
 	},
-	"Drain":         drainNotes(),
-	"LaneDrain":     drainNotes(),
-	"Waiting":       waitingNotes(),
-	"LaneWaiting":   waitingNotes("part", "recipient_types"),
-	"GatewayStatus": waitingNotes("paused", "processes"),
+	"Drain":     drainNotes(),
+	"LaneDrain": drainNotes(),
+	"Waiting":   waitingNotes(nil),
+	"LaneWaiting": waitingNotes(map[string]note{
+		"part":            {doc: "The part of the lane's partitions whose jobs wait: a worker process works on each."},
+		"recipient_types": {doc: "Of channel push: only jobs to these types of recipients wait."},
+	}),
+	"GatewayStatus": waitingNotes(map[string]note{
+		"paused":    {doc: "An operator has paused it."},
+		"processes": {doc: "How many worker processes cannot call it."},
+	}),
 	"TierWait": {
 		"tier": {doc: "For how long jobs wait on this step of the delay ladder.", example: "30s"},
 	},
@@ -155,22 +162,14 @@ func drainNotes() map[string]note {
 }
 
 // waitingNotes are those of a gateway that cannot be called, with what a type adds.
-func waitingNotes(more ...string) map[string]note {
+func waitingNotes(more map[string]note) map[string]note {
 	all := map[string]note{
-		"gateway":         {doc: "The first gateway of the route that cannot be called."},
-		"code":            {doc: "The provider's code; paused: an operator has paused the gateway."},
-		"reason":          {doc: "What the gateway said last. It holds no recipient and no secret."},
-		"since":           {doc: "When the gateway was first found to refuse calls, or was paused."},
-		"part":            {doc: "The part of the lane's partitions whose jobs wait: a worker process works on each."},
-		"recipient_types": {doc: "Of channel push: only jobs to these types of recipients wait."},
-		"paused":          {doc: "An operator has paused it."},
-		"processes":       {doc: "How many worker processes cannot call it."},
+		"gateway": {doc: "The first gateway of the route that cannot be called."},
+		"code":    {doc: "The provider's code; paused: an operator has paused the gateway."},
+		"reason":  {doc: "What the gateway said last. It holds no recipient and no secret."},
+		"since":   {doc: "When the gateway was first found to refuse calls, or was paused."},
 	}
-	for _, field := range []string{"part", "recipient_types", "paused", "processes"} {
-		if !slices.Contains(more, field) {
-			delete(all, field)
-		}
-	}
+	maps.Copy(all, more)
 	return all
 }
 
@@ -215,11 +214,11 @@ func newSchemas() huma.Registry {
 	r.Schema(reflect.TypeFor[page[notify.Letter]](), true, "")
 	r.Schema(reflect.TypeFor[redriven](), true, "")
 	r.Schema(reflect.TypeFor[stats](), true, "")
-	for _, answer := range []string{"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin"} {
+	for _, answer := range []string{
+		"Accepted", "BatchResults", "BatchResult", "Cancelled", "Captured", "CapturedPage", "Expunged", "Heard", "Problem", "Fault", "Life", "LifePage", "Event", "Try", "Origin",
+		"Stats", "ChannelStats", "LaneDrain", "Waiting", "LaneWaiting", "GatewayStatus",
+	} {
 		all[answer].AdditionalProperties = nil // answers grow
-	}
-	for _, answer := range []string{"Stats", "ChannelStats", "LaneDrain", "Waiting", "LaneWaiting", "GatewayStatus"} {
-		all[answer].AdditionalProperties = nil
 	}
 	all["LaneWaiting"].Properties["recipient_types"].Nullable = false
 	for name, fields := range notes {
