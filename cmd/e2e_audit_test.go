@@ -159,7 +159,7 @@ func TestAuditsUnderLoad(t *testing.T) {
 		require.Eventually(t, func() bool {
 			a = auditOf(t, file)
 			return a.InFlight+a.Waiting == 0
-		}, time.Minute, 100*time.Millisecond)
+		}, patience, 100*time.Millisecond)
 		require.Equal(t, accepted.Load(), a.Notifications)
 		require.Zero(t, a.DuplicatesSent)
 		a = auditOf(t, file, "--against-store")

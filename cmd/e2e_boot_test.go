@@ -95,7 +95,7 @@ func (p *program) awaitReady() {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		return !p.running() || statusOf(p.Admin+"/readyz") == http.StatusOK
-	}, 3*time.Minute, 10*time.Millisecond, "not ready")
+	}, patience, 10*time.Millisecond, "not ready")
 	require.True(p.t, p.running(), "the role has ended")
 }
 
@@ -120,7 +120,7 @@ func (p *program) awaitLog(msg string) map[string]any {
 			}
 		}
 		return !p.running()
-	}, 2*time.Minute, 10*time.Millisecond, "no line %q", msg) // a gateway that refuses us is asked again after 30 s
+	}, patience, 10*time.Millisecond, "no line %q", msg) // a gateway that refuses us is asked again after 30 s
 	require.Equal(p.t, msg, line["msg"], "the role has ended")
 	return line
 }
@@ -142,18 +142,37 @@ func (p *program) post(body string) string {
 		require.Equal(p.t, http.StatusAccepted, response.StatusCode, "%s", content)
 		require.NoError(p.t, json.Unmarshal(content, &accepted))
 		return true
-	}, 3*time.Minute, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	return accepted.ID
 }
 
-// get decodes the JSON of a path of the API.
-func (p *program) get(path string, answer any) int {
+// patience is how long tests wait for what must happen. It only bounds a hang: a busy machine is no failure.
+const patience = 5 * time.Minute
+
+// get decodes the JSON of a path of the API. It repeats what the API cannot answer yet (503), as a caller would.
+func (p *program) get(path string, answer any) (code int) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool {
+		var content []byte
+		code, content = p.getOnce(path)
+		if code == http.StatusServiceUnavailable {
+			return false
+		}
+		require.NoError(p.t, json.Unmarshal(content, answer), "%s", content)
+		return true
+	}, patience, 20*time.Millisecond, path)
+	return code
+}
+
+// getOnce returns the first response to a path of the API.
+func (p *program) getOnce(path string) (code int, content []byte) {
 	p.t.Helper()
 	response, err := http.Get(p.API + path)
 	require.NoError(p.t, err)
 	defer response.Body.Close()
-	require.NoError(p.t, json.NewDecoder(response.Body).Decode(answer))
-	return response.StatusCode
+	content, err = io.ReadAll(response.Body)
+	require.NoError(p.t, err)
+	return response.StatusCode, content
 }
 
 // sum adds up a figure of the metrics page over all its labels that match.

@@ -108,7 +108,7 @@ func (b *bus) all(topic string) (rs []*kafka.Record) {
 		n += int(p.Newest - p.Oldest)
 	}
 	b.records(topic)
-	require.Eventually(b.t, func() bool { rs = b.records(topic); return len(rs) >= n }, time.Minute, 10*time.Millisecond)
+	require.Eventually(b.t, func() bool { rs = b.records(topic); return len(rs) >= n }, patience, 10*time.Millisecond)
 	return rs
 }
 
@@ -123,7 +123,7 @@ func (b *bus) await(topic string, wanted func(*kafka.Record) bool) *kafka.Record
 			found = all[i]
 		}
 		return found != nil
-	}, time.Minute, 10*time.Millisecond, "no such record on %s", topic)
+	}, patience, 10*time.Millisecond, "no such record on %s", topic)
 	return found
 }
 
@@ -248,7 +248,7 @@ func (b *bus) requireDeadLetter(d, job *kafka.Record, o outcome, reason string) 
 	got := headersOf(d)
 	at, err := time.Parse(time.RFC3339, got[notify.HeaderDeadAt])
 	require.NoError(b.t, err)
-	require.WithinDuration(b.t, o.At, at, time.Second)
+	require.WithinDuration(b.t, o.At, at, time.Minute)
 	delete(got, notify.HeaderDeadAt)
 	require.Regexp(b.t, fmt.Sprintf("^[A-Za-z0-9_-]{22}/%d/%d/[0-9]+$", job.Partition, job.Offset), got[kafka.HeaderSource])
 	delete(got, kafka.HeaderSource)

@@ -76,7 +76,7 @@ func TestClientCommandsWithKeys(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, list, _ = with(read, "outbox")
 		return strings.Count(list, "\n") == 3
-	}, 3*time.Minute, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	for channel, id := range ids {
 		require.Regexp(t, channel+`\s+`+id, list)
 	}
@@ -100,10 +100,10 @@ func TestOutboxFollows(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	out, ended := &output{}, make(chan int, 1)
 	go func() { ended <- Execute(ctx, []string{"outbox", "--follow", "--server", p.API}, out, out) }()
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Nothing has been captured yet") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "Nothing has been captured yet") }, patience, 10*time.Millisecond)
 	for range 2 {
 		id := p.post(hello)
-		require.Eventually(t, func() bool { return strings.Count(out.String(), id) == 1 }, 10*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Count(out.String(), id) == 1 }, patience, 10*time.Millisecond)
 	}
 	interrupt()
 	require.Zero(t, <-ended)
@@ -179,7 +179,7 @@ func TestShortcuts(t *testing.T) {
 		code, _, errs := run(t, append([]string{"send", "--server", p.API}, args...)...)
 		require.Zero(t, code, errs)
 	}
-	require.Eventually(t, func() bool { return r.total() == 1 && len(twilio.Accepted()) == 1 }, 3*time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.total() == 1 && len(twilio.Accepted()) == 1 }, patience, 10*time.Millisecond)
 	require.Equal(t, "no-reply@acme.example", r.taken("ada@example.com")[0].from)
 	_, _, errs := run(t, "send", "push", "--to", "t", "--title", "x", "--server", p.API)
 	require.Contains(t, errs, "422 The channel has no gateway")

@@ -53,7 +53,7 @@ func (w busWriter) PublishAll(_ context.Context, ms []kafka.Message) []error {
 
 func becomes(t *testing.T, is func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, is, 3*time.Minute, 5*time.Millisecond, what)
+	require.Eventually(t, is, patience, 5*time.Millisecond, what)
 }
 
 const promise = `in force everywhere by \d\d:\d\d:\d\d\.\d{3}, in 1 s`

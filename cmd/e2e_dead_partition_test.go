@@ -94,7 +94,7 @@ func TestAPI_DeadPartitionRefusesItsKeysOnly(t *testing.T) {
 			for _, f := range installed {
 				f.Remove()
 			}
-			require.Eventually(t, func() bool { return s.post(keyed(0)) == http.StatusAccepted }, time.Minute, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return s.post(keyed(0)) == http.StatusAccepted }, patience, 10*time.Millisecond)
 			for p := range int32(4) {
 				require.Equal(t, http.StatusAccepted, s.post(keyed(p)))
 			}
@@ -129,7 +129,7 @@ func (s *submitter) post(body string) int {
 // requireAccepted submits a notification until it is accepted: on a machine without CPU to spare, one may be refused in time.
 func (s *submitter) requireAccepted(body string) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool { return s.post(body) == http.StatusAccepted }, time.Minute, 10*time.Millisecond)
+	require.Eventually(s.t, func() bool { return s.post(body) == http.StatusAccepted }, patience, 10*time.Millisecond)
 }
 
 // requireBatch submits a batch for all partitions: of its items those of partition 0 are refused, and the others accepted.

@@ -183,6 +183,6 @@ func TestRecordsWithoutAKeySpread(t *testing.T) {
 		}
 		require.Greater(t, len(partitions), 1)
 		provider.release()
-		require.Eventually(t, func() bool { return len(b.records("status_topic")) == n }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(b.records("status_topic")) == n }, patience, 10*time.Millisecond)
 	})
 }

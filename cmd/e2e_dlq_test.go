@@ -180,7 +180,7 @@ func (g *graveyard) requirePanicked() {
 	require.Contains(t, out, `"text": "It works."`)
 	out, _ = g.dlq("redrive", "--reason", notify.ReasonPanicked)
 	require.Equal(t, "redriven 1, skipped 0 (already redriven), expired 0\n", out)
-	require.Eventually(t, func() bool { return slices.Contains(g.runs(id), "1/0") }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return slices.Contains(g.runs(id), "1/0") }, patience, 50*time.Millisecond)
 	require.Empty(t, g.listed("--reason", notify.ReasonPanicked))
 }
 

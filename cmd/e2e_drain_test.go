@@ -33,7 +33,7 @@ func (p *program) lane(lane notify.Lane, wanted func(notify.LaneDrain) bool) (fo
 			}
 		}
 		return found.Lane != "" && wanted(found)
-	}, time.Minute, 100*time.Millisecond, "%+v", &found)
+	}, patience, 100*time.Millisecond, "%+v", &found)
 	return found
 }
 

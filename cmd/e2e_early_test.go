@@ -48,7 +48,7 @@ func TestEarlyReceipts_OutliveTheAPIAndAreApplied(t *testing.T) {
 		life := api.awaitState(text, notify.StateBounced)
 		require.Equal(t, []any{"30003", true}, []any{life.Code, life.Final})
 		require.Equal(t, "msg_000001", api.awaitState(mail, notify.StateDelivered).ProviderID)
-		require.Eventually(t, func() bool { return api.sum("laudspeaker_receipts_kept") == 1 }, 3*time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return api.sum("laudspeaker_receipts_kept") == 1 }, patience, 20*time.Millisecond)
 		left := map[string]bool{}
 		for _, r := range b.all("control_topic") {
 			if kind, name, _ := strings.Cut(string(r.Key), ":"); kind == "receipt" {

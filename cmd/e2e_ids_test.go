@@ -31,7 +31,7 @@ func TestAnotherNotificationUnderAKnownID(t *testing.T) {
 		settings := yaml(b, map[string]string{"texts": s.gateway()}, map[string]string{"sms": "gateways: [texts]"})
 		api, first := boot(t, "serve-api", settings), boot(t, "work --channel sms", settings)
 		control := b.hear(write(t, settings))
-		require.Eventually(t, func() bool { _, ok := control.FingerprintKey(); return ok }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { _, ok := control.FingerprintKey(); return ok }, patience, 20*time.Millisecond)
 
 		once, other := smsTo("+14155550100", "once", `"id":"`+directID+`"`), smsTo("+14155550100", "other", `"id":"`+directID+`"`)
 		require.Equal(t, directID, api.post(once))

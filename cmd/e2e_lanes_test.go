@@ -24,7 +24,7 @@ func TestUrgentOvertakesABulkBacklog(t *testing.T) {
 			api.post(smsTo(fmt.Sprintf("+1415555%04d", i), "bulk", `"lane":"bulk"`))
 		}
 		worker := boot(t, "work --channel sms", settings)
-		require.Eventually(t, func() bool { return len(s.arrivals()) > 5 }, time.Minute, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return len(s.arrivals()) > 5 }, patience, 5*time.Millisecond)
 		before := len(s.arrivals())
 		var ids []string
 		for i := range codes {
@@ -34,7 +34,7 @@ func TestUrgentOvertakesABulkBacklog(t *testing.T) {
 			o := b.outcome(id)
 			b.requireOutcome(o, notify.StateSent, notify.ChannelSMS, b.job("sms_topic.urgent", id))
 		}
-		require.Eventually(t, func() bool { return len(s.arrivals()) == campaign+codes }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(s.arrivals()) == campaign+codes }, patience, 10*time.Millisecond)
 		bodies := s.bodies()
 		last := len(bodies) - 1 - slices.Index(reversed(bodies), "urgent")
 		t.Logf("%d of the campaign had been sent; the last urgent one was number %d of %d", before, last, len(bodies))

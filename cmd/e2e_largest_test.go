@@ -137,7 +137,7 @@ func (b *bus) largest(limit int) int {
 		middle := (low + high) / 2
 		answer := make(chan error, 1)
 		m := kafka.Message{Topic: topic, Value: []byte(filled(b.t, "policy@example.com", middle))}
-		require.Eventually(b.t, func() bool { return b.send(m, func(err error) { answer <- err }) == nil }, time.Minute, 10*time.Millisecond)
+		require.Eventually(b.t, func() bool { return b.send(m, func(err error) { answer <- err }) == nil }, patience, 10*time.Millisecond)
 		if err := <-answer; err == nil {
 			low = middle
 		} else {

@@ -81,7 +81,7 @@ func TestLoss_OfTheJobTopicUnderALiveProcess(t *testing.T) {
 		recreated := func() float64 {
 			return p.sum("laudspeaker_runner_recreated_topics_total", `channel="sms"`, `lane="normal"`)
 		}
-		require.Eventually(t, func() bool { return recreated() == 1 }, time.Minute, 100*time.Millisecond, "it is counted")
+		require.Eventually(t, func() bool { return recreated() == 1 }, patience, 100*time.Millisecond, "it is counted")
 
 		lost := func() float64 {
 			return p.sum("laudspeaker_runner_lost_records_total", `channel="sms"`, `lane="normal"`)
@@ -102,7 +102,7 @@ func TestLoss_OfTheJobTopicUnderALiveProcess(t *testing.T) {
 				n += ends[id]
 			}
 			return lost() > 0 && n+int(lost()) == len(ids)
-		}, time.Minute, 100*time.Millisecond, "each was sent or is counted as lost")
+		}, patience, 100*time.Millisecond, "each was sent or is counted as lost")
 		b.await("status_topic", func(r *kafka.Record) bool {
 			kind, _ := r.Header(kafka.HeaderKind)
 			return kind == kafka.KindGap && len(r.Value) == 0

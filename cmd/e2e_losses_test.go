@@ -53,7 +53,7 @@ func (l *losing) awaitLost(ids []string) audited {
 	require.Eventually(l.t, func() bool {
 		a = auditOf(l.t, l.file)
 		return int(a.Lost) == len(ids)
-	}, 2*time.Minute, 200*time.Millisecond, "%v", a.Report)
+	}, patience, 200*time.Millisecond, "%v", a.Report)
 	require.ElementsMatch(l.t, ids, a.ids(audit.FoundLost))
 	require.Equal(l.t, 1, a.code)
 	life := l.api.awaitState(ids[0], notify.StateLost)
@@ -140,7 +140,7 @@ func TestLosses_AJobTopicIsCreatedAgain(t *testing.T) {
 		require.Eventually(t, func() bool {
 			a = auditOf(t, l.file, "--against-store")
 			return a.Unaccounted+a.Lost == 20
-		}, time.Minute, 200*time.Millisecond)
+		}, patience, 200*time.Millisecond)
 		require.ElementsMatch(t, gone, append(a.ids(audit.FoundUnaccounted), a.ids(audit.FoundLost)...))
 		boot(t, "work --channel email", l.settings)
 		for _, id := range fresh {
@@ -185,7 +185,7 @@ func TestLosses_ATierIsCreatedAgain(t *testing.T) {
 		for _, id := range ids {
 			b.event(id, func(e notify.Event) bool { return e.State == notify.StateScheduled })
 		}
-		require.Eventually(t, func() bool { return auditOf(t, l.file).Waiting == 12 }, 3*time.Minute, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return auditOf(t, l.file).Waiting == 12 }, patience, 100*time.Millisecond)
 		tier := auditOf(t, l.file, "--open").Tiers[0].Topic
 		require.Zero(t, worker.stop())
 		kafkatest.Recreate(t, b.brokers, tier, 3, "message.timestamp.type", "LogAppendTime")

@@ -31,7 +31,7 @@ func TestMetricsPage(t *testing.T) {
 			return p.sum("laudspeaker_jobs_ended_total", `state="sent"`) + p.sum("laudspeaker_jobs_ended_total", `state="rejected"`)
 		}
 		round(1)
-		require.Eventually(t, func() bool { return ended() == 10 }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return ended() == 10 }, patience, 20*time.Millisecond)
 		before := seriesOf(t, p)
 		for _, series := range []string{
 			`laudspeaker_backlog{channel="email",lane="urgent"}`,
@@ -56,7 +56,7 @@ func TestMetricsPage(t *testing.T) {
 		require.Equal(t, "2", before[`laudspeaker_end_to_end_seconds_count{channel="email",lane="bulk"}`])
 
 		round(20)
-		require.Eventually(t, func() bool { return ended() == 210 }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return ended() == 210 }, patience, 20*time.Millisecond)
 		after := seriesOf(t, p)
 		for series := range after {
 			require.Contains(t, before, series, "a series that has come with the messages")

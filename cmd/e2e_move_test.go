@@ -143,7 +143,7 @@ func TestWhatAnEmbeddedBrokerHoldsMovesToAnotherKafka(t *testing.T) {
 		}
 
 		boot(t, "work --channel email", h.settings(b.section))
-		require.Eventually(t, func() bool { return h.relay.total() == 2+5+1+1 }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return h.relay.total() == 2+5+1+1 }, patience, 20*time.Millisecond)
 		for _, local := range []string{"sent-0", "sent-1", "left-0", "left-1", "left-2", "last", "last-too", "urgent", "policy"} {
 			require.Len(t, h.relay.taken(local+"@example.com"), 1, local)
 		}
@@ -191,7 +191,7 @@ func TestWhatIsInDoubtMovesAsHeld(t *testing.T) {
 		e := h.event(id, func(e notify.Event) bool { return e.State == notify.StateHeld })
 		require.False(t, e.Final)
 		boot(t, "work --channel email", h.settings(b.section))
-		require.Eventually(t, func() bool { return len(h.relay.taken("last-too@example.com")) == 1 }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return len(h.relay.taken("last-too@example.com")) == 1 }, patience, 20*time.Millisecond)
 		require.Empty(t, h.relay.taken("once@example.com"))
 	})
 }

@@ -28,7 +28,7 @@ func TestTheSameIDTwiceIsSentOnce(t *testing.T) {
 		b.publish(kafka.Message{Topic: b.prefix + "sms_topic", Partition: kafka.Hashed, Key: []byte("+14155550100"), Value: []byte(body)})
 		require.Eventually(t, func() bool {
 			return first.sum("laudspeaker_duplicates_dropped_total", `channel="sms"`, `lane="normal"`) == 3
-		}, time.Minute, 20*time.Millisecond)
+		}, patience, 20*time.Millisecond)
 		require.Equal(t, notify.StateSent, b.outcome(directID).State)
 		require.Zero(t, first.stop())
 
@@ -86,7 +86,8 @@ func TestAnAmbiguousOneIsHeldOnRequest(t *testing.T) {
 	onEachBus(t, func(t *testing.T, b *bus) {
 		b.impatient()
 		fake := twiliotest.New(t, false)
-		p := boot(t, "all", yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts], " + soonAgain}))
+		// enough attempts for a machine that is slow to show the held one
+		p := boot(t, "all", yaml(b, map[string]string{"texts": texts(fake.URL)}, map[string]string{"sms": "gateways: [texts], retries: {normal: {attempts: 50, first: 300ms, longest: 5s}}"}))
 		fake.Lose(gatewaytest.AtRequest)
 		hold, resend := p.post(smsTo("+14155550100", "hold", `"on_ambiguous":"hold"`)), p.post(smsTo("+14155550101", "resend"))
 		b.event(resend, func(e notify.Event) bool { return e.State == notify.StateRetrying })

@@ -124,8 +124,8 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 
 	api.requireUnavailable(samples["sms"])
 	for p, what := range map[*program]string{api: "publisher: ", worker: "publisher of outcomes: "} {
-		require.Eventually(t, func() bool { return statusOf(p.Admin+"/readyz") == http.StatusServiceUnavailable }, time.Minute, 20*time.Millisecond)
-		require.Eventually(t, func() bool { return strings.Contains(bodyOf(t, p.Admin+"/readyz"), what) }, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return statusOf(p.Admin+"/readyz") == http.StatusServiceUnavailable }, patience, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Contains(bodyOf(t, p.Admin+"/readyz"), what) }, patience, 20*time.Millisecond)
 		p.requireWaiting(what)
 	}
 
@@ -140,7 +140,7 @@ func TestKafkaGoesAwayAndComesBack(t *testing.T) {
 			ended[string(m.Key)]++
 		}
 		return ended[first] > 0 && ended[second] > 0 && ended[third] > 0
-	}, time.Minute, 50*time.Millisecond, "%v", ended)
+	}, patience, 50*time.Millisecond, "%v", ended)
 	worker.awaitReady()
 	require.Equal(t, 1, ended[first])
 	require.LessOrEqual(t, int(provider.calls.Load()), 4, "the one that was not acknowledged may be on the log")

@@ -125,7 +125,7 @@ func TestADeliveredTextIsNotSentAgain(t *testing.T) {
 		delivered(queued)
 		worker = boot(t, "work --channel=sms", settings)
 		ended := func() bool { return worker.sum("laudspeaker_jobs_ended_total", `state="delivered"`) == 2 }
-		require.Eventually(t, ended, time.Minute, 20*time.Millisecond)
+		require.Eventually(t, ended, patience, 20*time.Millisecond)
 		require.Empty(t, fake.Accepted())
 		for _, id := range []string{waiting, queued} {
 			require.Equal(t, notify.StateDelivered, api.awaitState(id, notify.StateDelivered).State)
@@ -148,7 +148,7 @@ func TestABounceOfAnOptOutSuppresses(t *testing.T) {
 		require.Eventually(t, func() bool {
 			_, out, _ := run(t, "suppress", "--list", "--config", file)
 			return regexp.MustCompile(`^sms/\+14155550101  since \d{4}-.*, opted_out 21610, of sender \+15005550006, by gateway texts\n$`).MatchString(out)
-		}, 3*time.Minute, 50*time.Millisecond)
+		}, patience, 50*time.Millisecond)
 	})
 }
 
@@ -168,7 +168,7 @@ func TestAnAwaitedReceiptIsNoReasonToSendAgain(t *testing.T) {
 			Headers: append(job.Headers, kafka.Header{Key: notify.HeaderStep, Value: []byte("1")}), // as from a ladder that is late
 		})
 		worker = boot(t, "work --channel=sms", settings)
-		require.Eventually(t, func() bool { return worker.sum("laudspeaker_duplicates_dropped_total") == 1 }, 3*time.Minute, 20*time.Millisecond)
+		require.Eventually(t, func() bool { return worker.sum("laudspeaker_duplicates_dropped_total") == 1 }, patience, 20*time.Millisecond)
 		require.Len(t, fake.Accepted(), 1)
 	})
 }

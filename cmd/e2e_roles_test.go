@@ -37,7 +37,7 @@ func (p *program) captured(n int) []notify.Captured {
 		page = outboxPage{}
 		p.get("/v1/outbox?limit=500", &page)
 		return len(page.Data) >= n
-	}, 3*time.Minute, 20*time.Millisecond, "captured: %d of %d", len(page.Data), n)
+	}, patience, 20*time.Millisecond, "captured: %d of %d", len(page.Data), n)
 	require.Len(p.t, page.Data, n)
 	return page.Data
 }
@@ -46,7 +46,7 @@ func (p *program) captured(n int) []notify.Captured {
 func TestAllWithoutSettingsCaptures(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := boot(t, "all", "data_dir: "+dir)
-	require.Eventually(t, func() bool { return p.Stdout.String() != "" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return p.Stdout.String() != "" }, patience, 10*time.Millisecond)
 	ready := p.Stdout.String()
 	require.Equal(t, 1, strings.Count(ready, "\n"), ready)
 	require.True(t, strings.HasPrefix(ready, "Ready. API "+p.API+" · data "+dir+" · Kafka 127.0.0.1:"), ready)
@@ -154,9 +154,9 @@ func TestAShutdownDrains(t *testing.T) {
 		p.post(samples["sms"]) // of the same recipient: it waits for the first
 		p.cancel()
 		p.awaitLog("shutting down; a second signal ends the process at once")
-		require.Eventually(t, func() bool { return statusOf(p.API+"/v1/outbox") == 0 }, 10*time.Second, 10*time.Millisecond, "the API ends first")
+		require.Eventually(t, func() bool { return statusOf(p.API+"/v1/outbox") == 0 }, patience, 10*time.Millisecond, "the API ends first")
 		require.Equal(t, "shutting down\n", bodyOf(t, p.Admin+"/readyz"))
-		require.Eventually(t, func() bool { return strings.Contains(p.Log.String(), `"in_flight":1`) }, 10*time.Second, 10*time.Millisecond, "then the lane")
+		require.Eventually(t, func() bool { return strings.Contains(p.Log.String(), `"in_flight":1`) }, patience, 10*time.Millisecond, "then the lane")
 		require.True(t, p.running())
 		provider.release()
 		require.Zero(t, p.wait())
@@ -211,7 +211,7 @@ func write(t *testing.T, yaml string) string {
 func TestTakenPorts(t *testing.T) {
 	p := boot(t, "all", "")
 	broker := p.Stdout.String()
-	require.Eventually(t, func() bool { broker = p.Stdout.String(); return broker != "" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { broker = p.Stdout.String(); return broker != "" }, patience, 10*time.Millisecond)
 	_, broker, _ = strings.Cut(broker, "· Kafka ")
 	broker, _, _ = strings.Cut(broker, " ")
 	free := []string{"--set", "kafka.embedded.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0", "--set", "log.format=json"}
@@ -283,7 +283,7 @@ func TestATopicThatTakesLessLowersTheLimit(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, problem := post(100_000)
 		return status == http.StatusRequestEntityTooLarge && strings.Contains(problem, fmt.Sprintf("within %d bytes", 50_000-dispatcher.Headroom))
-	}, 10*time.Second, 10*time.Millisecond, "the body is not even read")
+	}, patience, 10*time.Millisecond, "the body is not even read")
 	status, problem := post(30_000)
 	require.Equal(t, http.StatusAccepted, status, problem)
 	p.captured(1)

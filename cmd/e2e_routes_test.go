@@ -51,7 +51,7 @@ func TestFailoverAndBack(t *testing.T) {
 				require.Zero(t, p.sum("laudspeaker_circuit_state", `gateway="second"`))
 
 				first.Accept()
-				require.Eventually(t, func() bool { return send().Gateway == "first" }, time.Minute, 100*time.Millisecond)
+				require.Eventually(t, func() bool { return send().Gateway == "first" }, patience, 100*time.Millisecond)
 				require.Zero(t, p.sum("laudspeaker_circuit_state"))
 				require.Equal(t, "first", send().Gateway)
 				b.noDeadLetters("sms_topic")

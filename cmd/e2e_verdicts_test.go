@@ -155,7 +155,7 @@ func TestAWrongPassword(t *testing.T) {
 		require.Equal(t, http.StatusOK, statusOf(p.API+"/livez"))
 
 		p.awaitLog("the gateway serves us again")
-		require.Eventually(t, func() bool { return r.total() == len(ids) }, time.Minute, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return r.total() == len(ids) }, patience, 50*time.Millisecond)
 		for id := range ids {
 			o := b.outcome(id)
 			require.Equal(t, []any{notify.StateSent, 0}, []any{o.State, o.Step}, "it waited in its place")
