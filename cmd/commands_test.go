@@ -156,6 +156,19 @@ func TestRolesSayWhatTheyNeed(t *testing.T) {
 	require.Contains(t, errs, "--channel email: it has no gateway; name one in channels.email.gateways")
 }
 
+func TestUnsuppressRefusesWhatItCannotChoose(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--channel sms --reason nonsense +14155550100", "--reason knows manual, opted_out, recipient_gone, bad_recipient"},
+		{"--channel email --sender +15005550006 ada@example.com", "--sender goes with --channel sms"},
+		{"--sender +15005550006 +14155550100", "--channel is missing"},
+	} {
+		code, out, errs := run(t, append([]string{"unsuppress"}, strings.Fields(c.args)...)...)
+		require.NotZero(t, code, c.args)
+		require.Contains(t, errs, c.want)
+		require.Empty(t, out)
+	}
+}
+
 func TestGatewaysCheck(t *testing.T) {
 	_, _, errs := run(t, "gateways", "check")
 	require.Contains(t, errs, "nothing to check")

@@ -90,6 +90,9 @@ func TestControlReachesEveryProcess(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(strings.SplitAfter(out, "\n")[0]), &line))
 		require.Equal(t, "pause email/bulk a quiet night", line.Kind+" "+line.ID+" "+line.Note)
 
+		out, _ = say("gateways", "status")
+		require.Regexp(t, `^sim  paused since .*: a quiet night\n$`, out)
+
 		out, errs = say("resume", "--channel", "email", "--lane", "bulk,urgent")
 		require.Regexp(t, `^email/urgent was not paused\nresumed email/bulk, `+promise+`\n$`, out)
 		require.Equal(t, "note: still paused: gateway/sim, sms/bulk\n", errs)
@@ -113,6 +116,9 @@ func TestControlReachesEveryProcess(t *testing.T) {
 		out, _ = say("unsuppress", "--channel", "email", "Ada@example.com")
 		require.Regexp(t, `^no longer suppressed on channel email: 1, `+promise+`\n$`, out)
 		becomes(t, func() bool { return !early.Suppressed("default", notify.ChannelEmail, "Ada@example.com") }, "taken back")
+		out, errs = say("unsuppress", "--channel", "email", "Ada@example.com")
+		require.Contains(t, out, "no longer suppressed on channel email: 0, ")
+		require.Equal(t, "note: 1 of 1 had no such suppression; laudspeaker suppress --list --channel email shows what there is\n", errs)
 
 		id := notify.NewID()
 		code, out, errs := run(t, "cancel", strings.ToUpper(id), "--server", p.API)

@@ -145,7 +145,7 @@ func TestWaiting_IsShownWhileAGatewayRefuses(t *testing.T) {
 		require.Zero(t, worker.stop())
 		becomes(t, func() bool { return api.waiting(last) == nil }, "a worker that ends takes its reports back")
 		_, out, _ = run(t, "gateways", "status", "--config", file)
-		require.Equal(t, "No worker reports a gateway that it cannot call.\n", out)
+		require.Equal(t, "No gateway is paused, and no worker reports a gateway that it cannot call.\n", out)
 
 		var held []int32
 		for i := range int32(100) {

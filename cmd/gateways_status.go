@@ -21,7 +21,7 @@ func newGatewaysStatus() *cobra.Command {
 		Short: "Show which gateways the running workers cannot call",
 		Long: `Shows the gateways that workers have stopped calling (open circuit breaker), as the workers report on the control topic: since
 when, why, and the partitions whose jobs the worker processes. One line for each gateway and process. Reports of a process that
-was killed are shown for up to 90 s. GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
+was killed are shown for up to 90 s. Gateways that are paused come first (laudspeaker pause --gateway). GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
 		Example: `  laudspeaker gateways status
   laudspeaker gateways status --json`,
 		Args: cobra.NoArgs,
@@ -35,11 +35,24 @@ was killed are shown for up to 90 s. GET /v1/stats and GET /v1/notifications/ID 
 }
 
 func (b *openedBus) gatewayReports(ctx context.Context, out io.Writer, asJSON bool) error {
-	reports, err := b.told(ctx, control.KindGateway)
+	byKind, err := b.toldByKind(ctx, control.KindPause, control.KindGateway)
 	if err != nil {
 		return err
 	}
 	shownAny := false
+	pauses, reports := byKind[control.KindPause], byKind[control.KindGateway]
+	for _, name := range slices.Sorted(maps.Keys(pauses)) {
+		e := pauses[name]
+		switch {
+		case e.Gateway == "":
+			continue
+		case asJSON:
+			fmt.Fprintf(out, "%s\n", e.Record().Value)
+		default:
+			fmt.Fprintf(out, "%s  paused %s\n", shown(e.Gateway), speakable(since(e, "")))
+		}
+		shownAny = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		e := reports[name]
 		if !time.Now().Before(e.ExpiresAt) {
@@ -53,7 +66,7 @@ func (b *openedBus) gatewayReports(ctx context.Context, out io.Writer, asJSON bo
 		fmt.Fprintf(out, "%s  %s%s  by %s, which works on %s\n", shown(e.Gateway), readable(e.State.Since), lead("  ", because("", e.Code, e.Reason)), shown(e.Process), lanesForPeople(e.State))
 	}
 	if !shownAny && !asJSON {
-		fmt.Fprintln(out, "No worker reports a gateway that it cannot call.")
+		fmt.Fprintln(out, "No gateway is paused, and no worker reports a gateway that it cannot call.")
 	}
 	return nil
 }

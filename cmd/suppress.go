@@ -70,15 +70,20 @@ as suppressed is not sent any more. A provider that knows of an opt-out goes on 
   laudspeaker unsuppress --channel sms --reason opted_out --sender +15005550006 +14155550100`,
 	}
 	s, f := addSettings(c), addSuppressed(c)
-	reason := c.Flags().String("reason", "", "only those of this reason: "+strings.Join([]string{manual, notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}, ", "))
-	sender := c.Flags().String("sender", "", "only those of this sender: a number, a name or a messaging service")
+	reason := c.Flags().String("reason", "", "only those of this reason: "+strings.Join(suppressionReasons, ", "))
+	sender := c.Flags().String("sender", "", "only those of this sender, with --channel sms: a number, a name or a messaging service")
 	c.RunE = func(c *cobra.Command, addresses []string) error {
 		entries, err := f.entries(addresses)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case *reason != "" && !slices.Contains(suppressionReasons, *reason):
+			return fmt.Errorf("--reason knows %s", strings.Join(suppressionReasons, ", "))
+		case *sender != "" && notify.Channel(f.channel) != notify.ChannelSMS:
+			return fmt.Errorf("--sender goes with --channel sms: a suppression on channel %s holds for all senders", f.channel)
 		}
 		return s.onBus(c, func(b *openedBus) error {
-			records, err := b.takeBack(c.Context(), entries, *reason, *sender)
+			records, lifted, err := b.takeBack(c.Context(), entries, *reason, *sender)
 			if err != nil {
 				return err
 			}
@@ -86,11 +91,11 @@ as suppressed is not sent any more. A provider that knows of an opt-out goes on 
 			if err != nil {
 				return err
 			}
-			n := len(entries)
-			if *reason != "" || *sender != "" {
-				n = len(records)
+			printTold(c, "no longer suppressed", f.channel, lifted, from)
+			if lifted < len(entries) {
+				fmt.Fprintf(c.ErrOrStderr(), "note: %d of %d had no such suppression; laudspeaker suppress --list --channel %s shows what there is\n",
+					len(entries)-lifted, len(entries), f.channel)
 			}
-			printTold(c, "no longer suppressed", f.channel, n, from)
 			return nil
 		})
 	}
@@ -203,6 +208,9 @@ func suppressionFields(e control.Entry) (map[string]any, error) {
 // manual is the reason of a suppression that a person has decided.
 const manual = "manual"
 
+// suppressionReasons are the reasons that --reason knows.
+var suppressionReasons = []string{manual, notify.ReasonOptedOut, notify.ReasonRecipientGone, notify.ReasonBadRecipient}
+
 // suppressions reads those that are in force, by recipient and then by reason and sender.
 func (b *openedBus) suppressions(ctx context.Context) ([]control.Entry, error) {
 	byKind, err := b.toldByKind(ctx, control.KindSuppress, control.KindSuppression)
@@ -225,13 +233,14 @@ func chosen(e control.Entry, reason, sender string) bool {
 	return (reason == "" || own == reason) && (sender == "" || e.Scope == sender)
 }
 
-// takeBack returns the tombstones of those entries of the addresses that reason and sender choose.
-func (b *openedBus) takeBack(ctx context.Context, addresses []control.Entry, reason, sender string) (records []control.Record, err error) {
+// takeBack returns the tombstones of those entries of the addresses that reason and sender choose, and of how many addresses
+// such an entry is in force.
+func (b *openedBus) takeBack(ctx context.Context, addresses []control.Entry, reason, sender string) (records []control.Record, lifted int, err error) {
 	all, err := b.suppressions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	named := map[string]bool{}
+	named, found := map[string]bool{}, map[string]bool{}
 	for _, e := range addresses {
 		named[whom(e)] = true
 		if chosen(e, reason, sender) { // also where there is none: the command is then as good as repeated
@@ -239,9 +248,18 @@ func (b *openedBus) takeBack(ctx context.Context, addresses []control.Entry, rea
 		}
 	}
 	for _, e := range all {
-		if e.Kind == control.KindSuppression && named[whom(e)] && chosen(e, reason, sender) {
+		if !named[whom(e)] || !chosen(e, reason, sender) {
+			continue
+		}
+		found[whom(e)] = true
+		if e.Kind == control.KindSuppression {
 			records = append(records, e.Tombstone())
 		}
 	}
-	return records, nil
+	for _, e := range addresses {
+		if found[whom(e)] {
+			lifted++
+		}
+	}
+	return records, lifted, nil
 }

@@ -94,9 +94,11 @@ func (o HTTPOAuth2) check(fs *Faults, key string) {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
 		fs.add("%s.oauth2.token_url must be an address such as https://login.example.com/oauth2/token, without user and #", key)
 	} else {
+		fs.unless(!strings.Contains(o.TokenURL, "{{"), "%s.oauth2.token_url is no template: one token serves all messages, so write the address as it is", key)
 		checkScheme(fs, key+".oauth2.token_url", u)
 	}
-	fs.unless(o.ClientID != "" && o.ClientSecret != "", "%s.oauth2 needs client_id and client_secret", key)
+	fs.unless(o.ClientID != "", "%s.oauth2 needs client_id", key)
+	fs.unless(o.ClientSecret != "", "%s.oauth2 needs client_secret", key)
 	fs.unless(!broken(o.ClientID+string(o.ClientSecret)), "%s.oauth2.client_id and client_secret must be one line each: look for line ends around them", key)
 	for _, scope := range o.Scopes {
 		fs.unless(scope != "" && visible.MatchString(scope), "%s.oauth2.scopes has an entry with blanks or letters beyond ASCII: write each scope as an entry of its own", key)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -80,7 +82,7 @@ func patternFault(pattern string, grouped bool) string {
 	}
 	compiled, err := regexp.Compile(pattern)
 	if err != nil {
-		return `must be a regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax), such as ^ID: (\S+); in YAML, put it in single quotes`
+		return `must be a regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax), such as ^ID: (\S+); in YAML, put it in single quotes` + whatIsWrong(err)
 	}
 	switch groups := compiled.NumSubexp(); {
 	case programLength(pattern) > maxProgram:
@@ -93,6 +95,15 @@ func patternFault(pattern string, grouped bool) string {
 		return "matches an empty answer too: write more of what an answer has to contain"
 	}
 	return ""
+}
+
+// whatIsWrong returns what the parser of regular expressions says, and of which part.
+func whatIsWrong(err error) string {
+	var wrong *syntax.Error
+	if !errors.As(err, &wrong) {
+		return ""
+	}
+	return fmt.Sprintf(" (%s: %q)", wrong.Code, wrong.Expr)
 }
 
 // programLength returns the number of instructions of a pattern that compiles.

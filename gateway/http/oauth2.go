@@ -21,6 +21,7 @@ import (
 // tokens keeps the access token of an API until shortly before it expires. Its methods may be called at once from many
 // goroutines; at most one request for a token is under way.
 type tokens struct {
+	host   string // of the token endpoint
 	fetch  func() (*oauth2.Token, error)
 	close  context.CancelFunc // ends a request for a token that nobody waits for any more
 	flight gateway.TokenFlight
@@ -47,7 +48,11 @@ func newTokens(cfg config.HTTPOAuth2, connections *gateway.Connections) *tokens 
 		grant.EndpointParams.Set(name, value)
 	}
 	ctx := context.WithValue(life, oauth2.HTTPClient, connections.TokenClient(life))
-	return &tokens{close: cancel, fetch: func() (*oauth2.Token, error) { return grant.Token(ctx) }}
+	endpoint, err := url.Parse(cfg.TokenURL)
+	if err != nil {
+		endpoint = &url.URL{} // the configuration has been checked
+	}
+	return &tokens{host: endpoint.Host, close: cancel, fetch: func() (*oauth2.Token, error) { return grant.Token(ctx) }}
 }
 
 // get returns the token that is kept, or a new one. A nil tokens has none. It ends with ctx.
@@ -130,9 +135,12 @@ func (s *Sender) denied(err error) *notify.Failure {
 		}
 	}
 	f := (&gateway.Exchange{Err: err}).Lost()
-	f.Err = nil // it may name the address with its query
+	f.Err = nil // a [url.Error] has the address with its query
+	if lost != nil {
+		f.Err = lost.Err
+	}
 	if f.Verdict == notify.Transient {
-		f.Reason = "the token endpoint cannot be reached"
+		f.Reason = "the token endpoint " + s.tokens.host + " cannot be reached"
 	}
 	return f
 }

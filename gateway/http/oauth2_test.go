@@ -216,6 +216,7 @@ func TestOAuth2_NoToken(t *testing.T) {
 		code   string
 		after  time.Duration
 		remedy string
+		reason string
 	}{
 		"wrong secret":         {change: func(c *config.HTTP) { c.OAuth2.ClientSecret = "x" }, want: notify.Unavailable, code: "invalid_client", remedy: "gateways.api.oauth2: check client_id"},
 		"wrong way":            {answer: answer(400, `{"error": "invalid_request", "error_description": "SECRET"}`), want: notify.Unavailable, code: "invalid_request", remedy: "auth"},
@@ -239,7 +240,7 @@ func TestOAuth2_NoToken(t *testing.T) {
 		"cut off":              {answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: notify.Transient},
 		"nobody there": {change: func(c *config.HTTP) {
 			c.OAuth2.TokenURL = "http://127.0.0.1:1/token?key=" + url.QueryEscape(clientSecret)
-		}, want: notify.Transient},
+		}, want: notify.Transient, reason: "the token endpoint 127.0.0.1:1 cannot be reached"},
 		"no TLS there": {change: func(c *config.HTTP) { c.OAuth2.TokenURL = strings.Replace(c.OAuth2.TokenURL, "http:", "https:", 1) }, want: notify.Unavailable, remedy: "token_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -259,6 +260,7 @@ func TestOAuth2_NoToken(t *testing.T) {
 				}
 				require.Equal(t, c.after, f.After)
 				require.Contains(t, f.Remedy, c.remedy)
+				require.Contains(t, f.Reason, c.reason)
 				if f.Verdict == notify.Unavailable {
 					require.NotEmpty(t, f.Remedy)
 				}

@@ -76,6 +76,9 @@ func (r relay) unavailable(f *notify.Failure, why cause, s *setback) (what strin
 			f.After = quotaWait
 		}
 		f.Remedy = "have the provider raise the quota of " + setting + ", set its rate, or add another gateway to the route"
+		if r.username == "" {
+			return "us, for the quota of this host is used up"
+		}
 		return "us, for the quota of " + setting + ".username is used up"
 	case causeEncryption:
 		f.Remedy = "set " + setting + ".tls to mandatory, or to implicit with the port for it (465)"
@@ -86,6 +89,9 @@ func (r relay) unavailable(f *notify.Failure, why cause, s *setback) (what strin
 			return setting + ".username"
 		}
 		f.Remedy = "set " + setting + ".username and .password to an account of the relay that may send, and .tls to what it asks for"
+		if r.username == "" {
+			return "mail without an account, for " + setting + ".username is not set"
+		}
 		return setting + ".username"
 	default:
 		f.Remedy = "have the relay accept this host (its list of allowed hosts, the PTR record, block lists), or set " + setting + ".host, .tls and .helo to what it accepts"

@@ -85,7 +85,11 @@ func (s TextSize) Warning() string {
 	if s.Segments != 1 {
 		parts = strconv.Itoa(s.Segments) + " segments"
 	}
-	return "the text has " + strconv.Itoa(s.Units) + " UTF-16 units and takes " + parts + " in " + s.Encoding
+	units := " UTF-16 units"
+	if s.Units == 1 {
+		units = " UTF-16 unit"
+	}
+	return "the text has " + strconv.Itoa(s.Units) + units + " and takes " + parts + " in " + s.Encoding
 }
 
 // Warnings returns what the caller should know about a valid message: for a text without media its size.

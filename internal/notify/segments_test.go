@@ -34,7 +34,7 @@ func TestTextSize(t *testing.T) {
 		require.Equal(t, TextSize{c.units, c.segments, c.encoding}, SizeOf(c.text), "%.20s", c.text)
 	}
 	require.Equal(t, "the text has 161 UTF-16 units and takes 2 segments in GSM-7", SizeOf(strings.Repeat("a", 161)).Warning())
-	require.Equal(t, []string{"the text has 1 UTF-16 units and takes 1 segment in UCS-2"}, (&Message{SMS: &SMS{Body: "ł"}}).Warnings())
+	require.Equal(t, []string{"the text has 1 UTF-16 unit and takes 1 segment in UCS-2"}, (&Message{SMS: &SMS{Body: "ł"}}).Warnings())
 	require.Empty(t, (&Message{SMS: &SMS{Body: "a", MediaURLs: []string{"https://a.example/1.png"}}}).Warnings())
 	require.Len(t, []rune(gsmBasic), 127) // 128 without the escape
 }

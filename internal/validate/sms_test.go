@@ -22,7 +22,7 @@ func checkSMS(t *testing.T, recipient string, payload map[string]any) notify.Fau
 
 // Numbers that no phone can have are refused with what to do. Ranges that a country may give out tomorrow are not.
 func TestSMS_Numbers(t *testing.T) {
-	const trunk, short, long, shape, country = "take out the prefix", "too short", "too long", "give an E.164 number", "country code that exists"
+	const trunk, short, long, shape, country, hidden = "take out the prefix", "too short", "too long", "give an E.164 number", "country code that exists", "invisible character U+"
 	for number, want := range map[string]string{
 		"+4915112345678": "", "+15550123456": "", "+15005550006": "", "+12642351234": "", "+390612345678": "", "+39312345678": "", "+393123456789": "", "+2250101020304": "",
 		"+525512345678": "", "+5491123456789": "", "+541123456789": "", "+78001234567": "", "+80012345678": "", "+870773111632": "", "+88213300655": "", "+6831234": "",
@@ -37,7 +37,7 @@ func TestSMS_Numbers(t *testing.T) {
 		"+9990123456": country, "+210123456": country, "+99999999999": country,
 
 		"004915112345678": shape, "tel:+4915112345678": shape, "+49(0)1511234567": shape, "+49-151-1234567": shape, "+49 151 1234567": shape,
-		"\uff0b4915112345678": shape, "+49151123456\u0667": shape, "+4915112345678\u200b": shape, "+0123456789": shape, "4915112345678": shape, "+": shape,
+		"\uff0b4915112345678": shape, "+49151123456\u0667": shape, "+4915112345678\u200b": hidden, "\u202a+4915112345678": hidden, "+49\u00a015112345678": hidden, "+0123456789": shape, "4915112345678": shape, "+": shape,
 	} {
 		faults := checkSMS(t, number, map[string]any{"body": "x"})
 		if want == "" {
