@@ -23,7 +23,7 @@ func allInOne(t *testing.T, dir, name string, args ...string) (c *child, api str
 		"all", "--data-dir", dir, "--set", "api.listen=127.0.0.1:0",
 		"--set", "admin.listen=127.0.0.1:0", "--set", "kafka.embedded.listen=127.0.0.1:0",
 	}, args...)...)
-	ready := c.awaitLine("Ready. API http", time.Minute)
+	ready := c.awaitLine("Ready. API http", patience)
 	return c, strings.Fields(ready)[2], time.Since(began)
 }
 
@@ -36,16 +36,15 @@ func TestAllFromAFreshFolder(t *testing.T) {
 	require.NoError(t, err)
 	response.Body.Close()
 	require.Equal(t, http.StatusAccepted, response.StatusCode)
-	require.Eventually(t, func() bool { return len(outboxOf(t, api)) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(outboxOf(t, api)) == 1 }, patience, time.Millisecond)
 	t.Logf("ready after %s, captured after another %s", took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-	require.Less(t, took, 10*time.Second)
 
 	second := launch(t, t.TempDir(), "second", "all", "--data-dir", dir, "--set", "api.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0", "--set", "kafka.embedded.listen=127.0.0.1:0")
 	require.Error(t, <-second.done)
-	second.awaitLine("is in use by", time.Second)
+	second.awaitLine("is in use by", patience)
 	third := launch(t, t.TempDir(), "third", "all", "--data-dir", t.TempDir(), "--set", "api.listen="+strings.TrimPrefix(api, "http://"))
 	require.Error(t, <-third.done)
-	third.awaitLine("--set api.listen=127.0.0.1:", time.Second)
+	third.awaitLine("--set api.listen=127.0.0.1:", patience)
 
 	kept := outboxOf(t, api)
 	p.kill()
@@ -84,7 +83,7 @@ func TestAllKilledUnderLoad(t *testing.T) {
 	var slowest time.Duration
 	for i := range kills {
 		l.awaitBacklog(t, 300)
-		require.Eventually(t, func() bool { return s.inFlight("all") >= slots/2 }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return s.inFlight("all") >= slots/2 }, patience, time.Millisecond)
 		p.kill()
 		var took time.Duration
 		p, _, took = allInOne(t, dir, fmt.Sprintf("all%d", i+1), args...)

@@ -87,7 +87,7 @@ func (c *child) term() {
 	select {
 	case err := <-c.done:
 		require.NoError(c.t, err, "%s must exit with 0 when it is asked to end", c.name)
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		c.t.Fatalf("%s does not end", c.name)
 	}
 }

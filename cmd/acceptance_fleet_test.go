@@ -99,7 +99,7 @@ func (f *fleet) serve(url string, args ...string) *child {
 	api := launch(f.t, f.dir, fmt.Sprintf("api%d", f.spawned), append([]string{
 		"serve-api", "--config", f.dir + "/laudspeaker.yaml", "--set", "api.listen=" + strings.TrimPrefix(url, "http://"),
 	}, args...)...)
-	require.Eventually(f.t, func() bool { return statusOf(url+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond, "the API is not ready")
+	require.Eventually(f.t, func() bool { return statusOf(url+"/readyz") == http.StatusOK }, patience, 20*time.Millisecond, "the API is not ready")
 	return api
 }
 
@@ -119,7 +119,7 @@ func (f *fleet) awaitBusy(ws ...*child) {
 			}
 		}
 		return true
-	}, time.Minute, time.Millisecond, "not all workers are busy")
+	}, patience, time.Millisecond, "not all workers are busy")
 }
 
 // finish ends the load, waits for what it was promised, ends the workers, and judges: nothing lost, order kept, no more

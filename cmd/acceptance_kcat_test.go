@@ -55,13 +55,13 @@ func TestKcat(t *testing.T) {
 
 	worker := f.work("email")
 	for _, id := range []string{"ada@example.com/1", "ada@example.com/2", "ada@example.com/3", "bob@example.com/1", "carl@example.com/1"} {
-		require.Eventually(t, func() bool { return f.sink.has(id) }, time.Minute, 10*time.Millisecond, id)
+		require.Eventually(t, func() bool { return f.sink.has(id) }, patience, 10*time.Millisecond, id)
 	}
 	var dead string
 	require.Eventually(t, func() bool {
 		dead = kcat(t, brokers, "", "-C", "-q", "-t", topic+".dlq", "-o", "beginning", "-e", "-f", `%h\t%s\n`)
 		return strings.Count(dead, "\n") == 2
-	}, time.Minute, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	require.Contains(t, dead, "\tno JSON at all\n", "its bytes are untouched")
 	require.Contains(t, dead, "ls-dead-reason=")
 	require.Contains(t, dead, "ls-origin-topic="+topic)

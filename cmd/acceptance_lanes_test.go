@@ -29,7 +29,7 @@ func TestUrgentBesideACampaign(t *testing.T) {
 	alone := f.urgents(gate, url, "alone", codes)
 	campaign := 10_000 * scale() // at 64 in 200 ms more than a minute's worth
 	f.spread("sms_topic.bulk", 12, campaign, sms)
-	require.Eventually(t, func() bool { return len(gate.arrivals()) > codes+501 }, time.Minute, 20*time.Millisecond, "the campaign is under way")
+	require.Eventually(t, func() bool { return len(gate.arrivals()) > codes+501 }, patience, 20*time.Millisecond, "the campaign is under way")
 	beside := f.urgents(gate, url, "beside", codes)
 	left := campaign + 2*codes + 1 - len(gate.arrivals())
 	w.term()
@@ -72,7 +72,7 @@ func (f *fleet) urgents(gate *turnstile, url, mark string, n int) (took []time.D
 			}
 		}
 		return len(came) == n
-	}, 2*time.Minute, 50*time.Millisecond, "urgent messages are missing")
+	}, patience, 50*time.Millisecond, "urgent messages are missing")
 	for to, when := range came {
 		took = append(took, when.Sub(posted[to]))
 	}

@@ -151,7 +151,7 @@ func (l *load) awaitBacklog(t testing.TB, n int) {
 	t.Helper()
 	l.sink.slow.Store(true)
 	defer l.sink.slow.Store(false)
-	require.Eventually(t, func() bool { return l.backlog() >= n }, 2*time.Minute, 20*time.Millisecond, "no backlog")
+	require.Eventually(t, func() bool { return l.backlog() >= n }, patience, 20*time.Millisecond, "no backlog")
 }
 
 // missing are acknowledged messages that have not been delivered.
@@ -168,7 +168,7 @@ func (l *load) missing() (out []string) {
 
 func (l *load) awaitDelivery(t testing.TB) {
 	t.Helper()
-	if !eventually(3*time.Minute, func() bool { return len(l.missing()) == 0 }) {
+	if !eventually(patience, func() bool { return len(l.missing()) == 0 }) {
 		lost := l.missing()
 		t.Fatalf("%d acknowledged messages are not delivered, such as %v", len(lost), lost[:min(len(lost), 10)])
 	}

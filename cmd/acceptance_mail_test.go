@@ -24,10 +24,10 @@ func TestAWrongMailPassword(t *testing.T) {
 	workers := f.workers("email", 2)
 	queued := make(chan struct{})
 	go func() { defer close(queued); l.run(context.Background(), min(10*scale(), 21)) }()
-	require.Eventually(t, func() bool { n, _ := s.counts(); return n > 200 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { n, _ := s.counts(); return n > 200 }, patience, time.Millisecond)
 	s.refuse(true)
 	<-queued
-	require.Eventually(t, func() bool { return s.loginsRefused() > 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return s.loginsRefused() > 0 }, patience, time.Millisecond)
 	during(min(35*time.Second*time.Duration(scale()), 5*time.Minute))
 
 	before, _ := s.counts()

@@ -44,7 +44,7 @@ func (f *field) finish(mayRepeat int) {
 func (f *field) awaitProgress() {
 	f.t.Helper()
 	before, _ := f.sink.counts()
-	require.Eventually(f.t, func() bool { n, _ := f.sink.counts(); return n > before+1000 }, time.Minute, time.Millisecond, "nothing is delivered")
+	require.Eventually(f.t, func() bool { n, _ := f.sink.counts(); return n > before+1000 }, patience, time.Millisecond, "nothing is delivered")
 	f.awaitBusy(f.workers...)
 }
 
@@ -52,7 +52,7 @@ func (f *field) awaitProgress() {
 func (f *field) awaitAnswers() {
 	f.t.Helper()
 	before := f.load.count()
-	require.Eventually(f.t, func() bool { return f.load.count() > before+callers }, time.Minute, time.Millisecond, "the API takes nothing")
+	require.Eventually(f.t, func() bool { return f.load.count() > before+callers }, patience, time.Millisecond, "the API takes nothing")
 }
 
 // Workers that come, go and are restarted one after another lose nothing, repeat nothing and keep the order.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
@@ -85,7 +86,7 @@ func (p *program) stop() int {
 func (p *program) wait() int {
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		p.t.Errorf("the role did not end; it wrote:\n%s%s", p.Stdout, p.Log)
 	}
 	return p.code
@@ -93,9 +94,11 @@ func (p *program) wait() int {
 
 func (p *program) awaitReady() {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool {
+	if !assert.Eventually(p.t, func() bool {
 		return !p.running() || statusOf(p.Admin+"/readyz") == http.StatusOK
-	}, patience, 10*time.Millisecond, "not ready")
+	}, patience, 10*time.Millisecond) {
+		require.Fail(p.t, "not ready", bodyOf(p.t, p.Admin+"/readyz"))
+	}
 	require.True(p.t, p.running(), "the role has ended")
 }
 

@@ -35,7 +35,7 @@ func (b *bus) hear(file string) *control.State {
 	b.t.Cleanup(func() { cancel(); require.NoError(b.t, <-ended) })
 	select {
 	case <-tail.Caught():
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		require.Fail(b.t, "the control topic was not read")
 	}
 	return state

@@ -80,7 +80,7 @@ func TestAPI_DeadPartitionRefusesItsKeysOnly(t *testing.T) {
 					}
 				})
 			}
-			require.Eventually(t, func() bool { return begun.Load() == many }, time.Minute, time.Millisecond)
+			require.Eventually(t, func() bool { return begun.Load() == many }, patience, time.Millisecond)
 			s.requireBatch()
 			for i := range int32(60) {
 				s.requireAccepted(keyed(1 + i%3))
@@ -141,7 +141,7 @@ func (s *submitter) requireBatch() {
 		if others == 0 {
 			return
 		}
-		require.Less(s.t, time.Since(begun), time.Minute, "%d items of other partitions are refused", others)
+		require.Less(s.t, time.Since(begun), patience, "%d items of other partitions are refused", others)
 	}
 }
 

@@ -62,9 +62,12 @@ func TestBulkIsShedBeforeUrgentIsHurt(t *testing.T) {
 				Problem struct{ Code string }
 			}
 		}
-		for range 4 {
+		for n := range 4 {
 			status, _ := p.submit("/v1/notifications/batch", campaign, &results)
 			require.Equal(t, http.StatusOK, status)
+			if results.Results[0].Status == http.StatusTooManyRequests && n > 1 {
+				break // so slow is the machine that the drain of the first two thousand has been measured
+			}
 			require.Equal(t, http.StatusAccepted, results.Results[0].Status)
 		}
 		l := p.lane(notify.LaneBulk, func(l notify.LaneDrain) bool { return l.Shedding })

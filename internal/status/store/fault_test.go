@@ -88,6 +88,18 @@ func TestOfManyThatOpenAtOnceAllMay(t *testing.T) {
 	})
 }
 
+// Whoever opens a store that is up to date waits for no writer.
+func TestOpen_WhileAnotherWrites(t *testing.T) {
+	onEach(t, func(t *testing.T, c Config) {
+		a := open(t, c)
+		require.NoError(t, a.change(t.Context(), "writing", func(turn) error {
+			b := open(t, c)
+			_, err := b.Positions(t.Context())
+			return err
+		}))
+	})
+}
+
 func TestNothingOfABatchThatFailsIsThere(t *testing.T) {
 	for _, table := range []string{"events", "payloads"} {
 		onEach(t, func(t *testing.T, c Config) {

@@ -5,7 +5,9 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/status"
@@ -16,13 +18,20 @@ type secret []byte
 
 // readSecret gives the secret of the store. The first process to open the store makes it.
 func (s *Store) readSecret(ctx context.Context) (secret, error) {
+	var key string
+	err := s.write.QueryRowContext(ctx, "SELECT key FROM fingerprint_key WHERE id = 1").Scan(&key)
+	if err == nil {
+		return hex.DecodeString(key) // without a lock: a process that only reads does not wait for those that write
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
 	var fresh [32]byte
 	_, _ = rand.Read(fresh[:]) // crypto/rand.Read never returns an error
 	if _, err := s.write.ExecContext(ctx, "INSERT INTO fingerprint_key (id, key) VALUES (1, $1) ON CONFLICT (id) DO NOTHING",
 		hex.EncodeToString(fresh[:])); err != nil {
 		return nil, err
 	}
-	var key string
 	if err := s.write.QueryRowContext(ctx, "SELECT key FROM fingerprint_key WHERE id = 1").Scan(&key); err != nil {
 		return nil, err
 	}
