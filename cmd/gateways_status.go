@@ -21,7 +21,8 @@ func newGatewaysStatus() *cobra.Command {
 		Short: "Show which gateways the running workers cannot call",
 		Long: `Shows the gateways that workers have stopped calling (open circuit breaker), as the workers report on the control topic: since
 when, why, and the partitions whose jobs the worker processes. One line for each gateway and process. Reports of a process that
-was killed are shown for up to 90 s. Gateways that are paused come first (laudspeaker pause --gateway). GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
+was killed are shown for up to 90 s. Gateways that are paused (laudspeaker pause --gateway) come first.
+GET /v1/stats and GET /v1/notifications/ID say which notifications wait.`,
 		Example: `  laudspeaker gateways status
   laudspeaker gateways status --json`,
 		Args: cobra.NoArgs,
