@@ -240,24 +240,24 @@ func (b *openedBus) takeBack(ctx context.Context, addresses []control.Entry, rea
 	if err != nil {
 		return nil, 0, err
 	}
-	named, found := map[string]bool{}, map[string]bool{}
+	lifts := map[string]bool{} // by recipient: whether an entry is taken back
 	for _, e := range addresses {
-		named[whom(e)] = true
+		lifts[whom(e)] = false
 		if chosen(e, reason, sender) { // also where there is none: the command is then as good as repeated
 			records = append(records, e.Tombstone())
 		}
 	}
 	for _, e := range all {
-		if !named[whom(e)] || !chosen(e, reason, sender) {
+		if _, named := lifts[whom(e)]; !named || !chosen(e, reason, sender) {
 			continue
 		}
-		found[whom(e)] = true
+		lifts[whom(e)] = true
 		if e.Kind == control.KindSuppression {
 			records = append(records, e.Tombstone())
 		}
 	}
 	for _, e := range addresses {
-		if found[whom(e)] {
+		if lifts[whom(e)] {
 			lifted++
 		}
 	}

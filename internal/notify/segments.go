@@ -81,15 +81,15 @@ func segments(text string, cost func(rune) int, single, part int) int {
 
 // Warning says how long the text is.
 func (s TextSize) Warning() string {
-	parts := "1 segment"
-	if s.Segments != 1 {
-		parts = strconv.Itoa(s.Segments) + " segments"
+	return "the text has " + counted(s.Units, "UTF-16 unit") + " and takes " + counted(s.Segments, "segment") + " in " + s.Encoding
+}
+
+// counted writes a number with its unit: "1 segment", "2 segments".
+func counted(n int, unit string) string {
+	if n != 1 {
+		unit += "s"
 	}
-	units := " UTF-16 units"
-	if s.Units == 1 {
-		units = " UTF-16 unit"
-	}
-	return "the text has " + strconv.Itoa(s.Units) + units + " and takes " + parts + " in " + s.Encoding
+	return strconv.Itoa(n) + " " + unit
 }
 
 // Warnings returns what the caller should know about a valid message: for a text without media its size.

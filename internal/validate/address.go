@@ -38,9 +38,8 @@ func (c *checker) mailbox(at, s string) (mailbox, address string) {
 		c.invalid(at, "take control characters out of the name")
 		return "", ""
 	}
-	if i := strings.IndexFunc(parsed.Address, invisible); i >= 0 {
-		r, _ := utf8.DecodeRuneInString(parsed.Address[i:])
-		c.invalid(at, "take the invisible character "+runeName(r)+" out of the address")
+	if name := invisibleIn(parsed.Address); name != "" {
+		c.invalid(at, "take the invisible character "+name+" out of the address")
 		return "", ""
 	}
 	for word := range strings.SplitSeq(parsed.Name, " ") {
@@ -109,6 +108,16 @@ func dotted(s string) bool {
 // invisible reports whether r shows nothing, so that two addresses look the same. A quoted local part may hold a space.
 func invisible(r rune) bool {
 	return r != ' ' && unicode.In(r, unicode.Zs, unicode.Cf, unicode.Cc)
+}
+
+// invisibleIn returns the name of the first invisible character of s, or "" if there is none.
+func invisibleIn(s string) string {
+	i := strings.IndexFunc(s, invisible)
+	if i < 0 {
+		return ""
+	}
+	r, _ := utf8.DecodeRuneInString(s[i:])
+	return runeName(r)
 }
 
 // runeName names a character that nobody can see.

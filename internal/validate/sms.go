@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 
@@ -77,9 +76,8 @@ func (c *checker) phone(at, s string) string {
 	switch {
 	case s == "":
 		c.required(at, "give an E.164 number such as +15550123456")
-	case strings.ContainsFunc(s, invisible):
-		r, _ := utf8.DecodeRuneInString(s[strings.IndexFunc(s, invisible):])
-		c.invalid(at, "take the invisible character "+runeName(r)+" out of the number")
+	case invisibleIn(s) != "":
+		c.invalid(at, "take the invisible character "+invisibleIn(s)+" out of the number")
 	case !e164(s):
 		c.invalid(at, "give an E.164 number such as +15550123456: a plus sign, the country code and the number, digits only")
 	case !c.anyNumber:

@@ -18,13 +18,9 @@ type secret []byte
 
 // readSecret gives the secret of the store. The first process to open the store makes it.
 func (s *Store) readSecret(ctx context.Context) (secret, error) {
-	var key string
-	err := s.write.QueryRowContext(ctx, "SELECT key FROM fingerprint_key WHERE id = 1").Scan(&key)
-	if err == nil {
-		return hex.DecodeString(key) // without a lock: a process that only reads does not wait for those that write
-	}
+	key, err := s.storedSecret(ctx) // without a lock: a process that only reads does not wait for those that write
 	if !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
+		return key, err
 	}
 	var fresh [32]byte
 	_, _ = rand.Read(fresh[:]) // crypto/rand.Read never returns an error
@@ -32,6 +28,12 @@ func (s *Store) readSecret(ctx context.Context) (secret, error) {
 		hex.EncodeToString(fresh[:])); err != nil {
 		return nil, err
 	}
+	return s.storedSecret(ctx)
+}
+
+// storedSecret returns the secret that is in the store. Its error is [sql.ErrNoRows] if there is none.
+func (s *Store) storedSecret(ctx context.Context) (secret, error) {
+	var key string
 	if err := s.write.QueryRowContext(ctx, "SELECT key FROM fingerprint_key WHERE id = 1").Scan(&key); err != nil {
 		return nil, err
 	}
