@@ -79,15 +79,17 @@ func TestGatewayReports(t *testing.T) {
 				return []control.LanePartitions{{Channel: notify.ChannelEmail, Lane: notify.LaneNormal, Partitions: control.NewPartitions(partitions), Of: 4}}
 			},
 		}
+		seen := records()
+		written := func(d time.Duration) int { // how many records since it was last asked, and then in that time
+			time.Sleep(d)
+			synctest.Wait()
+			before := seen
+			seen = records()
+			return seen - before
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- g.Run(ctx) }()
-		written := func(d time.Duration) int { // how many records in that time
-			before := records()
-			time.Sleep(d)
-			synctest.Wait()
-			return records() - before
-		}
 		reported := func() (mine []control.Entry) {
 			for _, e := range topic.state.Reports(time.Now()) {
 				if e.Process == "host:1" {
