@@ -96,7 +96,7 @@ func TestTheSecondSignalEndsAtOnce(t *testing.T) {
 			response.Body.Close()
 		}
 		return err != nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.NotZero(t, p.end(t))
 	require.NotContains(t, p.stderr.String(), "laudspeaker ends")

@@ -78,7 +78,7 @@ func (v *victim) kill() {
 			conn.Close()
 		}
 		return err != nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // during lets time pass for a fault to take effect: the fault itself is the length of that time.

@@ -190,5 +190,5 @@ func (d *database) crash() {
 	pid, err := strconv.Atoi(strings.SplitN(string(file), "\n", 2)[0])
 	require.NoError(d.t, err)
 	require.NoError(d.t, syscall.Kill(pid, syscall.SIGQUIT))
-	require.Eventually(d.t, func() bool { return syscall.Kill(pid, 0) != nil }, 30*time.Second, 10*time.Millisecond, "PostgreSQL does not end")
+	require.Eventually(d.t, func() bool { return syscall.Kill(pid, 0) != nil }, time.Minute, 10*time.Millisecond, "PostgreSQL does not end")
 }

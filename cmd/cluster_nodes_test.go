@@ -28,7 +28,7 @@ const nodeCount = 3
 func newNodes(t testing.TB, port int, tls bool) *nodes {
 	n := &nodes{t: t, port: port, tls: tls, links: map[string]*link{}}
 	_, _ = n.try("kill") // of a run that did not end well
-	require.Eventually(t, func() bool { _, err := n.try("wipe"); return err == nil }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := n.try("wipe"); return err == nil }, time.Minute, 100*time.Millisecond)
 	for i := 1; i <= nodeCount; i++ {
 		n.links[fmt.Sprint(i)] = newLink(t, n.address(i, 4), n.address(i, 2))
 		for j := 1; j <= nodeCount; j++ {

@@ -147,7 +147,7 @@ func TestEndFinishesWhatIsUnderWay(t *testing.T) {
 			c.Close()
 		}
 		return err != nil
-	}, 30*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	select {
 	case <-ended:
 		t.Fatal("ended with a request under way")

@@ -70,7 +70,7 @@ func newYard(t *testing.T) *yard {
 	var running sync.WaitGroup
 	running.Go(func() { _ = y.publisher.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	require.Eventually(t, func() bool { return y.publisher.Ready() == nil }, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return y.publisher.Ready() == nil }, time.Minute, 5*time.Millisecond)
 	return y
 }
 

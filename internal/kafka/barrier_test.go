@@ -203,7 +203,7 @@ func TestBarrier_ReadersShareOne(t *testing.T) {
 		shared.mu.Lock()
 		defer shared.mu.Unlock()
 		return shared.next != nil && len(shared.next.reads) == 9
-	}, 30*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	close(gate.open)
 	all.Wait()
 	require.Equal(t, 1, len(gate.held), "one more barrier for all of the nine")

@@ -64,7 +64,7 @@ func TestAFrozenBrokerIsLeft(t *testing.T) {
 	ended := make(chan error, 1)
 	t.Cleanup(r.reader.close)
 	go func() { ended <- r.join(ctx) }()
-	require.Eventually(t, func() bool { return r.Ready() == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.Ready() == nil }, time.Minute, 10*time.Millisecond)
 	f.freeze()
 	stop()
 	end()

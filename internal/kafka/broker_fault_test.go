@@ -115,7 +115,7 @@ func (v *victim) kill() {
 			conn.Close()
 		}
 		return err != nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func (f *field) onVictim() *victim {

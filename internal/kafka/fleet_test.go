@@ -132,7 +132,7 @@ func (c *child) term(t testing.TB) {
 	select {
 	case err := <-c.done:
 		require.NoError(t, err, "a worker that is asked to end must exit with 0")
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("worker %s does not end", c.name)
 	}
 }

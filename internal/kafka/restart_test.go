@@ -77,7 +77,7 @@ func (f *field) awaitBusy(ws ...*child) {
 			}
 		}
 		return true
-	}, 40*time.Second, 5*time.Millisecond, "not all workers are busy")
+	}, time.Minute, 5*time.Millisecond, "not all workers are busy")
 }
 
 // finish waits for the rest and judges: nothing lost, order kept, no more repeated than may be.

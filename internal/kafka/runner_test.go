@@ -56,7 +56,7 @@ func (f *field) run(h kafka.Handler, more func(*kafka.RunnerConfig)) (stop func(
 
 func eventually(t testing.TB, what func() bool, msg string) {
 	t.Helper()
-	require.Eventually(t, what, 30*time.Second, 5*time.Millisecond, msg)
+	require.Eventually(t, what, time.Minute, 5*time.Millisecond, msg)
 }
 
 func TestARecordIsCalledAgainAtItsTimeAndKeepsItsKey(t *testing.T) {
@@ -289,7 +289,7 @@ func TestADeletedGroupFindsEverythingOnTheLedger(t *testing.T) {
 	kafkatest.Records(t, f.brokers, f.ledger, 400)
 	stop()
 	admin := f.admin()
-	require.Eventually(t, func() bool { return admin.DeleteConsumerGroup(f.group) == nil }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return admin.DeleteConsumerGroup(f.group) == nil }, time.Minute, 100*time.Millisecond)
 	f.fill(40, 40)
 	f.run(newCourier(f.sink.URL, "b"), nil)
 	f.finish(0)
@@ -344,7 +344,7 @@ func (f *field) commit(offset int64) {
 			return false
 		}
 		return true
-	}, 20*time.Second, 100*time.Millisecond, "%v", failed)
+	}, time.Minute, 100*time.Millisecond, "%v", failed)
 }
 
 func (f *field) admin() sarama.ClusterAdmin {

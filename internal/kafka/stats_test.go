@@ -109,7 +109,7 @@ func TestARefusedCommitIsNotRepeatedAtOnce(t *testing.T) {
 		defer st.r.mu.Unlock()
 		tries = st.s.refused
 		return tries >= 10
-	}, 30*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	close(st.s.stop)
 	st.s.ended.Wait()
 	require.Greater(t, time.Since(began), 200*time.Millisecond, "at most one try for each turn of the loop, and one when asked")

@@ -90,6 +90,6 @@ func Recreate(t testing.TB, brokers []string, topic string, partitions int, conf
 	require.Eventually(t, func() bool { // a real broker deletes it in the background
 		err := admin.CreateTopic(topic, detail, false)
 		return err == nil
-	}, 30*time.Second, 50*time.Millisecond, "topic %s cannot be created again", topic)
+	}, patience, 50*time.Millisecond, "topic %s cannot be created again", topic)
 	awaitLeaders(t, brokers, topic, partitions)
 }

@@ -4,6 +4,7 @@
 package kafkatest
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -85,16 +86,56 @@ func Drop(brokers []string, prefix string) {
 	}
 }
 
-// awaitLeaders: a real broker answers that a topic is made before it can be written to.
+// patience bounds every wait for a broker. It is long, because only a test that fails waits for all of it.
+const patience = 2 * time.Minute
+
+// awaitLeaders waits until the leader of each partition answers for it: a real broker announces a topic, and names the leaders
+// in its metadata, before these accept requests.
 func awaitLeaders(t testing.TB, brokers []string, topic string, partitions int) {
+	t.Helper()
 	c, err := sarama.NewClient(brokers, config())
 	require.NoError(t, err)
 	defer c.Close()
-	require.Eventually(t, func() bool {
-		_ = c.RefreshMetadata(topic)
-		ps, _ := c.WritablePartitions(topic)
-		return len(ps) == partitions
-	}, 15*time.Second, 10*time.Millisecond, "partitions of %s without a leader", topic)
+	retry(t, func() error {
+		if err := c.RefreshMetadata(topic); err != nil {
+			return err
+		}
+		ps, err := c.WritablePartitions(topic)
+		if err != nil {
+			return err
+		}
+		if len(ps) != partitions {
+			return fmt.Errorf("%d of %d partitions of %s have a leader", len(ps), partitions, topic)
+		}
+		for _, p := range ps {
+			if _, err := c.GetOffset(topic, p, sarama.OffsetOldest); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// retry calls do until it succeeds. It fails the test with the last error when that takes too long.
+func retry(t testing.TB, do func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err = do(); err == nil {
+			return
+		}
+	}
+	require.NoError(t, err)
+}
+
+// consume reads a partition from its start, once its leader answers: leadership may just have moved.
+func consume(t testing.TB, c sarama.Consumer, topic string, partition int32) (pc sarama.PartitionConsumer) {
+	t.Helper()
+	retry(t, func() (err error) {
+		pc, err = c.ConsumePartition(topic, partition, sarama.OffsetOldest)
+		return err
+	})
+	return pc
 }
 
 // Records reads n records of the topic from its start, in order within a partition. Barriers do not count. It fails the
@@ -110,8 +151,7 @@ func Records(t testing.TB, brokers []string, topic string, n int) []*sarama.Cons
 	done := make(chan struct{})
 	defer close(done)
 	for _, p := range partitions {
-		pc, err := c.ConsumePartition(topic, p, sarama.OffsetOldest)
-		require.NoError(t, err)
+		pc := consume(t, c, topic, p)
 		defer pc.Close()
 		go forward(pc, all, done)
 	}
@@ -141,18 +181,23 @@ func All(t testing.TB, brokers []string, topic string) []*sarama.ConsumerMessage
 	defer consumer.Close()
 	n := int64(0)
 	for _, p := range partitions {
-		oldest, err := c.GetOffset(topic, p, sarama.OffsetOldest)
-		require.NoError(t, err)
-		newest, err := c.GetOffset(topic, p, sarama.OffsetNewest)
-		require.NoError(t, err)
+		oldest, newest := offset(t, c, topic, p, sarama.OffsetOldest), offset(t, c, topic, p, sarama.OffsetNewest)
 		n += newest - oldest
-		pc, err := consumer.ConsumePartition(topic, p, sarama.OffsetOldest)
-		require.NoError(t, err)
+		pc := consume(t, consumer, topic, p)
 		defer pc.Close()
 		go forward(pc, all, done)
 	}
 	nothing := func(*sarama.ConsumerMessage) bool { return false }
 	return slices.DeleteFunc(take(t, all, int(n), nothing), IsBarrier)
+}
+
+func offset(t testing.TB, c sarama.Client, topic string, partition int32, at int64) (offset int64) {
+	t.Helper()
+	retry(t, func() (err error) {
+		offset, err = c.GetOffset(topic, partition, at)
+		return err
+	})
+	return offset
 }
 
 func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, done <-chan struct{}) {
@@ -167,7 +212,7 @@ func forward(pc sarama.PartitionConsumer, all chan<- *sarama.ConsumerMessage, do
 func take(t testing.TB, all <-chan *sarama.ConsumerMessage, n int, skip func(*sarama.ConsumerMessage) bool) []*sarama.ConsumerMessage {
 	t.Helper()
 	var got []*sarama.ConsumerMessage
-	enough := time.After(30 * time.Second)
+	enough := time.After(patience)
 	for len(got) < n {
 		select {
 		case m := <-all:

@@ -28,7 +28,7 @@ func TestRecords(t *testing.T) {
 	require.Len(t, kafkatest.Records(t, brokers, topic, 10), 10)
 	require.Len(t, kafkatest.All(t, brokers, topic), 10)
 	log := kafkatest.Follow(t, brokers, topic)
-	require.Eventually(t, func() bool { return len(log.Records()) == 10 }, 15*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(log.Records()) == 10 }, time.Minute, 10*time.Millisecond)
 	kafkatest.Forget(t, brokers, topic)
 	require.Eventually(t, func() bool {
 		c, err := sarama.NewClient(brokers, conf)
@@ -38,5 +38,5 @@ func TestRecords(t *testing.T) {
 		defer c.Close()
 		topics, err := c.Topics()
 		return err == nil && !slices.Contains(topics, topic)
-	}, 15*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 }
