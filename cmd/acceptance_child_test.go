@@ -20,6 +20,8 @@ type child struct {
 	cmd  *exec.Cmd
 	done chan error
 	log  string // the file of its log
+
+	ended chan struct{} // closed when the process has ended
 }
 
 // launch starts the program. The sink knows it by its name.
@@ -36,8 +38,11 @@ func launch(t testing.TB, dir, name string, args ...string) *child {
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	require.NoError(t, cmd.Start())
-	c := &child{t, name, cmd, make(chan error, 1), log.Name()}
-	go func() { c.done <- cmd.Wait() }()
+	c := &child{t: t, name: name, cmd: cmd, done: make(chan error, 1), log: log.Name(), ended: make(chan struct{})}
+	go func() {
+		c.done <- cmd.Wait()
+		close(c.ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		if t.Failed() {
@@ -59,25 +64,40 @@ func (c *child) showLog() {
 	c.t.Logf("%s:\n%s", c.name, strings.Join(lines[max(0, len(lines)-10):], ""))
 }
 
-// awaitLine waits for a line of the log that holds the text.
+// awaitLine returns the first line of the log that holds the text. It fails the test when the process ends without one, or
+// when none comes within the limit.
 func (c *child) awaitLine(text string, limit time.Duration) string {
 	c.t.Helper()
-	var found string
-	require.Eventually(c.t, func() bool {
-		file, err := os.Open(c.log)
-		if err != nil {
-			return false
+	tick, late := time.NewTicker(10*time.Millisecond), time.After(limit)
+	defer tick.Stop()
+	for ended := false; ; {
+		if line := c.line(text); line != "" {
+			return line
 		}
-		defer file.Close()
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			if strings.Contains(lines.Text(), text) {
-				found = lines.Text()
-				return true
-			}
+		require.False(c.t, ended, "%s ended and did not say %q", c.name, text)
+		select {
+		case <-tick.C:
+		case <-c.ended:
+			ended = true // its last lines are looked at once more
+		case <-late:
+			require.Fail(c.t, "a line is missing", "%s does not say %q", c.name, text)
 		}
-		return false
-	}, limit, 10*time.Millisecond, "%s does not say %q", c.name, text)
-	return found
+	}
+}
+
+// line returns the first line of the log that holds the text, or an empty string.
+func (c *child) line(text string) string {
+	file, err := os.Open(c.log)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if strings.Contains(lines.Text(), text) {
+			return lines.Text()
+		}
+	}
+	return ""
 }
 
 // term asks the process to end, and waits until it has, with exit code 0.

@@ -51,17 +51,18 @@ type want struct {
 	tp       topicPartition
 	at       int64
 	maxBytes int32
+	evenNone bool         // an answer without records is an answer
 	answer   chan fetched // with room for one
 }
 
-// fetch returns the block of tp at that offset once there is one. It waits as long as there is none. It asks for no leader: a
-// partition that is known to have none fails at once.
-func (r *partitionReader) fetch(ctx context.Context, tp topicPartition, at int64, maxBytes int32) (*block, error) {
+// fetch returns the block of tp at that offset once there is one. While there is none it waits; with evenNone it returns an
+// empty block as soon as the broker has answered. It looks up no leader: a partition that is known to have none fails at once.
+func (r *partitionReader) fetch(ctx context.Context, tp topicPartition, at int64, maxBytes int32, evenNone bool) (*block, error) {
 	leader, err := r.conn.leader(tp)
 	if err != nil {
 		return nil, err
 	}
-	w := &want{ctx: ctx, tp: tp, at: at, maxBytes: maxBytes, answer: make(chan fetched, 1)}
+	w := &want{ctx: ctx, tp: tp, at: at, maxBytes: maxBytes, evenNone: evenNone, answer: make(chan fetched, 1)}
 	select {
 	case r.broker(leader.Addr()).wants <- w:
 	case <-ctx.Done():
@@ -192,7 +193,7 @@ func (b *brokerReader) serve(answers map[topicPartition]fetched, err error) {
 			f = fetched{err: err}
 		case !ok:
 			f = fetched{err: errLeftOut}
-		case f.err == nil && len(f.block.raw) == 0:
+		case f.err == nil && len(f.block.raw) == 0 && !w.evenNone:
 			left = append(left, w)
 			continue
 		case f.err == nil:

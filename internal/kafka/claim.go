@@ -78,6 +78,7 @@ func (r *Runner) open(s *session, in sarama.ConsumerGroupClaim) *claim {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.claims = append(s.claims, c)
+	s.opens--
 	return c
 }
 

@@ -27,9 +27,14 @@ func (c *claim) consume(ctx context.Context) {
 			return
 		}
 		if cur.block == nil {
-			b, err := c.r.reader.fetch(ctx, c.topicPartition, cur.at, cur.fetchSize(c.r.cfg.FetchBytes))
+			b, err := c.r.reader.fetch(ctx, c.topicPartition, cur.at, cur.fetchSize(c.r.cfg.FetchBytes), c.inTrouble())
 			if ctx.Err() != nil {
 				return
+			}
+			if err == nil && len(b.raw) == 0 { // the partition is read again, and holds nothing new
+				c.troubled(nil)
+				wait = backoff{}
+				continue
 			}
 			if err == nil && cur.newEpoch(b) {
 				err = c.r.verify(c, b.addr, b.logStart)
@@ -203,6 +208,12 @@ func (c *claim) troubled(err error) {
 		c.troubledAt = time.Now()
 	}
 	c.trouble = err
+}
+
+func (c *claim) inTrouble() bool {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	return c.trouble != nil
 }
 
 // fetchFailed prepares the next try.

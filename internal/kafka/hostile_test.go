@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -188,4 +189,22 @@ func TestRunner_PartitionWithoutLeaderStopsOnlyItself(t *testing.T) {
 	stop()
 	require.Equal(t, []string{"0=a", "0=c", "0=e", "0=g", "1=waits", "2=b", "2=d", "2=f", "2=h"},
 		slices.Sorted(slices.Values(append(s.sorted(), other.sorted()...))))
+}
+
+// A partition that holds nothing new brings no record by which its claim could learn that it is read again.
+func TestRunner_IsReadyAgainAlthoughThereIsNothingToRead(t *testing.T) {
+	c := newOfflineCluster(t, map[string]int32{"jobs": 2, "ledger": 2})
+	s := &seen{}
+	r, _ := s.run(t, Config{Brokers: c.ListenAddrs()}, nil)
+	require.Eventually(t, func() bool { return r.Ready() == nil }, time.Minute, 5*time.Millisecond)
+	later := func() string { // what Ready says once the trouble has lasted
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return fmt.Sprint(r.stuck(time.Now().Add(2 * silentFor)))
+	}
+	c.fail("jobs", 1)
+	require.Eventually(t, func() bool { return strings.Contains(later(), "jobs/1 is not read") }, time.Minute, 5*time.Millisecond)
+	c.restore("jobs", 1)
+	require.Eventually(t, func() bool { return later() == "<nil>" }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, r.Ready())
 }

@@ -243,6 +243,8 @@ func (r *Runner) Ready() error {
 		return fmt.Errorf("%s: no session: %w", r.cfg.Group, r.lastErr)
 	case r.session.fenced:
 		return fmt.Errorf("%s: %w", r.cfg.Group, errFenced)
+	case r.session.opens > 0:
+		return fmt.Errorf("%s: %d partitions are still to be taken over", r.cfg.Group, r.session.opens)
 	}
 	for _, c := range r.session.claims {
 		if !c.taken {

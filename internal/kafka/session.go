@@ -15,6 +15,7 @@ type session struct {
 	group  sarama.ConsumerGroup
 	member member
 	claims []*claim
+	opens  int       // claims that Sarama has still to open
 	turn   int       // whose turn it is to start something
 	leased time.Time // when the newest confirmed commit was sent
 	wanted time.Time // since when something waits for the lease; zero when nothing does
@@ -46,16 +47,17 @@ func (h *sessions) Setup(s sarama.ConsumerGroupSession) error {
 		r: h.r, group: h.group, member: member{s.MemberID(), s.GenerationID()},
 		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	held := 0
+	for _, ps := range s.Claims() {
+		held += len(ps)
+	}
+	ses.opens = held
 	h.present = ses
 	h.r.mu.Lock()
 	h.r.session = ses
 	h.r.mu.Unlock()
 	h.r.log.Info("session begins", zap.Int32("generation", s.GenerationID()), zap.Any("claims", s.Claims()))
 	ses.ended.Go(ses.commitLoop)
-	held := 0
-	for _, ps := range s.Claims() {
-		held += len(ps)
-	}
 	for _, topic := range h.r.cfg.Topics {
 		h.r.cfg.OnAssigned(topic, s.Claims()[topic])
 	}
