@@ -105,9 +105,9 @@ func TestLadder_RemovedTierIsDrained(t *testing.T) {
 		}
 		before := settings("200ms, 1s, 5s")
 		api, worker := boot(t, "serve-api", before), boot(t, "work --channel sms", before)
-		waits := func(lane notify.Lane, tier string) (id string, due time.Time) {
+		waits := func(lane notify.Lane, ahead time.Duration, tier string) (id string, due time.Time) {
 			for { // a machine that is slow for a moment puts it into a shorter tier
-				due = time.Now().Add(8 * time.Second).UTC().Truncate(time.Millisecond)
+				due = time.Now().Add(ahead).UTC().Truncate(time.Millisecond)
 				id = api.post(smsTo("+14155550100", string(lane), `"lane":"`+string(lane)+`"`, `"send_at":"`+due.Format(time.RFC3339Nano)+`"`))
 				b.event(id, func(e notify.Event) bool { return e.State == notify.StateScheduled })
 				for _, r := range b.records(tier) {
@@ -117,8 +117,8 @@ func TestLadder_RemovedTierIsDrained(t *testing.T) {
 				}
 			}
 		}
-		normal, dueNormal := waits(notify.LaneNormal, "sms_topic.delay.5s")
-		urgent, dueUrgent := waits(notify.LaneUrgent, "sms_topic.urgent.delay.5s")
+		normal, dueNormal := waits(notify.LaneNormal, 8*time.Second, "sms_topic.delay.5s")
+		urgent, dueUrgent := waits(notify.LaneUrgent, 8*time.Second, "sms_topic.urgent.delay.5s")
 		require.Zero(t, worker.stop())
 
 		after := settings("200ms, 1s")
@@ -133,6 +133,8 @@ func TestLadder_RemovedTierIsDrained(t *testing.T) {
 		for _, topic := range []string{"sms_topic.delay.5s", "sms_topic.urgent.delay.5s"} {
 			require.Contains(t, worker.Log.String(), `"topic":"`+b.prefix+topic+`"`)
 		}
+		short, _ := waits(notify.LaneNormal, 3*time.Second, "sms_topic.delay.1s") // there is something to delete below
+		require.Equal(t, notify.StateSent, b.outcome(short).State)
 		eventually(time.Minute, func() bool { return worker.sum("laudspeaker_waiting", `channel="sms"`) == 0 })
 		require.Zero(t, worker.stop())
 		b.requireDeletionsAreAudited(api, after)
