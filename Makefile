@@ -8,6 +8,7 @@ GOLANGCI_LINT := v2.15.0
 FUZZTIME      ?= 20s
 BENCHTIME     ?= 1s
 BENCH         ?= .
+RUNS          ?= ingest deliver latency idle store
 ARGS          ?=
 PACKAGES      ?= ./...
 TESTFLAGS     ?=
@@ -15,7 +16,7 @@ TESTFLAGS     ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/laudspeaker/laudspeaker/cmd.version=$(VERSION)
 
-# One set of flags for build, test and bench: the compiler's cache is then shared, and the large provider SDKs are
+# One set of flags for build, test and microbench: the compiler's cache is then shared, and the large provider SDKs are
 # compiled once. The version comes from LDFLAGS, so that a commit alone relinks and recompiles nothing.
 export GOFLAGS     := $(strip $(shell go env GOFLAGS) -trimpath -buildvcs=false)
 export CGO_ENABLED := 0
@@ -24,11 +25,11 @@ export CGO_ENABLED := 0
 TOOLS  := $(CURDIR)/.tools/bin
 LINTER := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 
-.PHONY: help build run test sdks race chaos cluster soak lint check bench fuzz kafka postgres generate
+.PHONY: help build run test sdks race chaos cluster soak lint check bench microbench fuzz kafka postgres generate
 .PHONY: check-vet check-tidy check-generated check-star
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/laudspeaker, one static binary (the first build takes minutes, later ones seconds)
 	@[ -e bin/laudspeaker ] || echo "Building bin/laudspeaker. The first build compiles every dependency: one and a half to three minutes on two cores."
@@ -96,7 +97,10 @@ check-generated:
 check-star:
 	go test -count=1 ./internal/house
 
-bench: ## benchmarks, the SMTP sender beside a plain connection pool among them (BENCH=regexp BENCHTIME=1s)
+bench: build ## throughput, latency, CPU time and memory on this machine, an hour in all (RUNS=ingest ARGS='--batch 500' runs one, ARGS=--short shows each in seconds)
+	@for run in $(RUNS); do bin/laudspeaker bench $$run $(ARGS); echo; done
+
+microbench: ## benchmarks of single packages, the SMTP sender beside a plain connection pool among them (BENCH=regexp BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
 
 fuzz: ## every fuzzer for FUZZTIME (20s) each

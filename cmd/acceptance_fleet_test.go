@@ -8,12 +8,15 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
+	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/internal/kafka/kafkatest"
 )
 
@@ -142,4 +145,39 @@ func (f *fleet) finish(l *load, stop func(), mayRepeat int, ws ...*child) {
 		l.count(), len(l.refused), l.broken, l.slowest.Round(time.Millisecond), distinct, repeated, mayRepeat, f.sink.disorder)
 	require.LessOrEqual(f.t, repeated, mayRepeat, "%s", f.sink.repetitions())
 	require.Zero(f.t, f.sink.disorder)
+}
+
+// fill writes n jobs straight to a topic, spread over the keys.
+func (f *fleet) fill(topic string, n int, body func(key, number int) (string, string)) {
+	f.publish(n, func(i int) kafka.Message {
+		value, id := body(i%keys, 1+i/keys)
+		key, _, _ := strings.Cut(id, "/")
+		return kafka.Message{Topic: f.prefix + topic, Partition: kafka.Hashed, Key: []byte(key), Value: []byte(value)}
+	})
+}
+
+// publish writes n records, and returns when all are on the log.
+func (f *fleet) publish(n int, message func(i int) kafka.Message) {
+	p := kafka.NewPublisher(kafka.Config{Brokers: strings.Split(f.brokers, ",")}, kafka.PublisherConfig{Log: zap.NewNop()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	require.Eventually(f.t, func() bool { return p.Ready() == nil }, time.Minute, 10*time.Millisecond)
+	var acked sync.WaitGroup
+	room := make(chan struct{}, 5000)
+	for i := range n {
+		room <- struct{}{}
+		acked.Add(1)
+		err := p.Send(message(i), func(_ int32, _ int64, err error) {
+			if err != nil {
+				f.t.Error(err)
+			}
+			<-room
+			acked.Done()
+		})
+		require.NoError(f.t, err)
+	}
+	acked.Wait()
+	cancel()
+	require.NoError(f.t, <-done)
 }

@@ -29,7 +29,6 @@ type sink struct {
 	takers   map[string][]string
 	open     map[string]int // messages of each worker that have not been answered
 	total    int
-	first    time.Time
 	refuses  bool // the relay knows the password no more
 	refusals int
 }
@@ -53,9 +52,6 @@ func (s *sink) take(worker, recipient, text string) (answered func()) {
 	id := recipient + "/" + text
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.first.IsZero() {
-		s.first = time.Now()
-	}
 	s.total++
 	s.taken[id]++
 	s.takers[id] = append(s.takers[id], worker+" at "+time.Now().Format("04:05.000"))

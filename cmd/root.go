@@ -53,7 +53,7 @@ Nothing has to be configured to try it: without a gateway, messages are captured
 		"roles":   {newAll(), newServeAPI(), newWork()},
 		"client":  {newSend(), newStatus(), newTail(), newCancel(), newOutbox(), newExpunge()},
 		"bus":     {newAudit(), newDLQ(), newPause(), newResume(), newSuppress(), newUnsuppress()},
-		"operate": {newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
+		"operate": {newBench(), newConfig(), newGateways(), newKeys(), newTopics(), newVersion()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
