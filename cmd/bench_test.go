@@ -1,7 +1,10 @@
 package cmd
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +68,35 @@ func TestBench_CountsWhatTheSinkRejects(t *testing.T) {
 	require.Positive(t, r.Audit.Rejected)
 	require.Equal(t, 300, r.Audit.Delivered+r.Audit.Rejected)
 	require.Zero(t, r.Audit.Lost)
+}
+
+// watcher calls heard once, when the text has been written.
+type watcher struct {
+	text  string
+	heard func()
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.text) {
+		w.heard()
+	}
+	return len(p), nil
+}
+
+// An interrupt in the middle of a run ends its processes and removes its directories.
+func TestBench_InterruptLeavesNothing(t *testing.T) {
+	t.Setenv(asProgramEnv, "1")
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, interrupt := context.WithCancel(t.Context())
+	var out, errs bytes.Buffer
+	stderr := io.MultiWriter(&errs, &watcher{"messages are on the topic", interrupt})
+	args := []string{"bench", "deliver", "--channel", "sms", "--messages", "2000", "--sink-latency", "1m", "--legs", "1", "--json", "--leg", "100ms"}
+	require.Equal(t, 1, Execute(ctx, append(args, "--set", "kafka.drain=1s"), &out, stderr))
+	require.Empty(t, out.String())
+	require.Contains(t, errs.String(), "laudspeaker: interrupted")
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "laudspeaker-bench-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestBench_TeachesItsRuns(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -114,23 +113,31 @@ func (r *Deliver) direct(ctx context.Context, leg int, f *figures) error {
 	if err := d.receive(ctx, &result); err != nil {
 		return err
 	}
-	used := m.read()
 	if result.Failed > 0 && r.Profile.Faults == (Faults{}) {
 		return fmt.Errorf("%d messages of the direct side failed: %s", result.Failed, result.Error)
 	}
-	r.measured(baseline, leg, "direct", f, m, used, r.Messages, r.Messages)
+	counts, err := sink.counts(ctx)
+	if err != nil {
+		return err
+	}
+	r.figures(baseline, leg, "direct", f, m.read(), counts)
 	return nil
 }
 
-// measured adds the figures of a leg: messages were sent while the meter ran, of all that were sent.
-func (r *Deliver) measured(side, leg int, name string, f *figures, m *meter, used reading, messages, all int) {
-	rate := float64(messages) / used.took.Seconds()
+// figures adds those of a leg. The rate is that between the first and the last message at the sink, so the start of a worker is not
+// in it; it is in the CPU time.
+func (r *Deliver) figures(side, leg int, name string, f *figures, used reading, counts Counts) {
+	rate := float64(counts.Ended-1) / time.Duration(max(counts.Last-counts.First, 1)).Seconds()
 	f.add(side, rowRate, "/s", rate)
-	for _, watched := range m.names {
-		f.add(side, "CPU of "+article(watched), "µs", perMessage(used.cpu[watched], messages))
+	for _, watched := range []string{"worker", "Kafka", "sink"} {
+		cpu, known := used.cpu[watched]
+		if !known {
+			cpu = -1
+		}
+		f.add(side, "CPU of "+article(watched), "µs", perMessage(cpu, counts.Ended))
 	}
 	f.add(side, rowWorkPeak, "MB", used.peak["worker"])
-	r.say("leg %d of %d, %s: %s messages, %s per second", leg+1, r.Legs, name, whole(all), number(rate))
+	r.say("leg %d of %d, %s: %s messages, %s per second", leg+1, r.Legs, name, whole(counts.Ended), number(rate))
 }
 
 func (r *Deliver) worker(ctx context.Context, leg int, f *figures) (none Audit, err error) {
@@ -151,31 +158,20 @@ func (r *Deliver) worker(ctx context.Context, leg int, f *figures) (none Audit, 
 	if err != nil {
 		return none, err
 	}
+	m := newMeter()
+	m.watch("Kafka", s.kafkaPID)
+	m.watch("sink", sink.pid())
+	m.start()
 	worker, err := s.worker(ctx, r.Channel, out)
 	if err != nil {
 		return none, err
 	}
-	// What was sent before the first look is not measured: the start of the process is in it.
-	m := newMeter()
-	m.watch("worker", worker.pid())
-	m.watch("sink", sink.pid())
-	m.watch("Kafka", s.kafkaPID)
-	from, err := s.drained(ctx, sink, worker, 1, l.count)
+	m.watch("worker", worker.pid()) // all that it has used
+	counts, err := s.drained(ctx, sink, worker, l.count)
 	if err != nil {
 		return none, err
 	}
-	m.start()
-	to, err := s.drained(ctx, sink, worker, l.count, l.count)
-	if err != nil {
-		return none, err
-	}
-	used := m.read()
-	if messages := to.Ended - from.Ended; messages > 0 {
-		used.took = max(time.Duration(to.Last-from.at), time.Millisecond)
-		r.measured(ours, leg, "work", f, m, used, messages, l.count)
-	} else {
-		f.add(ours, rowRate, "/s", math.NaN()) // all were sent before the first look
-	}
+	r.figures(ours, leg, "work", f, m.read(), counts)
 	// Before the worker has ended it could still repeat something.
 	worker.stop()
 	taken, err := sink.takenAll(ctx)
@@ -206,40 +202,32 @@ func (r *Deliver) fill(ctx context.Context, s *stage, out outlets) (*load, error
 	return l, nil
 }
 
-// progressed is how far the sink was at a moment.
-type progressed struct {
-	Counts
-	at int64
-}
-
-// drained waits until so many of all messages have ended at the sink. It fails when the sink gets nothing for too long.
-func (s *stage) drained(ctx context.Context, k *sink, sender *process, ended, all int) (progressed, error) {
-	var last progressed
-	moved, told := time.Now(), time.Now()
+// drained waits until so many messages have ended at the sink. It gives up when none ends for too long: the audit counts what is
+// missing.
+func (s *stage) drained(ctx context.Context, k *sink, sender *process, messages int) (counts Counts, err error) {
+	moved, told, before := time.Now(), time.Now(), 0
 	for {
-		counts, err := k.counts(ctx)
-		if err != nil {
-			return last, errors.Join(err, k.alive())
+		if counts, err = k.counts(ctx); err != nil {
+			return counts, errors.Join(err, k.alive())
 		}
-		if counts.Ended != last.Ended {
-			moved = time.Now()
-		}
-		last = progressed{counts, time.Now().UnixNano()}
-		if counts.Ended >= ended {
-			return last, nil
+		if counts.Ended >= messages {
+			return counts, nil
 		}
 		if err := sender.alive(); err != nil {
-			return last, err
+			return counts, err
+		}
+		if counts.Ended != before {
+			moved, before = time.Now(), counts.Ended
 		}
 		if time.Since(moved) > patience {
-			return last, nil // the audit counts what is missing
+			return counts, nil
 		}
 		if time.Since(told) > 10*time.Second {
 			told = time.Now()
-			s.say("%s of %s messages", whole(counts.Ended), whole(all))
+			s.say("%s of %s messages", whole(counts.Ended), whole(messages))
 		}
-		if !pause(ctx, 10*time.Millisecond) {
-			return last, ctx.Err()
+		if !pause(ctx, 20*time.Millisecond) {
+			return counts, ctx.Err()
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (r *Latency) leg(ctx context.Context, leg, side int, f *figures, result *Re
 		return fmt.Errorf("nothing was accepted: %s", l.why)
 	}
 	for _, p := range y.processes {
-		if _, err := s.drained(ctx, sink, p, l.count, l.count); err != nil {
+		if _, err := s.drained(ctx, sink, p, l.count); err != nil {
 			return err
 		}
 	}
@@ -215,6 +215,9 @@ func (r *Latency) figures(side int, f *figures, y *system, l *load, warm int, ta
 		if _, watched := used.cpu[name]; watched {
 			f.add(side, "CPU of "+article(name), "µs", perMessage(used.cpu[name], len(answers)))
 		}
+	}
+	if side == baseline {
+		return
 	}
 	for _, name := range y.names {
 		if used.core(name) >= 0 {

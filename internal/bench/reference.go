@@ -42,7 +42,7 @@ const (
 	rowWorkPeak  = "peak RSS of the worker"
 	rowP50       = "accepted to sink, p50"
 	rowP99       = "accepted to sink, p99"
-	rowOursCPU   = "CPU of Laudspeaker"
+	rowOursCPU   = "CPU of API and worker"
 	rowAllCore   = "all, CPU"
 	rowAPICore   = "serve-api, CPU"
 	rowWorkCore  = "work, CPU"
