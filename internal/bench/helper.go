@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/laudspeaker/laudspeaker/internal/kafka/embedded"
 )
@@ -36,6 +37,22 @@ func Helper(ctx context.Context, kind, settings string, in io.Reader, out io.Wri
 			}
 		}
 	}()
+	ended := make(chan error, 1)
+	go func() { ended <- runHelper(ctx, kind, settings, p) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(2 * time.Second):
+		return nil // a call of a slow sink is under way; it ends with the process
+	}
+}
+
+func runHelper(ctx context.Context, kind, settings string, p *parent) error {
 	switch kind {
 	case brokerHelper:
 		return run(ctx, settings, p, runBroker)
