@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -79,6 +80,7 @@ func TestSink_Pipelining(t *testing.T) {
 	conn, err := net.Dial("tcp", k.at.SMTP)
 	require.NoError(t, err)
 	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	mail := "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n"
 	body := "Subject: bench-3\r\n\r\n..\r\n.\r\n"
 	_, err = io.WriteString(conn, "EHLO me\r\n"+mail+body+mail+strings.Replace(body, "3", "4", 1)+"QUIT\r\n")
