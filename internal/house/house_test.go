@@ -19,7 +19,10 @@ var star = map[string]edges{
 	".":   {code: []string{"cmd"}},
 	"cmd": {code: []string{"*"}},
 
-	"producer": {code: []string{"internal/notify", "internal/validate"}},
+	"producer": {
+		code:  []string{"internal/notify", "internal/validate"},
+		tests: []string{"internal/dispatcher", "internal/kafka"},
+	},
 	"worker": {
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
 		tests: []string{"internal/dispatcher"},
