@@ -91,17 +91,20 @@ func (c *checker) phone(at, s string) string {
 // impossible returns what to do about an E.164 number that no phone can have, or "". It goes by lengths and country codes, and
 // not by the ranges that a country has given out, for new ones are given out all the time.
 func impossible(s string) string {
-	n, err := phonenumbers.Parse(s, "")
-	if err != nil {
-		return "give a number with a country code that exists"
+	n, ok := dialable(s)
+	if !ok {
+		var err error
+		if n, err = phonenumbers.Parse(s, ""); err != nil {
+			return "give a number with a country code that exists"
+		}
 	}
 	const withoutPrefix = "take out the prefix between country code and number, such as the 0 in +49 0151: it is dialled within the country only"
-	if phonenumbers.Format(n, phonenumbers.E164) != s {
+	if !ok && phonenumbers.Format(n, phonenumbers.E164) != s {
 		return withoutPrefix
 	}
 	switch phonenumbers.IsPossibleNumberWithReason(n) {
 	case phonenumbers.IS_POSSIBLE:
-		if trunk(n) {
+		if !ok && trunk(n) {
 			return withoutPrefix
 		}
 		return ""
