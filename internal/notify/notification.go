@@ -91,8 +91,11 @@ type Notification struct {
 	Sensitive     bool              `json:"sensitive,omitempty"`      // what it says is kept nowhere but on the bus, and shown nowhere
 }
 
-// Encode gives the JSON that goes on the bus: compact, without HTML escaping, no line end.
-func (n *Notification) Encode() ([]byte, error) { return encode(n) }
+// Encode returns the JSON that goes on the bus: compact, without HTML escaping, no line end. The payload and the template have to
+// be JSON. The error is about a time that JSON does not have.
+func (n *Notification) Encode() ([]byte, error) {
+	return appendNotification(make([]byte, 0, 512+len(n.Payload)), n)
+}
 
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
