@@ -3,6 +3,7 @@ package notify
 import (
 	"strconv"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Encodings of a text message.
@@ -24,17 +25,28 @@ const (
 	gsmExtended = "\f^{}\\[~]|€"
 )
 
-// septets holds the number of septets of each character of GSM-7.
-var septets = func() map[rune]int { //nolint:gochecknoglobals // never changed
-	m := map[rune]int{}
+// gsmSeptets holds the number of septets of each character of GSM-7, and asciiSeptets the same for ASCII.
+var gsmSeptets, asciiSeptets = func() (m map[rune]int, ascii [utf8.RuneSelf]int) { //nolint:gochecknoglobals // never changed
+	m = map[rune]int{}
 	for _, r := range gsmBasic {
 		m[r] = 1
 	}
 	for _, r := range gsmExtended {
 		m[r] = 2
 	}
-	return m
+	for r := range ascii {
+		ascii[r] = m[rune(r)]
+	}
+	return m, ascii
 }()
+
+// septets returns the number of septets of r; 0 if GSM-7 does not have it.
+func septets(r rune) int {
+	if r < utf8.RuneSelf {
+		return asciiSeptets[r]
+	}
+	return gsmSeptets[r]
+}
 
 // TextSize is what a text message costs on its way.
 type TextSize struct {
@@ -50,13 +62,13 @@ func SizeOf(text string) TextSize {
 	single, part := gsmSingle, gsmPart
 	for _, r := range text {
 		size.Units += utf16.RuneLen(r)
-		if septets[r] == 0 {
+		if septets(r) == 0 {
 			size.Encoding, single, part = EncodingUCS2, ucsSingle, ucsPart
 		}
 	}
 	cost := utf16.RuneLen
 	if size.Encoding == EncodingGSM7 {
-		cost = func(r rune) int { return septets[r] }
+		cost = septets
 	}
 	size.Segments = segments(text, cost, single, part)
 	return size

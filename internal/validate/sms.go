@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"encoding/json"
 	"net/url"
 	"strconv"
 	"strings"
@@ -132,8 +131,9 @@ func Warnings(n *notify.Notification) []string {
 	if n.Channel != notify.ChannelSMS {
 		return nil
 	}
-	m := notify.Message{SMS: &notify.SMS{}}
-	if json.Unmarshal(n.Payload, m.SMS) != nil {
+	c := &checker{reader: reader{b: n.Payload}}
+	m := notify.Message{SMS: c.readSMS("#/payload")}
+	if c.bad != "" || len(c.faults) > 0 {
 		return nil // its faults are known
 	}
 	return m.Warnings()
