@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -190,25 +191,37 @@ func (r *reader) quoted() (raw []byte, plain bool) {
 	}
 	start := r.i
 	plain = true
-	for r.i < len(r.b) {
-		switch c := r.b[r.i]; {
-		case c == '"':
+	for {
+		r.i += plainLen(r.b[r.i:])
+		if r.i == len(r.b) {
+			break
+		}
+		switch r.b[r.i] {
+		case '"':
 			r.i++
 			return r.b[start : r.i-1], plain
-		case c < ' ':
-			r.stop("a string holds an unescaped control character")
-			return nil, true
-		case c == '\\':
+		case '\\':
 			plain = false
 			if !r.escape() {
 				return nil, true
 			}
 		default:
-			r.i++
+			r.stop("a string holds an unescaped control character")
+			return nil, true
 		}
 	}
 	r.stop("a string does not end")
 	return nil, true
+}
+
+// plainLen returns how many bytes of a string stand for themselves, up to a quote, an escape or a control character.
+func plainLen(b []byte) int {
+	for i, c := range b {
+		if c < ' ' || c == '"' || c == '\\' {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // escape consumes one escape sequence.
@@ -233,11 +246,13 @@ func (r *reader) escape() bool {
 func (r *reader) unescape(raw []byte) string {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); {
-		if raw[i] != '\\' {
-			out = append(out, raw[i])
-			i++
-			continue
+		n := bytes.IndexByte(raw[i:], '\\')
+		if n < 0 {
+			out = append(out, raw[i:]...)
+			break
 		}
+		out = append(out, raw[i:i+n]...)
+		i += n
 		if raw[i+1] != 'u' {
 			out = append(out, unescaped(raw[i+1]))
 			i += 2
