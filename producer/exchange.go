@@ -1,13 +1,12 @@
 package producer
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,7 +33,7 @@ func (x *exchange) log(fs ...zap.Field) { x.fields = append(x.fields, fs...) }
 func (s *Server) serve(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		x := &exchange{w: w, r: r, requestID: requestID(r)}
+		x := &exchange{w: w, r: r, requestID: requestID(r), fields: make([]zap.Field, 0, 4)}
 		w.Header().Set("X-Request-Id", x.requestID)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -95,15 +94,31 @@ func (x *exchange) problemOf(err error) *problem {
 func (x *exchange) json(status int, v any) error { return x.write(status, "application/json", v) }
 
 func (x *exchange) write(status int, contentType string, v any) error {
-	var body bytes.Buffer
-	e := json.NewEncoder(&body)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	if h, ok := v.(handwritten); ok {
+		scratch := answers.Get().(*[]byte)
+		body, ok := h.appendJSON((*scratch)[:0])
+		if ok {
+			x.bytes(status, contentType, body)
+		}
+		if *scratch = body; cap(body) <= maxKept {
+			answers.Put(scratch)
+		}
+		if ok {
+			return nil
+		}
+	}
+	body, err := encodeJSON(v)
+	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	x.bytes(status, contentType, body.Bytes())
+	x.bytes(status, contentType, body)
 	return nil
 }
+
+// answers keeps buffers in which answers are written, none larger than maxKept.
+var answers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }} //nolint:gochecknoglobals // a cache
+
+const maxKept = 64 << 10
 
 func (x *exchange) bytes(status int, contentType string, body []byte) {
 	x.w.Header().Set("Content-Type", contentType)
@@ -127,10 +142,10 @@ func (s *Server) logLine(x *exchange, rt route, took time.Duration) {
 		if path == "" {
 			path = "none"
 		}
-		entry.Write(append([]zap.Field{
+		fields := append(make([]zap.Field, 0, 5+len(x.fields)),
 			zap.String("request_id", x.requestID), zap.String("method", method(x.r)), zap.String("route", path),
-			zap.Int("status", x.status), zap.Duration("took", took),
-		}, x.fields...)...)
+			zap.Int("status", x.status), zap.Duration("took", took))
+		entry.Write(append(fields, x.fields...)...)
 	}
 }
 

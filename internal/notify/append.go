@@ -105,6 +105,18 @@ func appendUnlessEmpty(b []byte, name, s string) []byte {
 	return appendText(b, s)
 }
 
+// AppendText appends s as a JSON string, as encoding/json writes it without HTML escaping.
+func AppendText(b []byte, s string) []byte { return appendText(b, s) }
+
+// AppendTime appends t as encoding/json writes it. The error is about a time that RFC 3339 does not have.
+func AppendTime(b []byte, t time.Time) ([]byte, error) {
+	if t.Location() == time.UTC {
+		return appendTime(b, t)
+	}
+	text, err := t.MarshalJSON()
+	return append(b, text...), err
+}
+
 // appendText appends s as a JSON string. What is plain ASCII, nearly everything, is copied; the rest is left to
 // encoding/json.
 func appendText(b []byte, s string) []byte {

@@ -55,12 +55,7 @@ func appendTimeUnlessNil(b []byte, name string, t *time.Time) ([]byte, error) {
 	if t == nil {
 		return b, nil
 	}
-	b = append(append(append(b, `,"`...), name...), `":`...)
-	if t.Location() == time.UTC {
-		return appendTime(b, *t)
-	}
-	text, err := t.MarshalJSON() // which also refuses zones that RFC 3339 does not have
-	return append(b, text...), err
+	return AppendTime(append(append(append(b, `,"`...), name...), `":`...), *t)
 }
 
 // appendCompact appends raw without white space between its tokens. raw has to be JSON.
