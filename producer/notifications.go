@@ -73,7 +73,11 @@ func answerTo(job *notify.Notification, at time.Time) *accepted {
 
 // onlyJSON refuses what a page in a browser can send to this host without being asked for leave.
 func onlyJSON(h http.Header) error {
-	kind, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	contentType := h.Get("Content-Type")
+	if contentType == "application/json" && len(h["Content-Encoding"]) == 0 { // what most callers send
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(contentType)
 	charset, other := params["charset"]
 	switch {
 	case err != nil || kind != "application/json" || other && !strings.EqualFold(charset, "utf-8"):
@@ -90,21 +94,46 @@ func (s *Server) body(x *exchange, most int64) ([]byte, error) {
 	if err := onlyJSON(x.r.Header); err != nil {
 		return nil, err
 	}
-	tooLarge := refuse(codeTooLarge, "keep the body within "+strconv.FormatInt(most, 10)+" bytes")
-	if x.r.ContentLength > most {
-		return nil, tooLarge.with("Connection", "close") // what was announced is not read
+	tooLarge := func() *problem {
+		return refuse(codeTooLarge, "keep the body within "+strconv.FormatInt(most, 10)+" bytes")
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
+	if x.r.ContentLength > most {
+		return nil, tooLarge().with("Connection", "close") // what was announced is not read
+	}
+	raw, err := readAll(http.MaxBytesReader(x.w, x.r.Body, most), x.r.ContentLength)
 	var exceeded *http.MaxBytesError
 	switch {
 	case err == nil:
 		return raw, nil
 	case errors.As(err, &exceeded):
-		return nil, tooLarge
+		return nil, tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, refuse(codeTimeout, "send the whole request within "+s.cfg.Timeouts.Read.String()).with("Connection", "close")
 	default:
 		return nil, refuse(codeMalformed, "send the whole body: it ended early").because(err)
+	}
+}
+
+// maxAnnounced bounds the memory that is set aside for a body of which only the length has come.
+const maxAnnounced = 64 << 10
+
+// readAll is [io.ReadAll] for a body of the announced length; -1: none was announced. It allocates a small body once.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	if announced < 0 || announced > maxAnnounced {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, 0, announced+1) // a byte more, so that the end is found without growing
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return body, err
+		case len(body) == cap(body): // longer than announced, which net/http does not let through
+			body = append(body, 0)[:len(body)]
+		}
 	}
 }
 

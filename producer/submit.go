@@ -64,8 +64,8 @@ func (s *Server) submit(x *exchange, items []*item) {
 
 // dispatch publishes, in order.
 func (s *Server) dispatch(ctx context.Context, items []*item) {
-	var due []*item
-	var ns []*notify.Notification
+	due := make([]*item, 0, len(items))
+	ns := make([]*notify.Notification, 0, len(items))
 	for _, i := range items {
 		if !i.ended() && i.like == nil {
 			due, ns = append(due, i), append(ns, i.n)

@@ -54,8 +54,8 @@ func (d *Dispatcher) SetLimit(bytes int) { d.limit.Store(int64(bytes)) }
 // around the cause.
 func (d *Dispatcher) Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (accepted []*notify.Notification, errs []error) {
 	accepted, errs = make([]*notify.Notification, len(ns)), make([]error, len(ns))
-	var jobs []kafka.Message
-	var of []int // the place in ns of each job
+	jobs := make([]kafka.Message, 0, len(ns))
+	of := make([]int, 0, len(ns)) // the place in ns of each job
 	for i, n := range ns {
 		var job kafka.Message
 		if accepted[i], job, errs[i] = d.prepare(n, at); errs[i] == nil {

@@ -21,8 +21,8 @@ type Guard struct {
 // Dispatch gives each notification that is refused a [notify.Shedding]; the others keep their order.
 func (g Guard) Dispatch(ctx context.Context, at time.Time, ns []*notify.Notification) (jobs []*notify.Notification, errs []error) {
 	jobs, errs = make([]*notify.Notification, len(ns)), make([]error, len(ns))
-	var taken []*notify.Notification
-	var of []int // the place in ns of each that is taken
+	taken := make([]*notify.Notification, 0, len(ns))
+	of := make([]int, 0, len(ns)) // the place in ns of each that is taken
 	for i, n := range ns {
 		if shed := g.Refuse(n.Channel, n.Lane); shed != nil {
 			errs[i] = shed
