@@ -20,7 +20,9 @@ import (
 // anyBus acknowledges every record at once.
 type anyBus struct{}
 
-func (anyBus) PublishAll(_ context.Context, ms []kafka.Message) []error { return make([]error, len(ms)) }
+func (anyBus) PublishAll(_ context.Context, ms []kafka.Message) []error {
+	return make([]error, len(ms))
+}
 
 // BenchmarkAccept measures a request from the handler to the encoded record: everything but the connection and the bus.
 func BenchmarkAccept(b *testing.B) {

@@ -160,6 +160,9 @@ func (c *checker) channel(name notify.Channel) {
 }
 
 func (c *checker) metadata(all map[string]string) {
+	if len(all) == 0 { // mostly: sorting nothing allocates too
+		return
+	}
 	size := len("{}")
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		value := all[key]

@@ -136,6 +136,9 @@ func (c *checker) mailboxes(at string, all []string) {
 
 // headers lets through what cannot change the mail's meaning, its route or its parts.
 func (c *checker) headers(at string, all map[string]string) {
+	if len(all) == 0 {
+		return
+	}
 	seen := make(map[string]bool, len(all))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		folded := strings.ToLower(name)
