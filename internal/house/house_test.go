@@ -21,7 +21,7 @@ var star = map[string]edges{
 
 	"producer": {code: []string{"internal/notify", "internal/validate"}},
 	"worker": {
-		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/limiter", "gateway"},
 		tests: []string{"internal/dispatcher"},
 	},
 	"internal/deadletters": {
@@ -44,6 +44,7 @@ var star = map[string]edges{
 	"internal/validate":        {code: []string{"internal/notify"}},
 	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/limiter":         {code: []string{"internal/notify"}},
 	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/inbound":         {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},
