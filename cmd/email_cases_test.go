@@ -307,7 +307,7 @@ func newEmailWorker(t *testing.T, relays ...*smtptest.Relay) *emailWorker {
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		route.Outlets = append(route.Outlets, &worker.Outlet{
 			Name: name, Sender: &heardSender{Sender: s, name: name, of: w}, Limiter: limiter.New(limiter.Config{Concurrency: 16, Rate: 1e6}),
-			Breaker: gateway.NewBreaker(gateway.BreakerConfig{FirstWait: time.Nanosecond, LongestWait: time.Nanosecond}),
+			Breaker: gateway.NewBreaker(gateway.BreakerConfig{InitialWait: time.Nanosecond, MaxWait: time.Nanosecond}),
 		})
 	}
 	w.Worker = worker.New(worker.Config{

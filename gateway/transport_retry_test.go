@@ -19,8 +19,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// serveFrames is an HTTP/2 server by frames: answer is called with each request's stream, and says whether the connection
-// goes on. It gives a transport that trusts the server, its address, and the number of requests so far.
+// serveFrames is an HTTP/2 server that works on frames. It calls answer with the stream of each request, and answer returns
+// whether the connection goes on. It returns a transport that trusts the server, its address, and the number of requests so
+// far.
 func serveFrames(t *testing.T, answer func(f *http2.Framer, stream uint32) bool) (*http.Transport, string, *atomic.Int32) {
 	requests := new(atomic.Int32)
 	s := httptest.NewUnstartedServer(nil)
@@ -69,8 +70,8 @@ func goAway(last uint32, code http2.ErrCode) func(*http2.Framer, uint32) bool {
 	}
 }
 
-// TestUnprocessedIsRepeated: a connection that the server is just ending costs nothing.
-func TestUnprocessedIsRepeated(t *testing.T) {
+// TestTransportRetry_UnprocessedIsRetried: a connection that the server is closing causes no failure.
+func TestTransportRetry_UnprocessedIsRetried(t *testing.T) {
 	var calls atomic.Int32
 	rt, url, requests := serveFrames(t, func(f *http2.Framer, stream uint32) bool {
 		if calls.Add(1) == 1 {
@@ -83,8 +84,9 @@ func TestUnprocessedIsRepeated(t *testing.T) {
 	require.EqualValues(t, 2, requests.Load())
 }
 
-// TestUnprocessedIsTransient: the server says that it did not look at the request, so nothing is ambiguous about it.
-func TestUnprocessedIsTransient(t *testing.T) {
+// TestTransportRetry_UnprocessedIsTransient: the server says that it did not process the request, so the failure is not
+// ambiguous.
+func TestTransportRetry_UnprocessedIsTransient(t *testing.T) {
 	refuse := func(f *http2.Framer, stream uint32) bool {
 		_ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
 		return true
@@ -100,13 +102,14 @@ func TestUnprocessedIsTransient(t *testing.T) {
 			defer cancel()
 			x := Do(rt, request(t, ctx, url))
 			require.Equal(t, notify.Transient, x.Lost().Verdict, "%v", x.Err)
-			require.LessOrEqual(t, requests.Load(), int32(maxRewinds))
+			require.LessOrEqual(t, requests.Load(), int32(maxTransportRetries))
 		})
 	}
 }
 
-// TestTakenAndLostIsAmbiguous: a GOAWAY that counts the stream in says nothing about what became of it.
-func TestTakenAndLostIsAmbiguous(t *testing.T) {
+// TestTransportRetry_ProcessedAndLostIsAmbiguous: a GOAWAY that includes the stream says nothing about the outcome of the
+// request.
+func TestTransportRetry_ProcessedAndLostIsAmbiguous(t *testing.T) {
 	rt, url, requests := serveFrames(t, func(f *http2.Framer, stream uint32) bool {
 		_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
 		_ = f.WriteRSTStream(stream, http2.ErrCodeInternal)
