@@ -42,8 +42,8 @@ func partial(done string) *notify.Message {
 	return m
 }
 
-// With partial: deliver, the recipients that the relay accepts get the mail, and each has a result.
-func TestApart(t *testing.T) {
+// With partial: deliver, the recipients that the relay accepts get the mail, and each recipient has a result.
+func TestPerRecipient_Results(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		replies map[string]string
@@ -97,8 +97,8 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// What is about us stops all, and nobody has a result.
-func TestApart_RefusalOfUsIsAboutAll(t *testing.T) {
+// A refusal of the gateway stops the whole mail, and no recipient has a result.
+func TestPerRecipient_RefusalOfGatewayIsAboutAll(t *testing.T) {
 	_, s := mailRelay(t, smtptest.At("RCPT", "554 5.7.1 <ada@example.com>: Relay access denied"))
 	m := partial("")
 	_, err := s.SendPatiently(t.Context(), m)
@@ -106,9 +106,10 @@ func TestApart_RefusalOfUsIsAboutAll(t *testing.T) {
 	require.Empty(t, m.Parts.Done)
 }
 
-// A relay takes one recipient at a time. The results are recorded before each further transaction. When they cannot be, no
-// transaction follows, and the next attempt goes on where this one has stopped. That holds without partial, too, once the first has the mail.
-func TestApart_OneTransactionAtATime(t *testing.T) {
+// The relay accepts one recipient at a time. The results are recorded before each further transaction. If that fails, no
+// transaction follows, and the next attempt continues there. Without partial the same holds once the first recipient has the
+// mail.
+func TestPerRecipient_OneTransactionAtATime(t *testing.T) {
 	for _, asked := range []bool{true, false} {
 		single := func(c smtptest.Command) string {
 			switch {
@@ -145,8 +146,8 @@ func TestApart_OneTransactionAtATime(t *testing.T) {
 	}
 }
 
-// The final reply of a transaction is lost: nobody knows of its recipients, and the others keep their results.
-func TestApart_AmbiguousTransaction(t *testing.T) {
+// The final reply of a transaction is lost: the state of its recipients is unknown, and the others keep their results.
+func TestPerRecipient_AmbiguousTransaction(t *testing.T) {
 	f := newFake(t)
 	f.on(atDot, act{drop: true})
 	s := newSender(t, f)
