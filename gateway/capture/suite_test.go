@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// folder is where messages go. It refuses by being no folder.
+// folder is the target of the messages. To refuse messages it becomes a file.
 type folder string
 
 func (f folder) outside() string { return string(f) + ".away" }

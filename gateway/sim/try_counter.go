@@ -1,17 +1,17 @@
 package sim
 
-// memory counts tries by id and forgets the oldest ids.
-type memory struct {
+// tryCounter counts tries by notification ID and forgets the oldest IDs.
+type tryCounter struct {
 	tries map[string]int
 	order []string // a ring of the ids in tries
 	next  int
 }
 
-func newMemory(size int) memory {
-	return memory{tries: make(map[string]int), order: make([]string, size)}
+func newTryCounter(size int) tryCounter {
+	return tryCounter{tries: make(map[string]int), order: make([]string, size)}
 }
 
-func (m *memory) count(id string) int {
+func (m *tryCounter) count(id string) int {
 	if _, known := m.tries[id]; !known {
 		delete(m.tries, m.order[m.next])
 		m.order[m.next] = id
