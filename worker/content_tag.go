@@ -171,7 +171,8 @@ func (j *job) ledgerTag() (h kafka.Header, ok bool) {
 }
 
 // parseTag returns the tag that ledgerTag has written, or the zero tag.
-func parseTag(r *kafka.Record) (c contentTag) {
+func parseTag(r *kafka.Record) contentTag {
+	var c contentTag
 	text, ok := r.Header(notify.HeaderFingerprint)
 	if !ok || len(text) != 2*len(c) {
 		return contentTag{}

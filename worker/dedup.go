@@ -247,7 +247,8 @@ func (d *Dedup) learn(at partition, id string, s stage, tag contentTag) {
 }
 
 // compactID returns a UUID in 16 bytes. Every job ID is a UUID; for any other text it returns zeros, which is an ID like another.
-func compactID(id string) (b [16]byte) {
+func compactID(id string) [16]byte {
+	var b [16]byte
 	n := 0
 	for i := 0; i < len(id) && n < 32; i++ {
 		c := id[i]

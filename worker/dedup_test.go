@@ -23,7 +23,8 @@ func jobOf(i, r, s int) *job {
 }
 
 // ids returns the number of IDs with a finished step.
-func (d *Dedup) ids() (n int) {
+func (d *Dedup) ids() int {
+	var n int
 	for _, p := range d.partitions {
 		n += len(p.finished)
 	}

@@ -31,7 +31,8 @@ func expiry(n *notify.Notification, r *kafka.Record, accepted time.Time, after t
 
 // due returns the earliest time at which a job may be sent. The first step of a run is due at the notification's send_at, a later
 // step at the time in its header. A header that is further ahead than the API allows is ignored.
-func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
+func due(n *notify.Notification, r *kafka.Record, step int) time.Time {
+	var at time.Time
 	if s, ok := r.Header(notify.HeaderNotBefore); ok && step > 0 {
 		at, _ = time.Parse(time.RFC3339Nano, s) // an invalid value counts as none
 	} else if n.SendAt != nil && step == 0 {

@@ -60,7 +60,8 @@ func texting(lane notify.Lane, control *fakeControl, gateways ...phone) *Worker 
 }
 
 // suppressions returns the keys of the records that res publishes to the control topic.
-func suppressions(res kafka.Result) (keys []string) {
+func suppressions(res kafka.Result) []string {
+	var keys []string
 	for _, m := range res.Follow {
 		if m.Topic == "control_topic" {
 			keys = append(keys, string(m.Key))

@@ -78,7 +78,8 @@ func (p *ledgerParts) of(at partition, j *job, fromRecord string) *notify.Parts 
 }
 
 // recipientFields returns, for each address of the message, the first field that names it.
-func recipientFields(m *notify.Message) (fields []string) {
+func recipientFields(m *notify.Message) []string {
+	var fields []string
 	if len(m.Email.CC)+len(m.Email.BCC) == 0 {
 		return []string{"recipient"}
 	}

@@ -52,7 +52,8 @@ func all(_ context.Context, p *notify.Parts) error {
 	return nil
 }
 
-func states(e notify.Event) (s []string) {
+func states(e notify.Event) []string {
+	var s []string
 	for _, p := range e.Recipients {
 		s = append(s, strings.TrimSpace(p.Field+" "+string(p.State)+" "+p.Code))
 	}

@@ -111,7 +111,8 @@ func TestRoute_WeightedDrawDependsOnStepOnly(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		r.Outlets = append(r.Outlets, &Outlet{Name: name})
 	}
-	names := func(j *job) (s string) {
+	names := func(j *job) string {
+		var s string
 		for _, o := range r.order(j) {
 			s += o.Name
 		}

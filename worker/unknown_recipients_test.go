@@ -58,7 +58,8 @@ func TestUnknownRecipients_MisconfiguredGatewayMakesDeadLetters(t *testing.T) {
 	require.Equal(t, 2, logs.Len())
 }
 
-func deadLetters(res kafka.Result) (n int) {
+func deadLetters(res kafka.Result) int {
+	var n int
 	for _, m := range res.Follow {
 		if strings.HasSuffix(m.Topic, ".dlq") {
 			n++

@@ -123,7 +123,8 @@ func TestVerdict_SequencesAcrossLadder(t *testing.T) {
 	}
 }
 
-func slicesOf(said error, n int) (all []error) {
+func slicesOf(said error, n int) []error {
+	var all []error
 	for range n {
 		all = append(all, said)
 	}

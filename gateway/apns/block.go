@@ -88,7 +88,8 @@ func (b *block) readHeaders(raw json.RawMessage) error {
 	return nil
 }
 
-func (b *block) readPayload(raw json.RawMessage) (err error) {
+func (b *block) readPayload(raw json.RawMessage) error {
+	var err error
 	b.payload, err = parseObject(raw)
 	if err != nil {
 		return errors.New("payload.apns.payload must be a JSON object")

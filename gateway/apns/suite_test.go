@@ -176,7 +176,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (payloads []string) {
+func delivered(f *fake) []string {
+	var payloads []string
 	for _, m := range f.Accepted() {
 		payloads = append(payloads, string(m.Payload))
 	}

@@ -34,7 +34,8 @@ func (f folder) accept(t testing.TB) {
 	}
 }
 
-func (f folder) delivered(t testing.TB) (texts []string) {
+func (f folder) delivered(t testing.TB) []string {
+	var texts []string
 	dir := string(f)
 	if _, err := os.Stat(f.outside()); err == nil {
 		dir = f.outside()

@@ -177,7 +177,8 @@ func empty(v any) bool {
 	return false
 }
 
-func values(m map[string]any) (all []any) {
+func values(m map[string]any) []any {
+	var all []any
 	for _, v := range m {
 		all = append(all, v)
 	}

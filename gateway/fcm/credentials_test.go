@@ -24,7 +24,8 @@ import (
 )
 
 // account writes the file of a service account whose token endpoint is this server.
-func account(t *testing.T, tokenURI string) (file string) {
+func account(t *testing.T, tokenURI string) string {
+	var file string
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)

@@ -120,7 +120,8 @@ type answer struct {
 	} `json:"error"`
 }
 
-func (a *answer) fields() (fields []string) {
+func (a *answer) fields() []string {
+	var fields []string
 	for _, d := range a.Error.Details {
 		for _, v := range d.Violations {
 			fields = append(fields, v.Field)

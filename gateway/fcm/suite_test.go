@@ -96,7 +96,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (messages []string) {
+func delivered(f *fake) []string {
+	var messages []string
 	for _, m := range f.Accepted() {
 		messages = append(messages, string(m))
 	}

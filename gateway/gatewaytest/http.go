@@ -75,7 +75,7 @@ func (f *Faults) set(change func()) {
 }
 
 // at applies the faults of p: it hangs until over or gone is closed, and reports whether to cut the connection.
-func (f *Faults) at(p Point, gone <-chan struct{}) (cut bool) {
+func (f *Faults) at(p Point, gone <-chan struct{}) bool {
 	f.mu.Lock()
 	lose := f.lose == p
 	hang := f.hang == p

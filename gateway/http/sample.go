@@ -12,7 +12,8 @@ import (
 
 // try renders a sample message of each channel. It is a fault if none can be rendered. The gateway does not serve a channel
 // whose sample cannot be rendered.
-func (s *Sender) try(at string) (faults []error) {
+func (s *Sender) try(at string) []error {
+	var faults []error
 	s.serves = map[notify.Channel]bool{}
 	var why []string
 	for _, m := range s.samples() {

@@ -191,7 +191,8 @@ func delivered(f *fake) (bodies []string) {
 }
 
 // origins returns the sender of each accepted message.
-func origins(f *fake) (senders []string) {
+func origins(f *fake) []string {
+	var senders []string
 	for _, taken := range f.Accepted() {
 		var body struct{ Message struct{ From string } }
 		_ = json.Unmarshal([]byte(taken.Body), &body) // then it has none

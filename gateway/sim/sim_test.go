@@ -15,7 +15,8 @@ import (
 )
 
 // verdicts returns the verdicts of four tries of the same notification.
-func verdicts(t *testing.T, s *Sender, address string) (all []notify.Verdict) {
+func verdicts(t *testing.T, s *Sender, address string) []notify.Verdict {
+	var all []notify.Verdict
 	m := gatewaytest.Push(1)
 	m.ID, m.Address = notify.NewID(), address
 	for range 4 {

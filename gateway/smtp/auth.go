@@ -26,7 +26,8 @@ func (e *noAuthError) onlyOAuth() bool {
 }
 
 // offered returns the mechanisms in the reply to EHLO, in upper case. Old servers write AUTH=LOGIN.
-func offered(client *gosmtp.Client) (all []string) {
+func offered(client *gosmtp.Client) []string {
+	var all []string
 	_, list := client.Extension("AUTH")
 	all = strings.Fields(strings.ToUpper(list))
 	for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {

@@ -48,7 +48,8 @@ func (s *Sender) sendPerRecipient(ctx context.Context, e *envelope, handoverBy t
 }
 
 // pending returns the indexes of the recipients without a result.
-func (a *perRecipient) pending() (indexes []int) {
+func (a *perRecipient) pending() []int {
+	var indexes []int
 	for i, field := range a.e.fields {
 		if !a.parts.Has(field) {
 			indexes = append(indexes, i)

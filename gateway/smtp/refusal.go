@@ -64,7 +64,7 @@ func (r relay) judgeReply(e *envelope, s *stepFailure) *notify.Failure {
 
 // unavailable makes f an unavailable failure with its remedy. It returns what the relay refused, which names the setting to
 // change.
-func (r relay) unavailable(f *notify.Failure, why cause, s *stepFailure) (what string) {
+func (r relay) unavailable(f *notify.Failure, why cause, s *stepFailure) string {
 	f.Verdict = notify.Unavailable
 	setting := "gateways." + r.name
 	switch why {

@@ -121,7 +121,8 @@ func recordResults(p *notify.Parts, e *envelope, failed *stepFailure) {
 }
 
 // indexesIn maps the indexes in a part to the indexes in the whole.
-func indexesIn(whole, part []int) (all []int) {
+func indexesIn(whole, part []int) []int {
+	var all []int
 	for _, i := range part {
 		all = append(all, whole[i])
 	}

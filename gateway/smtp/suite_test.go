@@ -86,7 +86,8 @@ func suite(set func(*fake), conf func(*config.SMTP)) gatewaytest.Suite[*fake] {
 	}
 }
 
-func steps(all ...step) (out []gatewaytest.Step[*fake]) {
+func steps(all ...step) []gatewaytest.Step[*fake] {
+	var out []gatewaytest.Step[*fake]
 	for _, at := range all {
 		out = append(out, gatewaytest.Step[*fake]{
 			Name: string(at), Written: at == atDot,

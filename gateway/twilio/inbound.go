@@ -57,7 +57,8 @@ func (s *Inbound) Read(r *http.Request, body []byte) (notify.Inbound, error) {
 
 // senders returns the senders of the gateway to which the text was sent. A text to a number of a messaging service names the
 // service.
-func (s *Inbound) senders(params map[string]string) (all []string) {
+func (s *Inbound) senders(params map[string]string) []string {
+	var all []string
 	if service := s.cfg.MessagingServiceSID; service != "" && params["MessagingServiceSid"] == service {
 		all = append(all, service)
 	}

@@ -112,7 +112,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (bodies []string) {
+func delivered(f *fake) []string {
+	var bodies []string
 	for _, p := range f.Accepted() {
 		bodies = append(bodies, p.Get("Body"))
 	}

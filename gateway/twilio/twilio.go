@@ -52,7 +52,8 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 		return notify.Receipt{}, refused
 	}
 	var created *api.ApiV2010Message
-	x, err := s.call(ctx, func(service *api.ApiService) (err error) {
+	x, err := s.call(ctx, func(service *api.ApiService) error {
+		var err error
 		created, err = service.CreateMessage(params)
 		return err
 	})

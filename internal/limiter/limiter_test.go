@@ -299,7 +299,8 @@ func TestLimiter_CrowdedReducesToServedCalls(t *testing.T) {
 		l := New(Config{Concurrency: 16})
 		var served, refused, most int
 		var all []*caller
-		running := func() (n int) {
+		running := func() int {
+			var n int
 			for _, c := range all {
 				if c.admitted() && c.release != nil {
 					n++

@@ -123,7 +123,7 @@ func (s *Server) knows(r *http.Request, body []byte) bool {
 func (s *Server) keep(r *http.Request, body []byte) (id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.accepted = append(s.accepted, Taken{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, string(body)})
+	s.accepted = append(s.accepted, Taken{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header, Body: string(body)})
 	return fmt.Sprintf("msg_%06d", len(s.accepted))
 }
 

@@ -301,7 +301,8 @@ func (d *dialogue) write(reply string) int {
 	return code
 }
 
-func prefixed(prefix string, lines []string) (all []string) {
+func prefixed(prefix string, lines []string) []string {
+	var all []string
 	for _, l := range lines {
 		all = append(all, prefix+l)
 	}
