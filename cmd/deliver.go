@@ -26,7 +26,7 @@ type delivery struct {
 	outlets   map[string]*worker.Outlet
 	metrics   *worker.Metrics
 	desk      dispatcher.Desk
-	memory    *worker.Memory
+	dedup     *worker.Dedup
 	held      heldPartitions
 }
 
@@ -72,7 +72,7 @@ func (p *process) work(ctx context.Context, channels []notify.Channel, lanes []n
 }
 
 func (p *process) newDelivery(channels []notify.Channel) (*delivery, error) {
-	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics), memory: worker.NewMemory(0)}
+	d := &delivery{process: p, log: p.log.With(zap.String("role", "work")), metrics: worker.NewMetrics(p.metrics), dedup: worker.NewDedup(0)}
 	d.desk = dispatcher.Desk{Topics: p.topics, Limit: func() int { return p.report.MaxMessageBytes }}
 	var err error
 	if d.ledger, err = kafka.NewLedger(p.kafka, p.topics.Status(), d.log); err != nil {
@@ -102,10 +102,10 @@ func (d *delivery) close() {
 func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) {
 	settings, topic := d.cfg.Channels.ByName()[string(channel)], d.topics.Job(channel, lane)
 	w := worker.New(worker.Config{
-		Channel: channel, Lane: lane, Route: d.route(channel), Desk: d.desk, Control: controlled{d.control, d.told}, Rules: d.rules(),
+		Channel: channel, Lane: lane, Route: d.route(channel), Records: d.desk, Control: controlled{d.control, d.told}, Rules: d.rules(),
 		Retries: retries(settings.Retries, lane), Ordering: worker.Ordering(settings.Ordering), StrictWait: settings.StrictWait,
 		DeadLetterRejected: settings.DeadLetterRejected, ExpiresAfter: lifetimes(d.cfg)[lane], Suppress: d.suppress(settings),
-		FingerprintKey: d.control.FingerprintKey, Memory: d.memory,
+		FingerprintKey: d.control.FingerprintKey, Dedup: d.dedup,
 		Metrics: d.metrics, Log: d.log, Recipients: d.cfg.Log.Recipients,
 	})
 	runner, err := kafka.NewRunner(kafka.RunnerConfig{
@@ -114,9 +114,9 @@ func (d *delivery) lane(channel notify.Channel, lane notify.Lane) (part, error) 
 		Concurrency: settings.Concurrency, Drain: d.cfg.Kafka.Drain, Shrink: d.desk.Shrink,
 		Unordered: settings.Ordering == string(worker.OrderNone), DedupeWindow: dedupeWindow,
 		FollowTopics: d.topics.FollowOns(channel), Undecodable: d.desk.Undecodable, Panicked: w.Panicked,
-		OnLedger: w.Learn, OnTakeOver: w.TookOver,
+		OnLedger: w.OnLedger, OnTakeOver: w.OnTakeOver,
 		OnAssigned: func(topic string, partitions []int32) {
-			w.Assigned(topic, partitions)
+			w.OnAssigned(topic, partitions)
 			d.held.assign(channel, lane, partitions)
 		},
 		OnClaims: func(held, total int) {

@@ -17,6 +17,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/smtp/smtptest"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/limiter"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 	"github.com/laudspeaker/laudspeaker/worker"
@@ -305,13 +306,13 @@ func newEmailWorker(t *testing.T, relays ...*smtptest.Relay) *emailWorker {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		route.Outlets = append(route.Outlets, &worker.Outlet{
-			Name: name, Sender: &heardSender{Sender: s, name: name, of: w}, Limiter: worker.NewLimiter(worker.LimiterConfig{Concurrency: 16, Rate: 1e6}),
-			Breaker: gateway.NewBreaker(gateway.BreakerConfig{FirstWait: time.Nanosecond, LongestWait: time.Nanosecond}),
+			Name: name, Sender: &heardSender{Sender: s, name: name, of: w}, Limiter: limiter.New(limiter.Config{Concurrency: 16, Rate: 1e6}),
+			Breaker: gateway.NewBreaker(gateway.BreakerConfig{InitialWait: time.Nanosecond, MaxWait: time.Nanosecond}),
 		})
 	}
 	w.Worker = worker.New(worker.Config{
 		Channel: notify.ChannelEmail, Route: route,
-		Desk:    dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
+		Records: dispatcher.Desk{Topics: dispatcher.Topics{Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic"}}},
 		Control: oneGone{},
 		Rules:   validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
 		Suppress: func(*notify.Message, string, string, *notify.Failure) []kafka.Message {

@@ -43,8 +43,8 @@ type gatewayReports struct {
 
 // refuser is a [worker.Outlet].
 type refuser interface {
-	// Refusal answers at once; ok is false while the gateway is used.
-	Refusal(now time.Time) (r worker.Refusal, ok bool)
+	// OpenCircuit does not block; ok is false while the gateway is used.
+	OpenCircuit(now time.Time) (c worker.OpenCircuit, ok bool)
 }
 
 // Run reports until ctx ends, then takes back what holds. It starts once the control topic has been read.
@@ -113,16 +113,16 @@ func sameReport(a, b control.Entry) bool {
 
 // entry returns what is to be reported about a gateway; refuses is false for nothing: it is used, or nothing is sent by it here.
 func (g *gatewayReports) entry(name string, now time.Time) (e control.Entry, refuses bool) {
-	r, refuses := g.outlets[name].Refusal(now)
+	c, refuses := g.outlets[name].OpenCircuit(now)
 	if !refuses {
 		return e, false
 	}
-	s := control.GatewayState{Circuit: string(r.Circuit), Since: r.Since, Lanes: g.lanes(name)}
-	if !math.IsInf(r.Pace, 1) {
-		s.Pace = r.Pace
+	s := control.GatewayState{Circuit: string(c.State), Since: c.Since, Lanes: g.lanes(name)}
+	if !math.IsInf(c.Rate, 1) {
+		s.Pace = c.Rate
 	}
 	e = control.ReportGateway(name, g.process, now, s)
-	e.Code, e.Reason = r.Code, r.Reason
+	e.Code, e.Reason = c.Code, c.Reason
 	return e, len(s.Lanes) > 0
 }
 

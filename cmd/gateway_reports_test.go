@@ -26,10 +26,10 @@ type outOfOrder struct {
 	reason string
 }
 
-func (r *outOfOrder) Refusal(time.Time) (worker.Refusal, bool) {
+func (r *outOfOrder) OpenCircuit(time.Time) (worker.OpenCircuit, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return worker.Refusal{Circuit: gateway.BreakerOpen, Since: r.since, Code: "535", Reason: r.reason, Pace: math.Inf(1)}, !r.since.IsZero()
+	return worker.OpenCircuit{State: gateway.BreakerOpen, Since: r.since, Code: "535", Reason: r.reason, Rate: math.Inf(1)}, !r.since.IsZero()
 }
 
 // topicOf feeds what is published to a state, as the topic does.

@@ -12,6 +12,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/control"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/limiter"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 	"github.com/laudspeaker/laudspeaker/worker"
@@ -60,11 +61,11 @@ func (s *stage) boot() {
 	}
 	p.ctx, p.kill = context.WithCancel(s.ends)
 	p.w = worker.New(worker.Config{
-		Channel: notify.ChannelSMS, Lane: notify.LaneUrgent, Desk: s.desk, Control: p, Log: quietly(),
+		Channel: notify.ChannelSMS, Lane: notify.LaneUrgent, Records: s.desk, Control: p, Log: quietly(),
 		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelSMS: true}},
 		Route: &worker.Route{Outlets: []*worker.Outlet{{
 			Name: "texts", Sender: stagedCalls{p}, Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
-			Limiter: worker.NewLimiter(worker.LimiterConfig{Concurrency: 1}), // so that calls wait for each other
+			Limiter: limiter.New(limiter.Config{Concurrency: 1}), // so that calls wait for each other
 		}}},
 	})
 	for i, e := range s.ledger {
@@ -72,7 +73,7 @@ func (s *stage) boot() {
 			continue
 		}
 		value, _ := e.Encode()
-		p.w.Learn(s.lane[0].Topic, 0, &kafka.Record{Value: value, Headers: []kafka.Header{
+		p.w.OnLedger(s.lane[0].Topic, 0, &kafka.Record{Value: value, Headers: []kafka.Header{
 			{Key: kafka.HeaderKind, Value: []byte(kafka.KindOutcome)},
 			{Key: kafka.HeaderJobID, Value: []byte(e.NotificationID)},
 			{Key: notify.HeaderRun, Value: []byte(strconv.Itoa(e.Run))},
@@ -84,7 +85,7 @@ func (s *stage) boot() {
 		e.begun = !e.done && p.n > 1
 	}
 	if len(s.lane) > 0 {
-		p.w.TookOver(s.lane[0].Topic, 0, false)
+		p.w.OnTakeOver(s.lane[0].Topic, 0, false)
 	}
 	for _, rec := range s.control {
 		p.Apply(rec.Key, rec.Value, rec.Timestamp)

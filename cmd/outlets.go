@@ -9,6 +9,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
+	"github.com/laudspeaker/laudspeaker/internal/limiter"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 	"github.com/laudspeaker/laudspeaker/worker"
 )
@@ -58,7 +59,7 @@ func (p *process) newOutlet(o config.Outlet, sender gateway.Sender) *worker.Outl
 	}
 	return &worker.Outlet{
 		Name: o.Name, Sender: sender, RecipientTypes: o.Gateway.RecipientTypes(), Breaker: gateway.NewBreaker(gateway.BreakerConfig{}),
-		Limiter: worker.NewLimiter(worker.LimiterConfig{
+		Limiter: limiter.New(limiter.Config{
 			Concurrency: limits.Concurrency, Rate: float64(limits.Rate), Shares: p.percents(),
 		}),
 	}
@@ -126,7 +127,7 @@ func attemptTimeout(route config.Route) time.Duration {
 	return longest
 }
 
-func retries(r config.Retries, lane notify.Lane) worker.Retries {
+func retries(r config.Retries, lane notify.Lane) worker.RetryPolicy {
 	of := map[notify.Lane]config.Retry{notify.LaneUrgent: r.Urgent, notify.LaneNormal: r.Normal, notify.LaneBulk: r.Bulk}[lane]
-	return worker.Retries{Attempts: of.Attempts, First: of.First, Longest: of.Longest}
+	return worker.RetryPolicy{MaxAttempts: of.Attempts, InitialBackoff: of.First, MaxBackoff: of.Longest}
 }

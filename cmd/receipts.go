@@ -59,7 +59,7 @@ type settler struct {
 	publisher onePublisher
 }
 
-// Settle is that of the receipts. A worker repeats a call only with knowledge of the topic that is younger than [worker.ControlAge],
+// Settle is that of the receipts. A worker repeats a call only with knowledge of the topic that is younger than [worker.MaxControlAge],
 // which is less than the wait here.
 func (s settler) Settle(ctx context.Context, id string, run int) error {
 	if err := s.publish(ctx, control.Settle(id, run, time.Now()).Record()); err != nil {

@@ -25,7 +25,7 @@ func (p *published) Publish(_ context.Context, m kafka.Message) (int32, int64, e
 // TestSettler_ReturnsOnceNoRepetitionCanBegin: a worker whose knowledge of the control topic is older than the entry calls nobody by
 // the time at which a receipt is acknowledged, with some time to spare between its last look and its call.
 func TestSettler_ReturnsOnceNoRepetitionCanBegin(t *testing.T) {
-	require.GreaterOrEqual(t, control.InForce-worker.ControlAge, 250*time.Millisecond)
+	require.GreaterOrEqual(t, control.InForce-worker.MaxControlAge, 250*time.Millisecond)
 	synctest.Test(t, func(t *testing.T) {
 		bus, began := &published{}, time.Now()
 		s := settler{"control_topic", bus}

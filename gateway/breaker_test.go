@@ -20,7 +20,7 @@ var (
 	verdicts = append(append([]notify.Verdict{notify.Unavailable}, working...), failing...)
 )
 
-// admitted is a pass that must be given.
+// admitted returns a pass, and fails if the breaker admits none.
 func admitted(t require.TestingT, b *Breaker, now time.Time) Pass {
 	p, ok := b.Admit(now)
 	require.True(t, ok, "admitted")
@@ -32,7 +32,7 @@ func refused(t require.TestingT, b *Breaker, now time.Time) {
 	require.False(t, ok, "admitted")
 }
 
-// broken is a breaker that failures have opened at dawn.
+// broken returns a breaker that failures have opened at dawn.
 func broken(t require.TestingT) *Breaker {
 	b := NewBreaker(BreakerConfig{})
 	for range 14 {
@@ -44,7 +44,7 @@ func broken(t require.TestingT) *Breaker {
 	return b
 }
 
-func TestFailuresInARowOpenIt(t *testing.T) {
+func TestBreaker_FailuresInARowOpenIt(t *testing.T) {
 	for _, v := range failing {
 		b := NewBreaker(BreakerConfig{})
 		for range 14 {
@@ -55,7 +55,7 @@ func TestFailuresInARowOpenIt(t *testing.T) {
 	}
 }
 
-func TestOneAnswerOfAWorkingProviderBeginsTheCountAnew(t *testing.T) {
+func TestBreaker_SuccessResetsCount(t *testing.T) {
 	for _, v := range working {
 		b := NewBreaker(BreakerConfig{})
 		for range 1_000 {
@@ -69,7 +69,7 @@ func TestOneAnswerOfAWorkingProviderBeginsTheCountAnew(t *testing.T) {
 	}
 }
 
-func TestAProviderThatFailsAThirdOfCallsIsNotShutOut(t *testing.T) {
+func TestBreaker_StaysClosedBelowThreshold(t *testing.T) {
 	b, chance := NewBreaker(BreakerConfig{}), rand.New(rand.NewPCG(1, 2))
 	for range 200_000 {
 		v := notify.Accepted
@@ -80,7 +80,7 @@ func TestAProviderThatFailsAThirdOfCallsIsNotShutOut(t *testing.T) {
 	}
 }
 
-func TestProbesGrowRareWhileTheyFail(t *testing.T) {
+func TestBreaker_FailedProbesDoubleTheWait(t *testing.T) {
 	b, now := broken(t), dawn
 	for _, wait := range []time.Duration{1, 2, 4, 8, 10, 10, 10} {
 		wait *= time.Second
@@ -96,7 +96,7 @@ func TestProbesGrowRareWhileTheyFail(t *testing.T) {
 	}
 }
 
-func TestASuccessBringsTheShortWaitBack(t *testing.T) {
+func TestBreaker_SuccessResetsWait(t *testing.T) {
 	for _, v := range working {
 		b, now := broken(t), dawn
 		for range 3 {
@@ -114,7 +114,7 @@ func TestASuccessBringsTheShortWaitBack(t *testing.T) {
 	}
 }
 
-func TestUnavailableOpensAtOnceAndForLong(t *testing.T) {
+func TestBreaker_UnavailableOpensAtOnce(t *testing.T) {
 	b := NewBreaker(BreakerConfig{})
 	require.Equal(t, BreakerOpened, b.Record(admitted(t, b, dawn), notify.Unavailable, dawn))
 	require.Equal(t, 10*time.Second, b.NextProbe(dawn))
@@ -130,7 +130,7 @@ func TestUnavailableOpensAtOnceAndForLong(t *testing.T) {
 	require.Equal(t, 10*time.Second, b.NextProbe(now))
 }
 
-func TestOneProbeAtATime(t *testing.T) {
+func TestBreaker_OneProbeAtATime(t *testing.T) {
 	b := broken(t)
 	now := dawn.Add(time.Second)
 	var admissions atomic.Int32
@@ -148,7 +148,7 @@ func TestOneProbeAtATime(t *testing.T) {
 	require.Equal(t, time.Second, b.NextProbe(now.Add(time.Hour)), "nobody spins while a probe is out")
 }
 
-func TestWhatBeganInAnotherEpochIsStale(t *testing.T) {
+func TestBreaker_ResultOfEarlierEpochIsStale(t *testing.T) {
 	b := NewBreaker(BreakerConfig{})
 	early := admitted(t, b, dawn)
 	for range 15 {
@@ -174,7 +174,7 @@ func TestWhatBeganInAnotherEpochIsStale(t *testing.T) {
 	require.Equal(t, BreakerClosed, b.State())
 }
 
-func TestAnAbandonedProbeMakesRoomForTheNext(t *testing.T) {
+func TestBreaker_AbandonedProbeIsReplaced(t *testing.T) {
 	b := broken(t)
 	b.Abandon(Pass{})
 	now := dawn.Add(time.Second)
@@ -197,8 +197,8 @@ func TestAnAbandonedProbeMakesRoomForTheNext(t *testing.T) {
 	require.Equal(t, BreakerOpen, b.State())
 }
 
-func TestBreakerConfigShortensTheWaits(t *testing.T) {
-	b := NewBreaker(BreakerConfig{Failures: 2, FirstWait: time.Millisecond, LongestWait: 3 * time.Millisecond})
+func TestBreaker_ConfiguredWaits(t *testing.T) {
+	b := NewBreaker(BreakerConfig{Failures: 2, InitialWait: time.Millisecond, MaxWait: 3 * time.Millisecond})
 	b.Record(admitted(t, b, dawn), notify.Transient, dawn)
 	require.Equal(t, BreakerOpened, b.Record(admitted(t, b, dawn), notify.Transient, dawn))
 	now := dawn
@@ -209,8 +209,8 @@ func TestBreakerConfigShortensTheWaits(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order: the breaker is as an account kept by hand has it.
-func TestBreakerAgreesWithAnAccountByHand(t *testing.T) {
+// For any events in any order, the breaker agrees with a simple model.
+func TestBreaker_AgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b, now := NewBreaker(BreakerConfig{Failures: 3}), dawn
 		type held struct {
@@ -218,10 +218,16 @@ func TestBreakerAgreesWithAnAccountByHand(t *testing.T) {
 			change int
 		}
 		var out []held
-		state, row, changes, wait, due := BreakerClosed, 0, 0, time.Duration(0), dawn
+		state := BreakerClosed
+		row := 0
+		changes := 0
+		wait := time.Duration(0)
+		due := dawn
 		probe := false // one is out
 		open := func(least time.Duration) {
-			state, probe, row = BreakerOpen, false, 0
+			state = BreakerOpen
+			probe = false
+			row = 0
 			changes++
 			wait = min(max(2*wait, least), 10*time.Second)
 			due = now.Add(wait)
@@ -259,13 +265,16 @@ func TestBreakerAgreesWithAnAccountByHand(t *testing.T) {
 			case v == notify.Accepted || v == notify.Permanent || v == notify.Throttled:
 				row = 0
 				if h.Probe() {
-					state, probe, wait = BreakerClosed, false, 0
+					state = BreakerClosed
+					probe = false
+					wait = 0
 					changes++
 				}
 			case h.Probe():
 				open(time.Second)
 			default:
-				if row++; row == 3 {
+				row++
+				if row == 3 {
 					open(time.Second)
 				}
 			}
@@ -274,7 +283,8 @@ func TestBreakerAgreesWithAnAccountByHand(t *testing.T) {
 	})
 }
 
-// TestBreaker_PauseOfUnavailable: a quota that is used up is not probed before its time, and not later than a quarter of an hour.
+// TestBreaker_PauseOfUnavailable: after a used-up quota the next probe waits for the pause, and for a quarter of an hour at
+// most.
 func TestBreaker_PauseOfUnavailable(t *testing.T) {
 	for pause, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 10 * time.Second, 5 * time.Minute: 5 * time.Minute, 48 * time.Hour: 15 * time.Minute} {
 		b := NewBreaker(BreakerConfig{})

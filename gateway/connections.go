@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// Connections are those of one sender to its provider. [Connections.Close] ends all of them, also those that a transport's
-// CloseIdleConnections misses: one whose last stream is just being cleared away, and one that was dialled for a request which
-// another has served since.
+// Connections is a transport with the connections of one sender to its provider. Close closes all of them, including those that
+// CloseIdleConnections of a transport misses: a connection whose last stream is just ending, and a connection that was dialled for
+// a request which another connection has served meanwhile. Concurrent calls are safe.
 type Connections struct {
 	*http.Transport
 
 	mu     sync.Mutex
 	open   map[net.Conn]bool
-	busy   int // requests under way
+	busy   int // requests in flight
 	closed bool
 }
 
-// NewConnections gives connections as [NewTransport] makes them.
+// NewConnections returns Connections over a [NewTransport].
 func NewConnections() *Connections {
 	c := &Connections{Transport: NewTransport(), open: map[net.Conn]bool{}}
 	dial := c.DialContext
@@ -28,24 +28,24 @@ func NewConnections() *Connections {
 		if err != nil {
 			return nil, err
 		}
-		return c.keep(conn)
+		return c.track(conn)
 	}
 	return c
 }
 
-func (c *Connections) keep(conn net.Conn) (net.Conn, error) {
+func (c *Connections) track(conn net.Conn) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed && c.busy == 0 {
 		conn.Close()
 		return nil, ErrClosed
 	}
-	k := &kept{Conn: conn, of: c}
-	c.open[k] = true
-	return k, nil
+	t := &trackedConn{Conn: conn, of: c}
+	c.open[t] = true
+	return t, nil
 }
 
-// Do is the function [Do]; after Close it makes no request.
+// Do makes a request as the function [Do] does. After Close it makes none and returns ErrClosed.
 func (c *Connections) Do(req *http.Request) Exchange {
 	c.mu.Lock()
 	closed := c.closed
@@ -56,37 +56,38 @@ func (c *Connections) Do(req *http.Request) Exchange {
 	if closed {
 		return Exchange{Err: ErrClosed}
 	}
-	defer c.after(func() { c.busy-- })
+	defer c.update(func() { c.busy-- })
 	return Do(c.Transport, req)
 }
 
-// Close lets requests that are under way finish.
-func (c *Connections) Close() { c.after(func() { c.closed = true }) }
+// Close closes the connections once the requests in flight have ended. It does not wait for them.
+func (c *Connections) Close() { c.update(func() { c.closed = true }) }
 
-// after ends every connection once c is closed and nothing is under way.
-func (c *Connections) after(change func()) {
+// update calls change with the mutex held. Then it closes every connection if c is closed and no request is in flight.
+func (c *Connections) update(change func()) {
 	c.mu.Lock()
 	change()
-	var over []net.Conn
+	var unused []net.Conn
 	if c.closed && c.busy == 0 {
-		for k := range c.open {
-			over = append(over, k)
+		for conn := range c.open {
+			unused = append(unused, conn)
 		}
 	}
 	c.mu.Unlock()
-	for _, k := range over {
-		k.Close()
+	for _, conn := range unused {
+		conn.Close()
 	}
 }
 
-type kept struct {
+// trackedConn is a connection that removes itself from its Connections when it is closed.
+type trackedConn struct {
 	net.Conn
 	of *Connections
 }
 
-func (k *kept) Close() error {
-	k.of.mu.Lock()
-	delete(k.of.open, k)
-	k.of.mu.Unlock()
-	return k.Conn.Close()
+func (t *trackedConn) Close() error {
+	t.of.mu.Lock()
+	delete(t.of.open, t)
+	t.of.mu.Unlock()
+	return t.Conn.Close()
 }

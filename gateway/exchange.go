@@ -13,42 +13,42 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxBody is how much of an answer is read. Providers answer with a few KB; what is longer comes from something else.
+// maxBody is how much of a response body is read. Providers answer with a few KB; a longer body comes from something else.
 const maxBody = 1 << 20
 
-// Exchange is one request to a provider's HTTP API and what came of it. Providers' SDKs lose the status, the headers or
-// the cause of a failure on the way; a gateway that sends through [Do] keeps them.
+// Exchange is one request to a provider's HTTP API with its response. The SDKs of providers lose the status, the headers or the
+// cause of a failure; a gateway that sends through [Do] keeps them.
 type Exchange struct {
-	Status int // 0: no answer came
+	Status int // 0: no response
 	Header http.Header
-	Body   []byte // at most 1 MiB; it may be cut, for the status has said what happened
+	Body   []byte // at most 1 MiB; it may be incomplete, as the status alone tells the outcome
 	Cut    bool   // the connection was lost, or the time ran out, within the body
 
-	Err     error // why no answer came
+	Err     error // why there is no response
 	Written bool  // the provider may have the request
 }
 
-// ErrClosed is why a closed gateway gives no answer.
+// ErrClosed is the error of a request after Close.
 var ErrClosed = errors.New("the gateway is closed")
 
-// Do makes req once, whatever comes back: redirects are not followed, so that credentials go to no other host.
+// Do makes one request. It does not follow redirects, so that credentials go to no other host.
 func Do(rt http.RoundTripper, req *http.Request) Exchange {
 	if err := req.Context().Err(); err != nil {
 		return Exchange{Err: err}
 	}
 	var written atomic.Bool
-	// GotConn and not WroteHeaders: the latter is called from another goroutine and can come after ctx has ended the
-	// call, when bytes are on their way all the same. A transport that tries again (only what it knows to be unwritten)
-	// asks for a connection again.
+	// GotConn and not WroteHeaders: WroteHeaders is called from another goroutine, and can come after ctx has ended the call
+	// although bytes are on their way. A transport that retries, which it does only if nothing was written, gets a connection
+	// again.
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { written.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { written.Store(true) },
 	}
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
-	watchRepeats(req, func() { written.Store(false) })
+	watchTransportRetries(req, func() { written.Store(false) })
 	res, err := rt.RoundTrip(req)
 	if err != nil {
-		return Exchange{Err: err, Written: written.Load() && !goneAway(err)}
+		return Exchange{Err: err, Written: written.Load() && !isGoAway(err)}
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody)) // see Body and Cut
@@ -58,7 +58,7 @@ func Do(rt http.RoundTripper, req *http.Request) Exchange {
 // OK reports whether the answer is a 2xx.
 func (x *Exchange) OK() bool { return x.Status >= 200 && x.Status < 300 }
 
-// Response gives the answer as an SDK wants it, with the status that is named.
+// Response returns the response in the form that an SDK expects, with the given status.
 func (x *Exchange) Response(req *http.Request, status int) *http.Response {
 	return &http.Response{
 		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -66,8 +66,8 @@ func (x *Exchange) Response(req *http.Request, status int) *http.Response {
 	}
 }
 
-// Lost judges an exchange without an answer, and gives nil when there is one. Once the provider may have the request it is
-// ambiguous. Before, a peer that does not prove who it is waits for the operator, and everything else is transient.
+// Lost returns the failure of an exchange without a response, or nil if there is a response. If the provider may have the request,
+// the failure is ambiguous. Otherwise it is unavailable if the peer's identity is not proven, and transient in all other cases.
 func (x *Exchange) Lost() *notify.Failure {
 	if x.Status != 0 {
 		return nil
@@ -83,7 +83,7 @@ func (x *Exchange) Lost() *notify.Failure {
 		return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the connection was lost before the answer came", Err: x.Err}
 	case errors.Is(x.Err, errUnprocessed):
 		return &notify.Failure{Verdict: notify.Transient, Reason: errUnprocessed.Error(), Err: x.Err}
-	case untrusted(x.Err):
+	case isUntrusted(x.Err):
 		return &notify.Failure{
 			Verdict: notify.Unavailable, Reason: "the provider's certificate cannot be trusted", Err: x.Err,
 			Remedy: "check that the address in the configuration is the provider's and that this host has the CA of its certificate and the right time",
@@ -94,8 +94,8 @@ func (x *Exchange) Lost() *notify.Failure {
 	return &notify.Failure{Verdict: notify.Transient, Reason: "the provider cannot be reached", Err: x.Err}
 }
 
-// untrusted also takes in a peer that speaks no TLS at all.
-func untrusted(err error) bool {
+// isUntrusted reports whether the certificate of the peer cannot be trusted, or the peer does not speak TLS at all.
+func isUntrusted(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError
 	return errors.As(err, &certificate) || errors.As(err, &plain)

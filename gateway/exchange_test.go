@@ -30,7 +30,7 @@ func request(t *testing.T, ctx context.Context, url string) *http.Request {
 	return req
 }
 
-// do posts to a server with this handler, over TLS and HTTP/2 too when secure.
+// do makes a POST request to a server with this handler, over TLS and HTTP/2 if secure.
 func do(t *testing.T, secure bool, h http.HandlerFunc) Exchange {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -48,7 +48,7 @@ func do(t *testing.T, secure bool, h http.HandlerFunc) Exchange {
 	return Do(rt, request(t, t.Context(), s.URL))
 }
 
-func TestDoKeepsTheAnswer(t *testing.T) {
+func TestDo_KeepsResponse(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		x := do(t, secure, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "3")
@@ -63,7 +63,7 @@ func TestDoKeepsTheAnswer(t *testing.T) {
 	}
 }
 
-func TestDoFollowsNoRedirect(t *testing.T) {
+func TestDo_FollowsNoRedirect(t *testing.T) {
 	calls := 0
 	x := do(t, false, func(w http.ResponseWriter, r *http.Request) {
 		calls++
@@ -73,7 +73,7 @@ func TestDoFollowsNoRedirect(t *testing.T) {
 	require.Equal(t, 1, calls)
 }
 
-func TestDoBoundsTheBody(t *testing.T) {
+func TestDo_BoundsBody(t *testing.T) {
 	x := do(t, false, func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 64<<10)
 		for range 64 {
@@ -86,7 +86,7 @@ func TestDoBoundsTheBody(t *testing.T) {
 	require.Len(t, x.Body, maxBody)
 }
 
-func TestDoKeepsTheStatusOfACutAnswer(t *testing.T) {
+func TestDo_KeepsStatusOfCutResponse(t *testing.T) {
 	x := do(t, false, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		w.WriteHeader(http.StatusBadRequest)
@@ -97,14 +97,14 @@ func TestDoKeepsTheStatusOfACutAnswer(t *testing.T) {
 	require.Nil(t, x.Lost())
 }
 
-func TestLostAfterTheRequestIsAmbiguous(t *testing.T) {
+func TestExchange_LostAfterRequestIsAmbiguous(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		x := do(t, secure, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		require.Equal(t, notify.Ambiguous, x.Lost().Verdict)
 	}
 }
 
-func TestLostBeforeTheRequestIsTransient(t *testing.T) {
+func TestExchange_LostBeforeRequestIsTransient(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
@@ -113,7 +113,7 @@ func TestLostBeforeTheRequestIsTransient(t *testing.T) {
 	require.Error(t, errors.Unwrap(x.Lost()))
 }
 
-func TestLostToAnEndedContext(t *testing.T) {
+func TestExchange_EndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	x := Do(NewTransport(), request(t, ctx, "http://127.0.0.1:1"))
@@ -121,8 +121,8 @@ func TestLostToAnEndedContext(t *testing.T) {
 	require.ErrorIs(t, x.Lost(), context.Canceled)
 }
 
-// TestUntrusted: whoever answers is not the provider, so no message is to blame.
-func TestUntrusted(t *testing.T) {
+// TestExchange_UntrustedPeer: the peer is not the provider, so the failure is not about the message.
+func TestExchange_UntrustedPeer(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -141,8 +141,8 @@ func TestUntrusted(t *testing.T) {
 	require.Equal(t, notify.Unavailable, x.Lost().Verdict)
 }
 
-// TestConnectionsAreKept: many messages at once do not open a connection each.
-func TestConnectionsAreKept(t *testing.T) {
+// TestConnections_AreReused: many concurrent messages do not open a connection each.
+func TestConnections_AreReused(t *testing.T) {
 	var opened atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {

@@ -1,9 +1,10 @@
-// Package gateway says what a way out is: something that takes one message and judges its own answer.
+// Package gateway defines the interface of a gateway, which sends one message through one provider and judges the provider's
+// answer. It also has the parts that gateways share: HTTP requests and connections, access tokens, and the circuit breaker.
 //
-// The packages below it adapt one provider each. A gateway never retries, counts or waits for better times: it makes one
-// try within its ctx and says with a [notify.Failure] what the answer means. What happens next is not its business.
+// Each package below this one adapts one provider. A gateway makes one try within its context and returns the meaning of the
+// answer as a [notify.Failure]. It never retries, counts or waits: the worker decides what happens next.
 //
-// Nor does it remember: a [Breaker] does that, beside it, for all who call it.
+// A gateway keeps no state about its failures. A [Breaker] beside it does, for all callers.
 package gateway
 
 import (
@@ -12,31 +13,31 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Originator is a [Sender] of text messages. Opt-outs apply to what it names: see docs/adr/0019.
+// Originator is a [Sender] of text messages. Opt-outs apply to the sender that it names: see docs/adr/0019.
 type Originator interface {
-	// Originator returns the sender from which recipients get m: a number, a name, or the service that chooses one. It is empty
-	// where only the provider knows. It may be called from many goroutines at once.
+	// Originator returns the sender that recipients of m see: a number, a name, or the service that chooses one. It returns an
+	// empty text if only the provider knows the sender. Concurrent calls must be safe.
 	Originator(m *notify.Message) string
 }
 
-// Sender is a configured way out. All methods may be called at once from many goroutines.
+// Sender is a configured gateway. Concurrent calls of all methods must be safe.
 type Sender interface {
-	// Send hands m over once and returns before ctx's deadline, give or take a second. A nil error means that the
-	// provider accepted m. Every other answer is a *notify.Failure (reachable by errors.As) whose text holds no secret,
-	// no recipient and no payload; an error without one counts as transient.
+	// Send makes one try to send m. It blocks until the provider answers, and returns within a second after ctx's deadline. A
+	// nil error means that the provider accepted m. Every other answer is a *notify.Failure (reachable by errors.As) whose text
+	// has no secret, no recipient and no payload. An error without a *notify.Failure counts as transient.
 	Send(ctx context.Context, m *notify.Message) (notify.Receipt, error)
-	// Check connects and authenticates without sending. Its errors are like Send's.
+	// Check connects and authenticates without sending a message. Its errors are like those of Send.
 	Check(ctx context.Context) error
-	// Close ends what Send keeps open. Nothing is sent afterwards.
+	// Close closes the connections that Send keeps. Nothing is sent afterwards.
 	Close() error
 }
 
-// LongSender is a sender whose provider may take minutes to accept a message, as a mail relay may. Its ctx may have no deadline,
-// and ends when somebody else may send the message: then Send returns within a second.
+// LongSender is a sender whose provider may take minutes to accept a message, such as a mail relay. The context of a call may have
+// no deadline. It ends when another worker may send the message: then Send returns within a second.
 type LongSender interface {
 	Sender
-	// SendPatiently is Send for when no other gateway can be asked: it waits for each answer for as long as the provider's
-	// protocol says. Send gives a message that the provider does not have yet back after the gateway's timeout. Once the
-	// provider has the message, both wait for its answer equally long.
+	// SendPatiently is Send for a message that no other gateway can take. It waits for each answer as long as the provider's
+	// protocol says. Send returns after the gateway's timeout if the provider does not have the message by then. Once the
+	// provider has the message, both wait equally long for its answer.
 	SendPatiently(ctx context.Context, m *notify.Message) (notify.Receipt, error)
 }

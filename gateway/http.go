@@ -10,27 +10,27 @@ import (
 	"time"
 )
 
-// maxWait bounds what a Retry-After may ask for: a provider that says more has made a mistake.
+// maxWait bounds the time in a Retry-After header: a longer time is a mistake of the provider.
 const maxWait = 24 * time.Hour
 
-// NewTransport makes the connections of one gateway to its provider; CloseIdleConnections ends them.
+// NewTransport returns a transport for the connections of one gateway to its provider. CloseIdleConnections closes them.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
-		// The default of 2 opens a connection for almost every message when many are under way.
+		// The default of 2 opens a connection for almost every message when many are in flight.
 		MaxIdleConnsPerHost: 256,
-		// Shorter than the idle time of common load balancers (60 s): a connection that they close just as we write makes
-		// a message ambiguous for nothing.
+		// Shorter than the idle timeout of common load balancers (60 s): if a load balancer closes a connection during a write,
+		// the message becomes ambiguous without need.
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-// BaseURL reads the address of an API from the configuration. Credentials go there, so it is https unless on loopback.
-// Its errors hold nothing of raw, which may have a password in it.
+// BaseURL parses the address of an API from the configuration. Credentials go there, so it must be https unless on loopback. The
+// errors do not quote raw, which may contain a password.
 func BaseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
@@ -52,7 +52,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// RetryAfter is how long a provider asks us to wait: seconds or a date (RFC 9110 §10.2.3). 0: it did not say.
+// RetryAfter returns how long a provider asks to wait, in seconds or as a date (RFC 9110 §10.2.3); 0 without a valid header.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {

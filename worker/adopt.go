@@ -9,39 +9,41 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// adopt gives a job the outcome that an earlier owner of its partition did not live to publish. That owner has put the job on
-// the ladder, or among the dead letters: r is what it left there. over is false when r is none of this step.
-func (w *Worker) adopt(a *kafka.Attempt, j *job, r *kafka.Record) (res kafka.Result, over bool) {
-	e := w.event(j)
-	e.Attempt = number(r, notify.HeaderAttempt)
-	reason, dead := r.Header(notify.HeaderDeadReason)
+// adopt publishes the outcome that an earlier owner of the partition did not publish before it ended. That owner has already
+// written the follow-on of the step: a later step on the delay ladder, or a dead letter. Done is false if followOn belongs to
+// another step.
+func (w *Worker) adopt(a *kafka.Attempt, j *job, followOn *kafka.Record) (res kafka.Result, done bool) {
+	e := w.baseEvent(j)
+	e.Attempt = number(followOn, notify.HeaderAttempt)
+	reason, dead := followOn.Header(notify.HeaderDeadReason)
 	step := j.step
 	switch {
 	case dead:
-		e.State, e.Reason = stateOf(reason), reason
-		e.Code, _ = r.Header(notify.HeaderDeadCode)
-		e.Gateway, _ = r.Header(notify.HeaderDeadGateway)
+		e.State = stateOfDeadLetter(reason)
+		e.Reason = reason
+		e.Code, _ = followOn.Header(notify.HeaderDeadCode)
+		e.Gateway, _ = followOn.Header(notify.HeaderDeadGateway)
 		e.Origin = &notify.Origin{Topic: a.Topic, Partition: a.Partition, Offset: a.Offset}
 	default:
 		step++
 		e.State = notify.StateRetrying
-		if next, ok := moment(r, notify.HeaderNotBefore); ok {
+		if next, ok := timeHeader(followOn, notify.HeaderNotBefore); ok {
 			e.NextAt = &next
 			if next.Equal(j.due) {
 				e.State = notify.StateScheduled
 			}
 		}
 	}
-	if number(r, notify.HeaderRun) != j.run || number(r, notify.HeaderStep) != step {
+	if number(followOn, notify.HeaderRun) != j.run || number(followOn, notify.HeaderStep) != step {
 		return kafka.Result{}, false
 	}
 	w.log.Info("a follow-on of a former owner is adopted", zap.String("id", j.id), zap.Int("run", j.run), zap.Int("step", j.step),
 		zap.String("state", string(e.State)), zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset))
-	return w.left(a, j, e.State, w.cfg.Desk.End(a.Record, e)), true
+	return w.result(a, j, e.State, w.cfg.Records.End(a.Record, e)), true
 }
 
-// stateOf is what a job ended in whose dead letter bears that reason.
-func stateOf(reason string) notify.State {
+// stateOfDeadLetter returns the state of a job that became a dead letter for this reason.
+func stateOfDeadLetter(reason string) notify.State {
 	switch reason {
 	case notify.ReasonAmbiguous:
 		return notify.StateHeld
@@ -52,7 +54,7 @@ func stateOf(reason string) notify.State {
 	}
 }
 
-func moment(r *kafka.Record, key string) (time.Time, bool) {
+func timeHeader(r *kafka.Record, key string) (time.Time, bool) {
 	s, _ := r.Header(key)
 	at, err := time.Parse(time.RFC3339Nano, s)
 	return at.UTC(), err == nil

@@ -11,22 +11,23 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// left is what the desk makes of a job that another worker has seen to the end that it gives, as a take-over finds it.
-func left(t *testing.T, verdict error, ended func(*Config)) *kafka.Record {
-	res := worker(says(verdict), ended).Handle(t.Context(), attempt(record(mail)))
+// followOnOf returns the follow-on record that another worker has written for the job after this verdict, as a take-over finds
+// it.
+func followOnOf(t *testing.T, verdict error, ended func(*Config)) *kafka.Record {
+	res := newWorker(scripted(verdict), ended).Handle(t.Context(), newAttempt(record(mail)))
 	require.Len(t, res.Follow, 1)
 	return &kafka.Record{Topic: res.Follow[0].Topic, Headers: res.Follow[0].Headers}
 }
 
-// TestAdopt_OutcomeThatIsMissing: the event is what the earlier owner would have published, and nothing is sent.
+// TestAdopt_OutcomeThatIsMissing: the adopting worker publishes the event of the earlier owner, and sends nothing.
 func TestAdopt_OutcomeThatIsMissing(t *testing.T) {
-	last := func(c *Config) { c.Retries = Retries{Attempts: 1} }
+	last := func(c *Config) { c.Retries = RetryPolicy{MaxAttempts: 1} }
 	for _, c := range []struct {
-		name   string
-		says   error
-		ended  func(*Config)
-		state  notify.State
-		reason string
+		name    string
+		answers error
+		ended   func(*Config)
+		state   notify.State
+		reason  string
 	}{
 		{"put off", transient, nil, notify.StateRetrying, ""},
 		{"used up", transient, last, notify.StateDead, notify.ReasonAttemptsUsedUp},
@@ -34,13 +35,13 @@ func TestAdopt_OutcomeThatIsMissing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				was := left(t, c.says, c.ended)
-				s := says(nil)
-				w := worker(s, nil)
-				a := attempt(record(mail))
-				a.Played = &kafka.Played{Left: func() *kafka.Record { return was }}
+				followOn := followOnOf(t, c.answers, c.ended)
+				s := scripted(nil)
+				w := newWorker(s, nil)
+				a := newAttempt(record(mail))
+				a.Played = &kafka.Played{Left: func() *kafka.Record { return followOn }}
 				res := w.Handle(t.Context(), a)
-				require.Empty(t, s.got, "nothing is sent")
+				require.Empty(t, s.received, "nothing is sent")
 				require.Empty(t, res.Follow, "it is there already")
 				e := eventOf(t, res)
 				require.Equal(t, c.state, e.State)
@@ -58,7 +59,7 @@ func TestAdopt_OutcomeThatIsMissing(t *testing.T) {
 	}
 }
 
-// What is of another step, or says nothing that can be read, is none of this one's.
+// A record of another step, or without readable headers, is no follow-on of this step.
 func TestAdopt_RecordOfAnotherStepIsNoOutcome(t *testing.T) {
 	for name, r := range map[string]*kafka.Record{
 		"an earlier step": {Headers: []kafka.Header{{Key: notify.HeaderStep, Value: []byte("7")}}},
@@ -66,11 +67,11 @@ func TestAdopt_RecordOfAnotherStepIsNoOutcome(t *testing.T) {
 		"no headers":      {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := says(nil)
-			a := attempt(record(mail))
+			s := scripted(nil)
+			a := newAttempt(record(mail))
 			a.Played = &kafka.Played{Left: func() *kafka.Record { return r }}
-			res := worker(s, nil).Handle(t.Context(), a)
-			require.Len(t, s.got, 1)
+			res := newWorker(s, nil).Handle(t.Context(), a)
+			require.Len(t, s.received, 1)
 			require.Equal(t, notify.StateSent, eventOf(t, res).State)
 		})
 	}

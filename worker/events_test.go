@@ -17,11 +17,11 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// always are the fields that every event has; these have a reference, too.
+// always lists the fields of every event; the events here also have a reference.
 const always = "event_id notification_id run step attempt state final at tenant channel lane reference"
 
-// written is an event as it goes on the bus, which has to be as the published schema says.
-func written(t *testing.T, s *jsonschema.Schema, e notify.Event) map[string]any {
+// encoded returns the fields of the event's JSON, which must match the published schema.
+func encoded(t *testing.T, s *jsonschema.Schema, e notify.Event) map[string]any {
 	t.Helper()
 	raw, err := e.Encode()
 	require.NoError(t, err)
@@ -33,51 +33,51 @@ func written(t *testing.T, s *jsonschema.Schema, e notify.Event) map[string]any 
 	return fields
 }
 
-// TestEventsHaveTheirFields: which fields the event of each end has, and that no other has them.
-func TestEventsHaveTheirFields(t *testing.T) {
+// TestEvents_HaveAllFields: the event of each outcome has exactly the expected fields.
+func TestEvents_HaveAllFields(t *testing.T) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	schema, err := c.Compile("../docs/schemas/event.json")
 	require.NoError(t, err)
 	byID, byAddress := map[string]bool{someID: true}, map[string]bool{recipient: true}
 	for name, c := range map[string]struct {
-		says    []error
+		answers []error
 		members string // more of the value
-		told    told
+		control fakeControl
 		retries int
 		fields  []string // of the events, one after the other, besides those of all
 	}{
-		"sent":           {[]error{nil}, "", told{}, 2, []string{"gateway tries provider_id warnings"}},
-		"rejected":       {[]error{permanent}, "", told{}, 2, []string{"gateway code reason tries origin warnings"}},
-		"recipient gone": {[]error{gone}, "", told{}, 2, []string{"gateway code reason tries warnings"}},
-		"tried again": {[]error{transient, throttled, nil}, "", told{}, 3, []string{
+		"sent":           {[]error{nil}, "", fakeControl{}, 2, []string{"gateway tries provider_id warnings"}},
+		"rejected":       {[]error{permanent}, "", fakeControl{}, 2, []string{"gateway code reason tries origin warnings"}},
+		"recipient gone": {[]error{gone}, "", fakeControl{}, 2, []string{"gateway code reason tries warnings"}},
+		"tried again": {[]error{transient, throttled, nil}, "", fakeControl{}, 3, []string{
 			"gateway code reason tries next_at warnings", "gateway code tries next_at", "gateway tries provider_id",
 		}},
-		"dead":        {[]error{transient}, "", told{}, 2, []string{"gateway code reason tries next_at warnings", "gateway code reason tries origin"}},
-		"held":        {[]error{ambiguous}, `"on_ambiguous":"hold"`, told{}, 2, []string{"gateway reason tries origin warnings"}},
-		"scheduled":   {[]error{nil}, `"send_at":"2000-01-01T01:00:00Z"`, told{}, 2, []string{"next_at warnings", "gateway tries provider_id"}},
-		"expired":     {[]error{nil}, `"expires_at":"1999-01-01T00:00:00Z"`, told{}, 2, []string{"reason warnings"}},
-		"cancelled":   {[]error{nil}, "", told{cancelled: byID}, 2, []string{"reason warnings"}},
-		"suppressed":  {[]error{nil}, "", told{suppressed: byAddress}, 2, []string{"reason warnings"}},
-		"invalid":     {[]error{nil}, `"on_ambiguous":"shrug"`, told{}, 2, []string{"code reason origin warnings"}},
-		"unsupported": {[]error{nil}, `"template":{"id":"x"}`, told{}, 2, []string{"code reason origin warnings"}},
+		"dead":        {[]error{transient}, "", fakeControl{}, 2, []string{"gateway code reason tries next_at warnings", "gateway code reason tries origin"}},
+		"held":        {[]error{ambiguous}, `"on_ambiguous":"hold"`, fakeControl{}, 2, []string{"gateway reason tries origin warnings"}},
+		"scheduled":   {[]error{nil}, `"send_at":"2000-01-01T01:00:00Z"`, fakeControl{}, 2, []string{"next_at warnings", "gateway tries provider_id"}},
+		"expired":     {[]error{nil}, `"expires_at":"1999-01-01T00:00:00Z"`, fakeControl{}, 2, []string{"reason warnings"}},
+		"cancelled":   {[]error{nil}, "", fakeControl{cancelled: byID}, 2, []string{"reason warnings"}},
+		"suppressed":  {[]error{nil}, "", fakeControl{suppressed: byAddress}, 2, []string{"reason warnings"}},
+		"invalid":     {[]error{nil}, `"on_ambiguous":"shrug"`, fakeControl{}, 2, []string{"code reason origin warnings"}},
+		"unsupported": {[]error{nil}, `"template":{"id":"x"}`, fakeControl{}, 2, []string{"code reason origin warnings"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := worker(says(c.says...), func(cfg *Config) {
-					cfg.Control = &c.told
-					cfg.Retries = Retries{Attempts: c.retries, First: time.Second, Longest: time.Second}
+				w := newWorker(scripted(c.answers...), func(cfg *Config) {
+					cfg.Control = &c.control
+					cfg.Retries = RetryPolicy{MaxAttempts: c.retries, InitialBackoff: time.Second, MaxBackoff: time.Second}
 				})
 				members := `"reference":"order 7","tenant":"shop","colour":"red"`
 				if c.members != "" {
 					members += "," + c.members
 				}
-				r := record(with(members), "ls-run", "2")
-				all, last := live(t, w, r)
+				r := record(mailWith(members), "ls-run", "2")
+				all, last := runToEnd(t, w, r)
 				require.Len(t, all, len(c.fields))
 				used := 0
 				for step, e := range all {
-					fields := written(t, schema, e)
+					fields := encoded(t, schema, e)
 					require.ElementsMatch(t, strings.Fields(always+" "+c.fields[step]), slices.Collect(maps.Keys(fields)), "%v", fields)
 					require.Equal(t, []any{someID, 2, step, "order 7", "shop"}, []any{e.NotificationID, e.Run, e.Step, e.Reference, e.Tenant})
 					require.GreaterOrEqual(t, e.Attempt, used)
@@ -96,13 +96,13 @@ func TestEventsHaveTheirFields(t *testing.T) {
 	}
 }
 
-// Whatever was written, the event that says so is as the schema says.
-func TestEventsOfWhatCannotBeReadHaveTheirFields(t *testing.T) {
+// The event about an unreadable record matches the schema, whatever the record holds.
+func TestEvents_OfUnreadableRecordHaveAllFields(t *testing.T) {
 	schema, err := jsonschema.NewCompiler().Compile("../docs/schemas/event.json")
 	require.NoError(t, err)
 	for _, value := range []string{"", "{", "[]", `{"tenant":7}`, `{"reference":"` + strings.Repeat("x", 9000) + `"}`, `{"tenant":"a b\u0007","recipient":{}}`} {
-		res := worker(says(nil), nil).Handle(t.Context(), &kafka.Attempt{Record: record(value, "ls-run", "x", "ls-step", "-1")})
-		fields := written(t, schema, eventOf(t, res))
+		res := newWorker(scripted(nil), nil).Handle(t.Context(), &kafka.Attempt{Record: record(value, "ls-run", "x", "ls-step", "-1")})
+		fields := encoded(t, schema, eventOf(t, res))
 		require.Subset(t, slices.Collect(maps.Keys(fields)), []string{"code", "reason", "origin"})
 		require.NotContains(t, fields, "gateway")
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// identity is the id of r's notification. n is the value as far as it could be read, or nil.
+// identity returns the ID of r's notification. N is the value as far as it could be parsed, or nil.
 func identity(n *notify.Notification, r *kafka.Record) string {
 	return validate.Identity(n, source(r))
 }
 
-// acceptedAt is when r's notification was accepted.
+// acceptedAt returns when r's notification was accepted.
 func acceptedAt(r *kafka.Record) time.Time { return source(r).Accepted(time.Now()) }
 
 func source(r *kafka.Record) validate.Source {
@@ -24,16 +24,17 @@ func source(r *kafka.Record) validate.Source {
 	}
 }
 
-// expiry is when n is no longer worth sending.
+// expiry returns when n is no longer worth sending.
 func expiry(n *notify.Notification, r *kafka.Record, accepted time.Time, after time.Duration) time.Time {
 	return source(r).Expires(n, accepted, after)
 }
 
-// due is when a job may be sent first. Its first step is due as the notification says, a later one as the step before has
-// written; a header that is farther ahead than anybody may ask for delays nothing.
-func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
+// due returns the earliest time at which a job may be sent. The first step of a run is due at the notification's send_at, a later
+// step at the time in its header. A header that is further ahead than the API allows is ignored.
+func due(n *notify.Notification, r *kafka.Record, step int) time.Time {
+	var at time.Time
 	if s, ok := r.Header(notify.HeaderNotBefore); ok && step > 0 {
-		at, _ = time.Parse(time.RFC3339Nano, s) // a bad value is no time
+		at, _ = time.Parse(time.RFC3339Nano, s) // an invalid value counts as none
 	} else if n.SendAt != nil && step == 0 {
 		at = *n.SendAt
 	}
@@ -43,13 +44,14 @@ func due(n *notify.Notification, r *kafka.Record, step int) (at time.Time) {
 	return at
 }
 
-// tooFar reports whether at is farther ahead than the API lets anybody ask for, give or take a day of clocks.
+// tooFar reports whether at is further ahead than the API allows, with a day's tolerance for clock differences.
 func tooFar(at time.Time) bool { return time.Until(at) > notify.FarthestDue }
 
-// number reads a counter; a bad one is 0.
+// number returns the value of a counter header, or 0 if it is missing or invalid.
 func number(r *kafka.Record, key string) int { return source(r).Number(key) }
 
-// newer reports whether r says that a later schema is needed to read it. What is no number says nothing.
+// newer reports whether r was written with a schema version that this build cannot read. A header that is not a number is
+// ignored.
 func newer(r *kafka.Record) bool {
 	s, ok := r.Header(notify.HeaderSchema)
 	if !ok {

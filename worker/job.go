@@ -9,137 +9,145 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// job is what a worker knows of a record: read once, carried from attempt to attempt.
+// job is a record after parsing, with the state of its delivery. The runner carries it from one call of Handle to the next.
 type job struct {
-	id        string
-	run, step int
-	attempt   int // what ls-attempt says of the steps before this one
-	tenant    string
-	reference string
-	message   *notify.Message // nil with a refusal
-	refusal   *refusal
-	warnings  []string
-	omitted   []string // which copies are suppressed
-	expires   time.Time
-	due       time.Time // when it may be sent first; zero at once
-	accepted  time.Time // when it was
-	planned   bool      // it begins on the ladder, even if it is due by now: whoever repeats this step must do the same
-	hold      bool      // what nobody knows the fate of is not sent again
-	inDoubt   string    // gateways that may have accepted it in an earlier step, separated by commas
+	id               string
+	run, step        int
+	attemptsBefore   int // attempts counted in earlier steps: header ls-attempt
+	tenant           string
+	reference        string
+	message          *notify.Message // nil with a rejection
+	rejection        *rejection
+	warnings         []string
+	omittedCopies    []string // warnings about suppressed cc and bcc addresses
+	expiresAt        time.Time
+	due              time.Time // when the job may be sent; zero: at once
+	acceptedAt       time.Time
+	startsOnLadder   bool   // the first step goes to the ladder even if it is due by now: a repetition of the step must do the same
+	holdIfAmbiguous  bool   // a message whose fate is unknown is not sent again
+	doubtfulGateways string // gateways that may have accepted the message in an earlier step, separated by commas
 
-	optedOut map[string]bool // of a text: the senders of which gateways have said in this place that the recipient has opted out
-	leaves   []kafka.Message // published when it leaves its place, before all else: these opt-outs, for all workers
+	optedOutSenders map[string]bool // of a text message: senders that gateways have called opted out since the job is in this place
+	suppressions    []kafka.Message // these opt-outs and other suppressions; published first when the job ends in this place
 
-	print  print // of its content
-	shared bool  // other workers can compare the print: it goes on the ledger
+	tag       contentTag
+	tagShared bool // other workers can compare the tag, so it goes on the ledger
 
-	entered bool         // the worker's memory has it in hand
-	tries   []notify.Try // the calls of gateways in this place so far, bounded by remember
-	calls   int          // how many there were
-	before  int          // of them, those of earlier attempts
-	called  string       // the gateway that this call of Handle has called last; empty before
+	inFlight      bool         // the duplicate check knows that this worker has the record
+	tries         []notify.Try // calls of gateways in this place; bounded by addTry
+	calls         int          // number of calls in this place
+	callsBefore   int          // of them, calls of earlier attempts
+	calledGateway string       // gateway that this call of Handle has called last; empty before the first
 
-	panicked bool      // this call of Handle has panicked after that
-	lost     string    // the gateway that was called when a panic lost what it said; empty once that is concluded
-	used     int       // how many attempts of this place count
-	failing  time.Time // where the order is strict: since when it has failed
-	waited   bool      // it has met a shut gate, and has paused its partition
-	intent   bool      // one of ours has been on the ledger: no doubt about an earlier owner is left
-	stands   bool      // and has not been withdrawn
+	panicked        bool      // this call of Handle panicked after the gateway was called
+	lostCallGateway string    // gateway whose answer was lost by a panic; empty once that is concluded
+	attemptsHere    int       // attempts counted in this place
+	failingSince    time.Time // strict order only: time of the first failure
+	pausedPartition bool      // the job found no gateway and has paused its partition
+	doubtResolved   bool      // no doubt about an earlier owner is left: this worker wrote an intent, or the earlier one was withdrawn
+	intentOpen      bool      // the intent of this worker is not withdrawn
 
-	next func(*kafka.Attempt) kafka.Result // what the next call does instead of another attempt; nil makes one
+	continuation func(*kafka.Attempt) kafka.Result // called by the next Handle instead of another attempt; nil: an attempt
 }
 
-// refusal is why a record is never given to a gateway.
-type refusal struct {
-	reason string // one of notify's words
+// attempts returns the number of attempts counted so far.
+func (j *job) attempts() int { return j.attemptsBefore + j.attemptsHere }
+
+// rejection is the reason for which a record is never given to a gateway.
+type rejection struct {
+	reason string // one of the Reason constants of notify
 	code   string
-	detail string // what to do about it; no recipient
+	detail string // what to do about it, without the recipient
 }
 
-// read makes a record a job. It never fails: what is wrong is the job's refusal.
-func (w *Worker) read(r *kafka.Record) *job {
+// parse returns the job of a record. It never fails: an invalid record becomes a job with a rejection.
+func (w *Worker) parse(r *kafka.Record) *job {
 	n, warnings, faults := validate.Decode(r.Value, false)
 	j := &job{
-		id:       identity(n, r),
-		run:      number(r, notify.HeaderRun),
-		step:     number(r, notify.HeaderStep),
-		attempt:  number(r, notify.HeaderAttempt),
-		tenant:   validate.Tenant(n),
-		warnings: warnings,
+		id:             identity(n, r),
+		run:            number(r, notify.HeaderRun),
+		step:           number(r, notify.HeaderStep),
+		attemptsBefore: number(r, notify.HeaderAttempt),
+		tenant:         validate.Tenant(n),
+		warnings:       warnings,
 	}
-	j.inDoubt, _ = r.Header(notify.HeaderInDoubt)
-	done, _ := r.Header(notify.HeaderRecipients)
+	j.doubtfulGateways, _ = r.Header(notify.HeaderInDoubt)
+	doneParts, _ := r.Header(notify.HeaderRecipients)
 	if n != nil {
 		j.reference = n.Reference
 	}
-	if h, ok := w.content(r, n, faults); ok { // before n is changed
-		s := w.sealer()
-		j.print, j.shared = s.seal(h), s.shared && h.kind == hashContent
+	if h, ok := w.contentHashOf(r, n, faults); ok { // before check changes n
+		t := w.tagger()
+		j.tag = t.tag(h)
+		j.tagShared = t.shared && h.kind == hashContent
 	}
-	if j.refusal = w.examine(r, j, n, faults); j.refusal == nil {
-		j.message.ID, j.message.Run = j.id, j.run
-		j.message.Parts = w.parts.of(at(r), j, done)
-		j.accepted = acceptedAt(r)
+	j.rejection = w.check(r, j, n, faults)
+	if j.rejection == nil {
+		j.message.ID = j.id
+		j.message.Run = j.run
+		j.message.Parts = w.parts.of(partitionOf(r), j, doneParts)
+		j.acceptedAt = acceptedAt(r)
 		j.due = due(n, r, j.step)
-		j.planned = j.step == 0 && j.due.Sub(j.accepted) > soon
-		j.expires = expiry(n, r, j.accepted, w.cfg.ExpiresAfter)
-		j.message.ExpiresAt = &j.expires // a gateway tells its provider how long the message is worth sending
-		j.hold = n.OnAmbiguous == notify.AmbiguousHold
+		j.startsOnLadder = j.step == 0 && j.due.Sub(j.acceptedAt) > inPlaceWait
+		j.expiresAt = expiry(n, r, j.acceptedAt, w.cfg.ExpiresAfter)
+		j.message.ExpiresAt = &j.expiresAt // a gateway tells its provider how long the message is worth sending
+		j.holdIfAmbiguous = n.OnAmbiguous == notify.AmbiguousHold
 	}
 	return j
 }
 
-// again asks for another call in place at that time, or at the job's expiry if that is sooner.
-func (j *job) again(at time.Time) kafka.Result {
-	if at.After(j.expires) {
-		at = j.expires
+// retryInPlace returns the result that calls Handle again at the given time, or when the job expires if that is sooner.
+func (j *job) retryInPlace(at time.Time) kafka.Result {
+	if at.After(j.expiresAt) {
+		at = j.expiresAt
 	}
 	return kafka.Result{Again: at, Carry: j}
 }
 
-// examine asks, in this order, whether this build understands the record, whether it can be read, whether it asks for
-// what does not exist yet, whether it is on the right topic, and whether it is valid. If so, j has its message.
-func (w *Worker) examine(r *kafka.Record, j *job, n *notify.Notification, faults notify.Faults) *refusal {
-	if newer(r) { // first: what a later version means by its fields is not ours to judge
-		return &refusal{notify.ReasonSchemaUnknown, "", "this build reads schema " + strconv.Itoa(notify.Schema) + " and none later: upgrade the workers, then redrive"}
+// check sets j's message, or returns why the record is rejected. It checks in this order: the schema version, the JSON, features
+// that do not exist yet, the channel of the topic, the validation rules.
+func (w *Worker) check(r *kafka.Record, j *job, n *notify.Notification, faults notify.Faults) *rejection {
+	if newer(r) { // first: this build does not know what the fields of a later version mean
+		return &rejection{notify.ReasonSchemaUnknown, "", "this build reads schema " + strconv.Itoa(notify.Schema) + " and none later: upgrade the workers, then redrive"}
 	}
 	if n == nil {
-		return refused(notify.ReasonUndecodable, faults)
+		return rejectionOf(notify.ReasonUndecodable, faults)
 	}
 	if len(faults) > 0 {
-		return refused(notify.ReasonInvalid, faults)
+		return rejectionOf(notify.ReasonInvalid, faults)
 	}
 	if n.Channel == "" {
 		n.Channel = w.cfg.Channel
 	}
 	if n.Channel != w.cfg.Channel {
-		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/channel: this topic is for " + string(w.cfg.Channel) + ": give that or none, or write to the channel's own topic"}
+		return &rejection{notify.ReasonInvalid, notify.FaultInvalid, "#/channel: this topic is for " + string(w.cfg.Channel) + ": give that or none, or write to the channel's own topic"}
 	}
 	if n.Lane != "" && n.Lane != w.cfg.Lane {
 		j.warnings = append(j.warnings, "the lane was ignored: the topic's is "+string(w.cfg.Lane))
 	}
 	n.Lane = w.cfg.Lane
-	if j.message, faults = w.cfg.Rules.Check(n); len(faults) > 0 {
-		return refused(notify.ReasonInvalid, faults)
+	j.message, faults = w.cfg.Rules.Check(n)
+	if len(faults) > 0 {
+		return rejectionOf(notify.ReasonInvalid, faults)
 	}
 	j.warnings = append(j.warnings, j.message.Warnings()...)
-	if n.SendAt != nil && j.step == 0 && tooFar(*n.SendAt) { // never early; and no ladder is as long as that
-		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/send_at: give a time within the next 30 days"}
+	if n.SendAt != nil && j.step == 0 && tooFar(*n.SendAt) { // a job is never sent early, and no ladder is that long
+		return &rejection{notify.ReasonInvalid, notify.FaultInvalid, "#/send_at: give a time within the next 30 days"}
 	}
 	if len(w.cfg.Route.order(j)) == 0 {
-		return &refusal{notify.ReasonInvalid, notify.FaultInvalid, "#/recipient_type: no gateway of this channel delivers to this type"}
+		return &rejection{notify.ReasonInvalid, notify.FaultInvalid, "#/recipient_type: no gateway of this channel delivers to this type"}
 	}
 	return nil
 }
 
-func refused(reason string, faults notify.Faults) *refusal {
+// rejectionOf returns the rejection for faults of the record.
+func rejectionOf(reason string, faults notify.Faults) *rejection {
 	if faults.Has(notify.FaultNotSupportedYet) {
 		reason = notify.ReasonNotSupportedYet
 	}
-	f := &refusal{reason: reason, detail: faults.Error()}
+	r := &rejection{reason: reason, detail: faults.Error()}
 	if len(faults) > 0 {
-		f.code = faults[0].Code
+		r.code = faults[0].Code
 	}
-	return f
+	return r
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// logAttempt writes the one line of a call of the gateway.
+// logAttempt writes one line per call of a gateway.
 func (w *Worker) logAttempt(a *kafka.Attempt, j *job, t try, took time.Duration) {
 	level := zapcore.WarnLevel
 	if t.verdict == notify.Accepted {
@@ -37,38 +37,38 @@ func (w *Worker) logAttempt(a *kafka.Attempt, j *job, t try, took time.Duration)
 	line.Write(fields...)
 }
 
-// logEnd writes the line of a job that ends without another call of the gateway.
-func (w *Worker) logEnd(a *kafka.Attempt, j *job, s notify.State, reason, code string) {
+// logNoAttempt writes the line of a job that ends without a further call of a gateway.
+func (w *Worker) logNoAttempt(a *kafka.Attempt, j *job, s notify.State, reason, code string) {
 	w.log.Warn("no attempt", zap.String("id", j.id), zap.String("state", string(s)), zap.String("reason", reason),
 		zap.String("code", code), zap.Int("tries", j.calls), zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset))
 }
 
-// tell says once what a gateway's breaker did, and what an operator does about it.
-func (w *Worker) tell(o *Outlet, j *job, t try, change gateway.BreakerChange) {
+// logBreakerChange logs what the breaker of a gateway did, once per change, and what an operator does about it.
+func (w *Worker) logBreakerChange(o *Outlet, j *job, t try, change gateway.BreakerChange) {
 	if change == gateway.BreakerUnchanged {
 		return
 	}
-	o.refusals.note(change, time.Now(), anonymous(t.code(), j.message, refusalCode), anonymous(t.reason(), j.message, refusalReason))
+	o.circuit.record(change, time.Now(), anonymize(t.code(), j.message, maxCircuitCode), anonymize(t.reason(), j.message, maxCircuitReason))
 	log := w.log.With(zap.String("gateway", o.Name))
 	switch change {
 	case gateway.BreakerReclosed:
 		log.Info("the gateway serves us again")
 	case gateway.BreakerOpened, gateway.BreakerReopened:
 		if t.verdict == notify.Unavailable {
-			w.tellRefusal(log, t.failure, change)
+			w.logUnavailable(log, t.failure, change)
 			return
 		}
 		if change == gateway.BreakerOpened {
 			log.Error("the gateway fails: it is left alone but for a probe now and then; without another one the backlog waits, and nothing is lost",
 				zap.String("code", notify.Clip(t.code(), 64)), zap.String("reason", notify.Clip(t.reason(), 500)))
 		}
-	case gateway.BreakerUnchanged: // most calls: they came no further than the first line
+	case gateway.BreakerUnchanged: // returned above
 	}
 }
 
-func (w *Worker) tellRefusal(log *zap.Logger, f *notify.Failure, change gateway.BreakerChange) {
+func (w *Worker) logUnavailable(log *zap.Logger, f *notify.Failure, change gateway.BreakerChange) {
 	if change == gateway.BreakerReopened {
-		return // said before
+		return // already logged when the breaker opened
 	}
 	remedy := f.Remedy
 	if remedy == "" {

@@ -12,51 +12,55 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// A gateway may be called for minutes: a mail relay may take ten of them for its final reply, and until then nobody else must
-// send the message. A call that has lasted for longCall is long. It gives its slot in the lane back and keeps its place at
-// the gateway, so long calls are bounded by the places of their own gateway. While they have all of them, a lane that has
-// another gateway in its route does not wait for a place.
+// A gateway call may take minutes: a mail relay may take ten minutes for its final reply, and until then nobody else must send
+// the message. A call that has lasted for longCallAfter is a long call. It releases its handler slot in the runner, and keeps
+// its slot in the limiter of the gateway. So the long calls are bounded by the slots of their own gateway. While they hold all
+// of these slots, a lane with another gateway in its route does not wait for a slot.
 
-// longCall is when a call begins to be long.
-const longCall = 5 * time.Second
+// longCallAfter is the duration after which a call is a long call.
+const longCallAfter = 5 * time.Second
 
-// callsOf are the contexts of the calls of one attempt.
-type callsOf struct {
-	a     *kafka.Attempt
-	life  context.Context //nolint:containedctx // the attempt's own
-	short context.Context //nolint:containedctx // with the deadline that all short calls of the attempt share; nil before the first
-	ends  []context.CancelFunc
+// callContexts creates the contexts for the calls of one attempt.
+type callContexts struct {
+	attempt *kafka.Attempt
+	parent  context.Context //nolint:containedctx // the attempt's own
+	short   context.Context //nolint:containedctx // with the deadline that all short calls of the attempt share; nil before the first
+	last    context.Context //nolint:containedctx // of the call that began last; the parent before the first
+	cancels []context.CancelFunc
 }
 
-// of returns the context for one call of o.
-func (c *callsOf) of(o *Outlet) context.Context {
+// forGateway returns the context for one call of o.
+func (c *callContexts) forGateway(o *Outlet) context.Context {
 	if _, long := o.Sender.(gateway.LongSender); long {
-		ctx, end := c.a.UntilDrained(c.life)
-		c.ends = append(c.ends, end)
+		ctx, cancel := c.attempt.UntilDrained(c.parent)
+		c.cancels = append(c.cancels, cancel)
+		c.last = ctx
 		return ctx
 	}
 	if c.short == nil {
-		ctx, end := c.a.Timeout(c.life)
-		c.short, c.ends = ctx, append(c.ends, end)
+		ctx, cancel := c.attempt.Timeout(c.parent)
+		c.short = ctx
+		c.cancels = append(c.cancels, cancel)
 	}
+	c.last = c.short
 	return c.short
 }
 
-func (c *callsOf) end() {
-	for _, end := range c.ends {
-		end()
+func (c *callContexts) cancel() {
+	for _, cancel := range c.cancels {
+		cancel()
 	}
 }
 
-// whileLong makes a call of o long when its time has come. The call ends with the function that is returned.
-func (w *Worker) whileLong(a *kafka.Attempt, o *Outlet) (end func()) {
+// markLongCall starts the timer that makes a call of o a long call. Call end when the call has ended.
+func (w *Worker) markLongCall(a *kafka.Attempt, o *Outlet) (end func()) {
 	var mu sync.Mutex
-	ended, counted := false, func() {}
-	timer := time.AfterFunc(longCall, func() {
+	ended, unmark := false, func() {}
+	timer := time.AfterFunc(longCallAfter, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended {
-			counted = o.Limiter.Long(w.cfg.Lane)
+			unmark = o.Limiter.MarkLong(w.cfg.Lane)
 			a.FreeSlot()
 		}
 	})
@@ -65,29 +69,29 @@ func (w *Worker) whileLong(a *kafka.Attempt, o *Outlet) (end func()) {
 		mu.Lock()
 		defer mu.Unlock()
 		ended = true
-		counted()
+		unmark()
 	}
 }
 
-// another reports whether one of the gateways would be asked for j now.
-func (w *Worker) another(j *job, outlets []*Outlet) bool {
+// anyAvailable reports whether one of the gateways would be called for j now.
+func (w *Worker) anyAvailable(j *job, outlets []*Outlet) bool {
 	for _, o := range outlets {
-		if !w.blocked(j, o) && j.fits(o) && !w.cfg.Control.PausedGateway(o.Name) && o.Breaker.State() == gateway.BreakerClosed {
+		if !w.senderBlocked(j, o) && j.canContinueAt(o) && !w.cfg.Control.PausedGateway(o.Name) && o.Breaker.State() == gateway.BreakerClosed {
 			return true
 		}
 	}
 	return false
 }
 
-// copies reports whether a probe of o with j may send a copy of a message that o has accepted. Only a gateway of long calls is
-// checked in its place: the check of another one tells little of whether it would accept a message.
-func (j *job) copies(o *Outlet, pass gateway.Pass) bool {
+// probeMayDuplicate reports whether a probe of o with j may send a second copy of a message that o has accepted. It is true only
+// for gateways with long calls: for the others a check without a message would tell too little about whether they accept one.
+func (j *job) probeMayDuplicate(o *Outlet, pass gateway.Pass) bool {
 	_, long := o.Sender.(gateway.LongSender)
-	return long && pass.Probe() && j.mayHave(o.Name)
+	return long && pass.Probe() && j.mayHaveAccepted(o.Name)
 }
 
-// mayHave reports whether the gateway may have accepted j before, in this step or in an earlier one.
-func (j *job) mayHave(name string) bool {
-	return slices.Contains(strings.Split(j.inDoubt, ","), name) ||
+// mayHaveAccepted reports whether the gateway may have accepted j, in this step or in an earlier one.
+func (j *job) mayHaveAccepted(name string) bool {
+	return slices.Contains(strings.Split(j.doubtfulGateways, ","), name) ||
 		slices.ContainsFunc(j.tries, func(t notify.Try) bool { return t.Gateway == name && t.Verdict == notify.Ambiguous })
 }

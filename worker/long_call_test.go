@@ -12,10 +12,11 @@ import (
 
 	"github.com/laudspeaker/laudspeaker/gateway"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
+	"github.com/laudspeaker/laudspeaker/internal/limiter"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// slow is a gateway of long calls. Each call waits for an answer of the test.
+// slow is a gateway with long calls. Each call waits for an answer from the test.
 type slow struct {
 	answer    chan error
 	patiently int // calls that no other gateway could have taken
@@ -48,7 +49,7 @@ func (s *slow) SendPatiently(ctx context.Context, _ *notify.Message) (notify.Rec
 func (s *slow) Check(context.Context) error { s.checks++; return s.check }
 func (s *slow) Close() error                { return nil }
 
-// callers is a worker whose calls run at once.
+// callers is a worker whose calls run concurrently.
 type callers struct {
 	*Worker
 	t     *testing.T
@@ -58,7 +59,7 @@ type callers struct {
 }
 
 func newCallers(t *testing.T, change func(*Config), outlets ...*Outlet) *callers {
-	return &callers{t: t, Worker: worker(nil, func(c *Config) {
+	return &callers{t: t, Worker: newWorker(nil, func(c *Config) {
 		c.Route = &Route{Outlets: outlets}
 		if change != nil {
 			change(c)
@@ -66,12 +67,12 @@ func newCallers(t *testing.T, change func(*Config), outlets ...*Outlet) *callers
 	})}
 }
 
-// send begins a call, which ends with a result.
+// send starts a call and returns a channel with its result.
 func (l *callers) send(claimed context.Context, headers ...string) chan kafka.Result {
 	l.n++
 	value := mail
 	if l.hold {
-		value = with(`"on_ambiguous":"hold"`)
+		value = mailWith(`"on_ambiguous":"hold"`)
 	}
 	r := record(strings.Replace(value, someID, notify.NewID(), 1), headers...)
 	r.Offset = l.n
@@ -83,17 +84,17 @@ func (l *callers) send(claimed context.Context, headers ...string) chan kafka.Re
 	return out
 }
 
-func limited(name string, s gateway.Sender, places int) *Outlet {
+func limited(name string, s gateway.Sender, slots int) *Outlet {
 	o := outlet(name, s)
-	o.Limiter = NewLimiter(LimiterConfig{Concurrency: places})
+	o.Limiter = limiter.New(limiter.Config{Concurrency: slots})
 	return o
 }
 
-// A relay that takes minutes for its final reply keeps its own places, and no slot. The lane's messages go to the other gateway,
-// and lane urgent still has a place.
+// A relay that takes minutes for its final reply keeps its own gateway slots, and no handler slot. The lane's messages go to
+// the other gateway, and lane urgent still gets a gateway slot.
 func TestLongCall_OtherGatewaysAndLaneUrgentGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		relay, backup := newSlow(), says(nil)
+		relay, backup := newSlow(), scripted(nil)
 		mail := limited("mail", relay, 4)
 		l := newCallers(t, nil, mail, outlet("backup", backup))
 		var calls []chan kafka.Result
@@ -101,13 +102,13 @@ func TestLongCall_OtherGatewaysAndLaneUrgentGoOn(t *testing.T) {
 			calls = append(calls, l.send(t.Context()))
 		}
 		require.Zero(t, l.freed.Load())
-		time.Sleep(longCall)
+		time.Sleep(longCallAfter)
 		synctest.Wait()
 		require.EqualValues(t, 3, l.freed.Load(), "no slot waits for the relay")
-		require.True(t, mail.Limiter.Stuck(notify.LaneNormal))
+		require.True(t, mail.Limiter.BlockedByLongCalls(notify.LaneNormal))
 
 		e := eventOf(t, <-l.send(t.Context()))
-		require.Equal(t, []any{notify.StateSent, "backup"}, []any{e.State, e.Gateway}, "the fourth place is lane urgent's")
+		require.Equal(t, []any{notify.StateSent, "backup"}, []any{e.State, e.Gateway}, "the fourth slot is lane urgent's")
 		urgent := newCallers(t, func(c *Config) { c.Lane = notify.LaneUrgent }, mail)
 		code := urgent.send(t.Context())
 		require.Equal(t, 1, relay.patiently)
@@ -119,14 +120,14 @@ func TestLongCall_OtherGatewaysAndLaneUrgentGoOn(t *testing.T) {
 		for _, c := range calls {
 			require.Equal(t, "mail", eventOf(t, <-c).Gateway)
 		}
-		require.False(t, mail.Limiter.Stuck(notify.LaneNormal))
+		require.False(t, mail.Limiter.BlockedByLongCalls(notify.LaneNormal))
 		require.Zero(t, mail.Limiter.InFlight())
-		require.Len(t, backup.got, 1)
+		require.Len(t, backup.received, 1)
 		require.Equal(t, 3, relay.quickly)
 	})
 }
 
-// Without another gateway the messages wait for a place, and none is given up.
+// Without another gateway the messages wait for a slot, and none is given up.
 func TestLongCall_OnlyGatewayIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay := newSlow()
@@ -141,14 +142,14 @@ func TestLongCall_OnlyGatewayIsWaitedFor(t *testing.T) {
 	})
 }
 
-// Where weights share the messages out, a gateway without a place keeps nobody from the other one.
+// With weights, a gateway without a free slot does not delay messages while the other one is free.
 func TestLongCall_WeightedRouteDoesNotWaitForOneGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		relay, other := newSlow(), says(nil)
+		relay, other := newSlow(), scripted(nil)
 		l := newCallers(t, func(c *Config) { c.Route.Weights = []int{1, 0} }, limited("mail", relay, 1), outlet("other", other))
 		first := l.send(t.Context())
 		second := l.send(t.Context()) // the first is not long yet
-		time.Sleep(patience)
+		time.Sleep(acquireTimeout)
 		e := eventOf(t, <-second)
 		require.Equal(t, "other", e.Gateway)
 		relay.answer <- nil
@@ -156,25 +157,25 @@ func TestLongCall_WeightedRouteDoesNotWaitForOneGateway(t *testing.T) {
 	})
 }
 
-// The other gateway may be shut: then the relay is waited for.
-func TestLongCall_ShutGatewayTakesNothing(t *testing.T) {
+// If the breaker of the other gateway is open, the messages wait for the relay.
+func TestLongCall_UnavailableGatewayIsNoAlternative(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		relay, backup := newSlow(), outlet("backup", says(unavailable))
+		relay, backup := newSlow(), outlet("backup", scripted(unavailable))
 		l := newCallers(t, nil, limited("mail", relay, 1), backup)
 		pass, _ := backup.Breaker.Admit(time.Now())
 		backup.Breaker.Record(pass, notify.Unavailable, time.Now())
 		first := l.send(t.Context())
 		require.Equal(t, 1, relay.patiently, "nobody else can be asked")
-		time.Sleep(longCall)
+		time.Sleep(longCallAfter)
 		res := l.send(t.Context())
-		time.Sleep(patience)
+		time.Sleep(acquireTimeout)
 		require.False(t, (<-res).Again.IsZero())
 		relay.answer <- nil
 		require.Equal(t, "mail", eventOf(t, <-first).Gateway)
 	})
 }
 
-// At a rebalance or shutdown the call ends as ambiguous, and the message says what happens then.
+// A rebalance or a shutdown ends the call as ambiguous; on_ambiguous of the message decides what follows.
 func TestLongCall_EndsWithTheClaim(t *testing.T) {
 	for _, hold := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -194,8 +195,8 @@ func TestLongCall_EndsWithTheClaim(t *testing.T) {
 	}
 }
 
-// A message that the relay may have is no probe: the relay is checked, and gets the message once it works. The job's next steps
-// remember which gateways may have it.
+// A message that the relay may have accepted is no probe: the relay is checked first, and gets the message once it works. The
+// next steps of the job remember which gateways may have accepted it.
 func TestLongCall_ProbeIsNoCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay := newSlow()
@@ -225,7 +226,7 @@ func TestLongCall_ProbeIsNoCopy(t *testing.T) {
 	})
 }
 
-// Another gateway takes the message before the one that may have it is checked.
+// Another gateway gets the message before the gateway that may have accepted it is checked.
 func TestLongCall_OtherGatewayComesBeforeTheCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay := newSlow()
@@ -234,7 +235,7 @@ func TestLongCall_OtherGatewayComesBeforeTheCheck(t *testing.T) {
 		pass, _ := o.Breaker.Admit(time.Now())
 		o.Breaker.Record(pass, notify.Ambiguous, time.Now())
 		time.Sleep(time.Minute)
-		l := newCallers(t, nil, o, outlet("backup", says(nil)))
+		l := newCallers(t, nil, o, outlet("backup", scripted(nil)))
 		e := eventOf(t, <-l.send(t.Context(), notify.HeaderInDoubt, "mail"))
 		require.Equal(t, "backup", e.Gateway)
 		require.Zero(t, relay.checks)

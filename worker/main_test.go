@@ -40,30 +40,30 @@ var (
 	unavailable = &notify.Failure{Verdict: notify.Unavailable, Code: "535", Reason: "authentication refused", Remedy: "correct the password"}
 )
 
-// with gives the mail with more fields in front of it.
-func with(fields string) string { return strings.Replace(mail, "{", "{"+fields+",", 1) }
+// mailWith returns the mail with more fields in front.
+func mailWith(fields string) string { return strings.Replace(mail, "{", "{"+fields+",", 1) }
 
-// answers is a gateway that says what its script says, the last line for ever.
-type answers struct {
-	script []error // nil: accepted
-	got    []*notify.Message
+// scriptedGateway is a gateway that answers by its script and then repeats the last answer.
+type scriptedGateway struct {
+	script   []error // nil: accepted
+	received []*notify.Message
 }
 
-func says(script ...error) *answers { return &answers{script: script} }
+func scripted(script ...error) *scriptedGateway { return &scriptedGateway{script: script} }
 
-func (s *answers) Send(_ context.Context, m *notify.Message) (notify.Receipt, error) {
-	said := s.script[min(len(s.got), len(s.script)-1)]
-	s.got = append(s.got, m)
+func (s *scriptedGateway) Send(_ context.Context, m *notify.Message) (notify.Receipt, error) {
+	said := s.script[min(len(s.received), len(s.script)-1)]
+	s.received = append(s.received, m)
 	if said != nil {
 		return notify.Receipt{}, said
 	}
 	return notify.Receipt{ProviderID: "p-1"}, nil
 }
 
-func (s *answers) Check(context.Context) error { return nil }
-func (s *answers) Close() error                { return nil }
+func (s *scriptedGateway) Check(context.Context) error { return nil }
+func (s *scriptedGateway) Close() error                { return nil }
 
-// sendFunc is a gateway in a function.
+// sendFunc is a gateway made of a function.
 type sendFunc func(context.Context, *notify.Message) (notify.Receipt, error)
 
 func (f sendFunc) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
@@ -72,8 +72,8 @@ func (f sendFunc) Send(ctx context.Context, m *notify.Message) (notify.Receipt, 
 func (f sendFunc) Check(context.Context) error { return nil }
 func (f sendFunc) Close() error                { return nil }
 
-// told is what operators have said. Pauses end at a time.
-type told struct {
+// fakeControl is a control topic with these entries. Pauses end at their time.
+type fakeControl struct {
 	paused     time.Time
 	gateways   map[string]time.Time
 	cancelled  map[string]bool
@@ -83,25 +83,25 @@ type told struct {
 	stale      time.Time       // until then nothing is known of the control topic
 }
 
-func (c *told) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
+func (c *fakeControl) Paused(notify.Channel, notify.Lane) bool { return time.Now().Before(c.paused) }
 
-func (c *told) PausedGateway(name string) bool { return time.Now().Before(c.gateways[name]) }
-func (c *told) Cancelled(id string) bool       { return c.cancelled[id] }
-func (c *told) Settled(id string, run int) bool {
+func (c *fakeControl) PausedGateway(name string) bool { return time.Now().Before(c.gateways[name]) }
+func (c *fakeControl) Cancelled(id string) bool       { return c.cancelled[id] }
+func (c *fakeControl) Settled(id string, run int) bool {
 	settled, ok := c.settled[id]
 	return ok && settled == run
 }
 
-func (c *told) AsOf() time.Time {
+func (c *fakeControl) AsOf() time.Time {
 	if time.Now().Before(c.stale) {
 		return time.Time{}
 	}
 	return time.Now()
 }
 
-func (c *told) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
+func (c *fakeControl) Suppressed(_ string, _ notify.Channel, a string) bool { return c.suppressed[a] }
 
-func (c *told) SenderBlocked(_ string, _ notify.Channel, _, sender string) bool {
+func (c *fakeControl) SenderBlocked(_ string, _ notify.Channel, _, sender string) bool {
 	return c.blocked[sender]
 }
 
@@ -115,15 +115,15 @@ func outlet(name string, s gateway.Sender) *Outlet {
 	return &Outlet{Name: name, Sender: s, Breaker: gateway.NewBreaker(gateway.BreakerConfig{})}
 }
 
-// patientBreaker stays closed for as long as a gateway does not refuse us.
+// patientBreaker returns a breaker that stays closed unless the gateway is unavailable.
 func patientBreaker() *gateway.Breaker {
 	return gateway.NewBreaker(gateway.BreakerConfig{Failures: 1 << 20})
 }
 
-// worker gives an e-mail worker on gateway "mail"; change may be nil.
-func worker(s gateway.Sender, change func(*Config)) *Worker {
+// newWorker returns an e-mail worker with gateway "mail"; change may be nil.
+func newWorker(s gateway.Sender, change func(*Config)) *Worker {
 	c := Config{
-		Channel: notify.ChannelEmail, Route: &Route{Outlets: []*Outlet{outlet("mail", s)}}, Desk: desk(),
+		Channel: notify.ChannelEmail, Route: &Route{Outlets: []*Outlet{outlet("mail", s)}}, Records: desk(),
 		Rules: validate.Rules{DefaultFrom: map[notify.Channel]bool{notify.ChannelEmail: true}},
 	}
 	if change != nil {
@@ -142,10 +142,10 @@ func record(value string, headers ...string) *kafka.Record {
 	return r
 }
 
-func attempt(r *kafka.Record) *kafka.Attempt { return &kafka.Attempt{Record: r} }
+func newAttempt(r *kafka.Record) *kafka.Attempt { return &kafka.Attempt{Record: r} }
 
-// finish calls w until r has left its place, as a runner would. In a synctest bubble only.
-func finish(t require.TestingT, w *Worker, a *kafka.Attempt) (notify.Event, kafka.Result) {
+// handleToEnd calls w until the record has ended in this place, as a runner does. In a synctest bubble only.
+func handleToEnd(t require.TestingT, w *Worker, a *kafka.Attempt) (notify.Event, kafka.Result) {
 	for range 100_000 {
 		res := w.Handle(context.Background(), a)
 		if res.Again.IsZero() {
@@ -158,23 +158,23 @@ func finish(t require.TestingT, w *Worker, a *kafka.Attempt) (notify.Event, kafk
 	return notify.Event{}, kafka.Result{}
 }
 
-// live plays the ladder too: it gives the events of all steps until the job has ended, and what it left behind at last.
-func live(t require.TestingT, w *Worker, r *kafka.Record) (all []notify.Event, last kafka.Result) {
+// runToEnd also plays the ladder. It returns the events of all steps until the job has ended, and the last result.
+func runToEnd(t require.TestingT, w *Worker, r *kafka.Record) (all []notify.Event, last kafka.Result) {
 	for range 1000 {
-		e, res := finish(t, w, attempt(r))
+		e, res := handleToEnd(t, w, newAttempt(r))
 		all = append(all, e)
 		if e.State != notify.StateRetrying && e.State != notify.StateScheduled {
 			return all, res
 		}
-		r = next(t, r, res)
+		r = nextRecord(t, r, res)
 		time.Sleep(time.Until(dispatcher.NotBefore(r)))
 	}
 	require.Fail(t, "the job does not end")
 	return nil, kafka.Result{}
 }
 
-// next is the record of a job's next step, back on its lane.
-func next(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
+// nextRecord returns the record of a job's next step, back on its lane.
+func nextRecord(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
 	require.Len(t, res.Follow, 1)
 	m := res.Follow[0]
 	require.Contains(t, m.Topic, ".delay.")
@@ -183,7 +183,7 @@ func next(t require.TestingT, r *kafka.Record, res kafka.Result) *kafka.Record {
 	}
 }
 
-// eventOf acknowledges what a job leaves behind, and gives its event.
+// eventOf acknowledges a result and returns its event.
 func eventOf(t require.TestingT, res kafka.Result) notify.Event {
 	require.NotNil(t, res.Outcome)
 	res.Ended(res.Outcome)
@@ -194,8 +194,8 @@ func eventOf(t require.TestingT, res kafka.Result) notify.Event {
 	return e
 }
 
-// tries are the verdicts of all events.
-func tries(all ...notify.Event) string {
+// verdictsOf returns the verdicts of the tries in all events.
+func verdictsOf(all ...notify.Event) string {
 	var said []string
 	for _, e := range all {
 		for _, t := range e.Tries {
@@ -210,7 +210,7 @@ func headerOf(m kafka.Message, key string) string {
 	return value
 }
 
-// deadReason is that of the dead letter in res; empty without one.
+// deadReason returns the reason of the dead letter in res, or an empty text.
 func deadReason(res kafka.Result) string {
 	for _, m := range res.Follow {
 		if strings.HasSuffix(m.Topic, ".dlq") {

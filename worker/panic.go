@@ -12,70 +12,72 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// guarded is handle. A panic after the gateway was called leaves in doubt whether the message was sent: the call counts as
-// ambiguous. Any other panic is left to the runner.
-func (w *Worker) guarded(ctx context.Context, a *kafka.Attempt, j *job) (res kafka.Result) {
-	if j.lost != "" { // what came of an earlier call could not be concluded
-		return w.concludeLost(ctx, a, j)
+// handleGuarded calls handle. After a panic that follows a gateway call nobody knows whether the message was sent, so the call
+// counts as ambiguous. Any other panic goes on to the runner.
+func (w *Worker) handleGuarded(ctx context.Context, a *kafka.Attempt, j *job) (res kafka.Result) {
+	if j.lostCallGateway != "" { // an earlier call panicked before it was concluded
+		return w.concludeLostCall(ctx, a, j)
 	}
-	j.called, j.panicked = "", false
+	j.calledGateway = ""
+	j.panicked = false
 	defer func() {
-		if j.called == "" {
+		if j.calledGateway == "" {
 			return
 		}
 		if p := recover(); p != nil {
 			w.logPanic(a, j, p, "the worker panicked after it had called the gateway")
-			j.panicked, j.lost = true, j.called
-			res = w.concludeLost(ctx, a, j)
+			j.panicked = true
+			j.lostCallGateway = j.calledGateway
+			res = w.concludeLostCall(ctx, a, j)
 		}
 		res.Panicked = j.panicked
 	}()
 	return w.handle(ctx, a, j)
 }
 
-// concludeLost concludes a call whose outcome a panic has lost.
-func (w *Worker) concludeLost(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
-	res := w.conclude(ctx, a, j, try{gateway: j.lost, verdict: notify.Ambiguous, failure: lostFailure()})
-	j.lost = ""
+// concludeLostCall concludes a call whose answer was lost by a panic.
+func (w *Worker) concludeLostCall(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
+	res := w.conclude(ctx, a, j, try{gateway: j.lostCallGateway, verdict: notify.Ambiguous, failure: lostCallFailure()})
+	j.lostCallGateway = ""
 	return res
 }
 
-func lostFailure() *notify.Failure {
+func lostCallFailure() *notify.Failure {
 	return &notify.Failure{Verdict: notify.Ambiguous, Reason: "the worker panicked after it had called the gateway"}
 }
 
-// logPanic logs a panic. Of the value only its type: it may hold what was worked on.
+// logPanic logs a panic with the type of its value. The value itself may hold parts of the message.
 func (w *Worker) logPanic(a *kafka.Attempt, j *job, p any, what string) {
 	w.log.Error(what, zap.String("id", j.id), zap.Int32("partition", a.Partition), zap.Int64("offset", a.Offset),
 		zap.String("type", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
 }
 
-// Panicked ends a job whose record has made Handle panic before its gateway was called, time and again:
+// Panicked makes a dead letter of a job for which Handle has panicked repeatedly before its gateway was called:
 // [kafka.RunnerConfig.Panicked].
 func (w *Worker) Panicked(a *kafka.Attempt) kafka.Result {
 	j, again := a.Carry.(*job)
 	if !again {
-		j = w.readOrName(a)
+		j = w.parseOrIdentify(a)
 	}
-	if !j.entered && w.seen.enter(at(a.Record), a.Offset, j) == duplicate {
-		return w.drop(a, j)
+	if !j.inFlight && w.dedup.begin(partitionOf(a.Record), a.Offset, j) == duplicate {
+		return w.dropDuplicate(a, j)
 	}
-	j.entered = true
-	if j.lost != "" && j.hold {
-		return w.hold(a, j, lostFailure())
+	j.inFlight = true
+	if j.lostCallGateway != "" && j.holdIfAmbiguous {
+		return w.hold(a, j, lostCallFailure())
 	}
-	e := w.event(j)
+	e := w.baseEvent(j)
 	e.State = notify.StateDead
-	w.logEnd(a, j, e.State, notify.ReasonPanicked, "")
-	return w.left(a, j, e.State, w.bury(a, e, notify.ReasonPanicked))
+	w.logNoAttempt(a, j, e.State, notify.ReasonPanicked, "")
+	return w.result(a, j, e.State, w.deadLetter(a, e, notify.ReasonPanicked))
 }
 
-// readOrName is read. When that panics nothing is known of the job but the id that its place gives it.
-func (w *Worker) readOrName(a *kafka.Attempt) (j *job) {
+// parseOrIdentify calls parse. If parse panics, the job has only the ID that follows from the offset of the record.
+func (w *Worker) parseOrIdentify(a *kafka.Attempt) (j *job) {
 	defer func() {
 		if recover() != nil {
 			j = &job{id: identity(nil, a.Record), tenant: validate.Tenant(nil)}
 		}
 	}()
-	return w.read(a.Record)
+	return w.parse(a.Record)
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// brokenDesk panics when a sent job is to be written down.
-type brokenDesk struct{ Desk }
+// brokenRecords panics when it is asked for the records of a sent job.
+type brokenRecords struct{ Records }
 
-func (brokenDesk) Sent(*kafka.Record, notify.Event) kafka.Result { panic("after the call") }
+func (brokenRecords) Sent(*kafka.Record, notify.Event) kafka.Result { panic("after the call") }
 
-func TestPanic_AfterTheGatewayWasCalledIsAmbiguous(t *testing.T) {
+func TestPanic_AfterCallIsAmbiguous(t *testing.T) {
 	for value, want := range map[string]notify.State{mail: notify.StateRetrying, held: notify.StateHeld} {
-		s := says(nil)
-		w := worker(s, func(c *Config) { c.Desk = brokenDesk{c.Desk} })
-		a := attempt(record(value))
+		s := scripted(nil)
+		w := newWorker(s, func(c *Config) { c.Records = brokenRecords{c.Records} })
+		a := newAttempt(record(value))
 		a.Played = &kafka.Played{Record: func(string, []kafka.Header) error { return nil }}
 		res := w.Handle(t.Context(), a)
 		e := eventOf(t, res)
@@ -28,10 +28,10 @@ func TestPanic_AfterTheGatewayWasCalledIsAmbiguous(t *testing.T) {
 	}
 }
 
-func TestPanic_BeforeTheGatewayWasCalledEndsAsADeadLetterInTheEnd(t *testing.T) {
+func TestPanic_BeforeCallBecomesDeadLetter(t *testing.T) {
 	fails := true
-	w := worker(says(nil), func(c *Config) { c.Control = panicking{&fails} })
-	a := attempt(record(mail))
+	w := newWorker(scripted(nil), func(c *Config) { c.Control = panicking{&fails} })
+	a := newAttempt(record(mail))
 	require.Panics(t, func() { w.Handle(t.Context(), a) })
 	res := w.Panicked(a)
 	e := eventOf(t, res)

@@ -10,13 +10,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// An e-mail may need several transactions: its relay takes some recipients at a time, or refuses some for now and the others need
-// not wait for them. After each transaction the results of its recipients go to the ledger, before the next one begins. A worker
-// that takes the partition over reads them, so that a crash repeats one transaction. On the ladder they go with the job.
+// An e-mail may need several transactions: its relay accepts only a few recipients at a time, or refuses some for now, for which
+// the others need not wait. The results of a transaction's recipients go to the ledger before the next transaction begins. A
+// worker that takes the partition over reads these results, so that a crash repeats at most one transaction. A job that goes to
+// the ladder carries the results in a header.
 
-// partsRead holds the recipient results that take-overs have read from the ledger, until the topic is assigned anew. Concurrent calls
-// are safe. The zero value is ready to use.
-type partsRead struct {
+// ledgerParts holds the recipient results that take-overs have read from the ledger. A topic's results are forgotten when its
+// partitions are assigned again. Concurrent calls are safe. The zero value is ready to use.
+type ledgerParts struct {
 	mu  sync.Mutex
 	all map[partition]map[stepKey]string
 }
@@ -27,8 +28,8 @@ type stepKey struct {
 	run, step int
 }
 
-// learn takes in a record of the ledger.
-func (p *partsRead) learn(at partition, r *kafka.Record) {
+// learn adds the recipient results of a ledger record, if it has any.
+func (p *ledgerParts) learn(at partition, r *kafka.Record) {
 	kind, _ := r.Header(kafka.HeaderKind)
 	done, ok := r.Header(notify.HeaderRecipients)
 	if kind != kafka.KindProgress || !ok {
@@ -46,8 +47,8 @@ func (p *partsRead) learn(at partition, r *kafka.Record) {
 	p.all[at][stepKey{id, number(r, notify.HeaderRun), number(r, notify.HeaderStep)}] = done
 }
 
-// forget drops what was read of a topic: its partitions are about to be taken over anew.
-func (p *partsRead) forget(topic string) {
+// forget removes the results of a topic. Call it before the topic's partitions are taken over again.
+func (p *ledgerParts) forget(topic string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for at := range p.all {
@@ -57,32 +58,34 @@ func (p *partsRead) forget(topic string) {
 	}
 }
 
-// of returns the parts of a job. Brought is what its record says of its recipients.
-func (p *partsRead) of(at partition, j *job, brought string) *notify.Parts {
+// of returns the recipient results of a job, or nil if it is not an e-mail. FromRecord is the header of the job's record with the
+// results of earlier steps.
+func (p *ledgerParts) of(at partition, j *job, fromRecord string) *notify.Parts {
 	if j.message.Email == nil {
 		return nil
 	}
-	parts := &notify.Parts{Partial: j.message.Email.Partial == notify.PartialDeliver, Done: notify.ParseParts(brought)}
+	parts := &notify.Parts{Partial: j.message.Email.Partial == notify.PartialDeliver, Done: notify.ParseParts(fromRecord)}
 	p.mu.Lock()
-	read := p.all[at][stepKey{j.id, j.run, j.step}]
+	fromLedger := p.all[at][stepKey{j.id, j.run, j.step}]
 	p.mu.Unlock()
-	for _, d := range notify.ParseParts(read) {
+	for _, d := range notify.ParseParts(fromLedger) {
 		parts.Finish(d.State, d.Code, d.Field)
 	}
-	if parts.Apart() { // otherwise nobody lists the recipients before the gateway has named them
-		parts.Fields = fieldsOf(j.message)
+	if parts.Apart() { // otherwise the list is not needed before the gateway has named the recipients
+		parts.Fields = recipientFields(j.message)
 	}
 	return parts
 }
 
-// fieldsOf lists the first field that names each address.
-func fieldsOf(m *notify.Message) (fields []string) {
+// recipientFields returns, for each address of the message, the first field that names it.
+func recipientFields(m *notify.Message) []string {
+	var fields []string
 	if len(m.Email.CC)+len(m.Email.BCC) == 0 {
 		return []string{"recipient"}
 	}
 	seen := map[string]bool{}
 	add := func(field, box string) {
-		if address := bare(box); box != "" && !seen[address] {
+		if address := bareAddress(box); box != "" && !seen[address] {
 			seen[address] = true
 			fields = append(fields, field)
 		}
@@ -97,22 +100,23 @@ func fieldsOf(m *notify.Message) (fields []string) {
 	return fields
 }
 
-// recordParts puts the results of j's recipients on the ledger. For a job that must not be sent twice the next transaction needs an
-// intent of its own.
+// recordParts writes the results of j's recipients to the ledger. For a job that must not be sent twice it also records an intent
+// for the next transaction.
 func (w *Worker) recordParts(ctx context.Context, a *kafka.Attempt, j *job) error {
 	done := kafka.Header{Key: notify.HeaderRecipients, Value: []byte(j.message.Parts.String())}
 	if err := a.Progress(ctx, append(stepHeaders(j), done)...); err != nil {
 		return err
 	}
-	j.stands = false
-	if j.hold && !w.intend(ctx, a, j) {
+	j.intentOpen = false
+	if j.holdIfAmbiguous && !w.recordIntent(ctx, a, j) {
 		return kafka.ErrLeaseLost
 	}
 	return nil
 }
 
-// fits reports whether o can go on with j: gateways of short calls send an e-mail to all of its recipients.
-func (j *job) fits(o *Outlet) bool {
+// canContinueAt reports whether o can send j to the recipients that are left. Only gateways with long calls can: the others send an
+// e-mail to all of its recipients.
+func (j *job) canContinueAt(o *Outlet) bool {
 	if p := j.message.Parts; p == nil || len(p.Done) == 0 {
 		return true
 	}
@@ -120,10 +124,12 @@ func (j *job) fits(o *Outlet) bool {
 	return ok
 }
 
-// sentInPart ends a job of which some recipients have got the mail, and no other will.
-func (w *Worker) sentInPart(a *kafka.Attempt, j *job, gateway, code, reason string) kafka.Result {
-	e := w.event(j)
-	e.State, e.Code, e.Reason = notify.StateSent, code, reason
+// sentPartially ends a job that was sent to some of its recipients, and will not be sent to the others.
+func (w *Worker) sentPartially(a *kafka.Attempt, j *job, gateway, code, reason string) kafka.Result {
+	e := w.baseEvent(j)
+	e.State = notify.StateSent
+	e.Code = code
+	e.Reason = reason
 	if gateway != "" {
 		e.Gateway = gateway
 	}
@@ -132,5 +138,5 @@ func (w *Worker) sentInPart(a *kafka.Attempt, j *job, gateway, code, reason stri
 			p.State = notify.StateRejected
 		}
 	}
-	return w.left(a, j, e.State, w.cfg.Desk.Sent(a.Record, e))
+	return w.result(a, j, e.State, w.cfg.Records.Sent(a.Record, e))
 }

@@ -17,7 +17,7 @@ import (
 
 const several = `{"id":"` + someID + `","channel":"email","recipient":"` + recipient + `","payload":{"subject":"Hi","text":"t","cc":["cc@example.com"],"partial":"deliver"}}`
 
-// parted is a gateway that delivers to recipients one by one. It has a script of what it does in each call.
+// parted is a gateway that delivers to recipients one by one. Its script has one function per call.
 type parted struct {
 	script []func(ctx context.Context, p *notify.Parts) error
 	pended []string // the results that each call began with
@@ -36,7 +36,7 @@ func (s *parted) SendPatiently(ctx context.Context, m *notify.Message) (notify.R
 func (s *parted) Check(context.Context) error { return nil }
 func (s *parted) Close() error                { return nil }
 
-// firstOnly sends to the recipient, records that and then fails.
+// firstOnly sends to the first recipient, records that, and then fails.
 func firstOnly(err error) func(context.Context, *notify.Parts) error {
 	return func(ctx context.Context, p *notify.Parts) error {
 		p.Finish(notify.StateSent, "", "recipient")
@@ -52,17 +52,18 @@ func all(_ context.Context, p *notify.Parts) error {
 	return nil
 }
 
-func states(e notify.Event) (s []string) {
+func states(e notify.Event) []string {
+	var s []string
 	for _, p := range e.Recipients {
 		s = append(s, strings.TrimSpace(p.Field+" "+string(p.State)+" "+p.Code))
 	}
 	return s
 }
 
-// The results of recipients go with the job: along the ladder, and to the owner that takes the partition over.
-func TestParts_GoOnWhereTheyStopped(t *testing.T) {
+// The results of the recipients stay with the job: along the ladder, and when another owner takes the partition over.
+func TestParts_ContinueAfterRetryAndTakeOver(t *testing.T) {
 	s := &parted{script: []func(context.Context, *notify.Parts) error{firstOnly(transient), all}}
-	w := worker(s, nil)
+	w := newWorker(s, nil)
 	var ledger []*kafka.Record
 	record0 := record(several)
 	res := w.Handle(t.Context(), &kafka.Attempt{Record: record0, Played: &kafka.Played{Record: func(kind string, headers []kafka.Header) error {
@@ -75,33 +76,33 @@ func TestParts_GoOnWhereTheyStopped(t *testing.T) {
 	require.Equal(t, notify.StateRetrying, e.State)
 	require.Equal(t, []string{"recipient sent", "cc[0] retrying"}, states(e))
 	require.Equal(t, "recipient=sent", headerOf(res.Follow[0], notify.HeaderRecipients))
-	again := next(t, record0, res)
+	again := nextRecord(t, record0, res)
 	again.Headers = slices.DeleteFunc(again.Headers, func(h kafka.Header) bool { return h.Key == notify.HeaderNotBefore })
-	e = eventOf(t, w.Handle(t.Context(), attempt(again)))
+	e = eventOf(t, w.Handle(t.Context(), newAttempt(again)))
 	require.Equal(t, notify.StateSent, e.State)
 	require.Equal(t, []string{"recipient sent", "cc[0] sent"}, states(e))
 	require.Equal(t, []string{"", "recipient=sent"}, s.pended)
 
 	heir := &parted{script: []func(context.Context, *notify.Parts) error{all, all}}
-	w = worker(heir, nil)
-	w.Assigned("email_topic", []int32{3})
+	w = newWorker(heir, nil)
+	w.OnAssigned("email_topic", []int32{3})
 	for _, r := range ledger {
-		w.Learn("email_topic", 3, r)
+		w.OnLedger("email_topic", 3, r)
 	}
-	e = eventOf(t, w.Handle(t.Context(), attempt(record0)))
+	e = eventOf(t, w.Handle(t.Context(), newAttempt(record0)))
 	require.Equal(t, []string{"recipient sent", "cc[0] sent"}, states(e))
 	require.Equal(t, []string{"recipient=sent"}, heir.pended, "the worker was killed before the second transaction had ended")
 
-	w = worker(heir, nil)
-	w.Learn("email_topic", 4, ledger[0])
-	eventOf(t, w.Handle(t.Context(), attempt(record0)))
+	w = newWorker(heir, nil)
+	w.OnLedger("email_topic", 4, ledger[0])
+	eventOf(t, w.Handle(t.Context(), newAttempt(record0)))
 	require.Equal(t, "", heir.pended[1], "another partition's job")
 }
 
 // A job that must not be sent twice has an intent for each transaction.
-func TestParts_IntentForEachTransaction(t *testing.T) {
+func TestParts_EachTransactionHasIntent(t *testing.T) {
 	s := &parted{script: []func(context.Context, *notify.Parts) error{firstOnly(ambiguous)}}
-	w := worker(s, nil)
+	w := newWorker(s, nil)
 	var kinds []string
 	res := w.Handle(t.Context(), &kafka.Attempt{
 		Record: record(strings.Replace(several, "{", `{"on_ambiguous":"hold",`, 1)),
@@ -115,19 +116,21 @@ func TestParts_IntentForEachTransaction(t *testing.T) {
 	require.Equal(t, "recipient=sent", headerOf(res.Follow[0], notify.HeaderRecipients), "a redrive is for the others")
 }
 
-// Without the record on the ledger no further transaction begins.
+// If the results cannot be recorded on the ledger, no further transaction begins.
 func TestParts_FailedRecordStopsTheAttempt(t *testing.T) {
 	s := &parted{script: []func(context.Context, *notify.Parts) error{firstOnly(nil)}}
-	w := worker(s, nil)
+	w := newWorker(s, nil)
 	res := w.Handle(t.Context(), &kafka.Attempt{Record: record(several), Played: &kafka.Played{Record: func(string, []kafka.Header) error { return errors.New("no broker") }}})
 	require.Equal(t, notify.StateRetrying, eventOf(t, res).State)
 }
 
-// What some recipients have got is sent, also if the others never get it.
-func TestParts_EndAsSentInPart(t *testing.T) {
+// A mail that some recipients have got ends as sent, even if the others never get it.
+func TestParts_PartlySentEndsAsSent(t *testing.T) {
 	for name, end := range map[string]func(*Config){
-		"attempts": func(c *Config) { c.Retries = Retries{Attempts: 2, First: time.Second, Longest: time.Second} },
-		"expiry":   func(c *Config) { c.ExpiresAfter = time.Second },
+		"attempts": func(c *Config) {
+			c.Retries = RetryPolicy{MaxAttempts: 2, InitialBackoff: time.Second, MaxBackoff: time.Second}
+		},
+		"expiry": func(c *Config) { c.ExpiresAfter = time.Second },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -135,7 +138,7 @@ func TestParts_EndAsSentInPart(t *testing.T) {
 				for range 10 {
 					s.script = append(s.script, firstOnly(transient))
 				}
-				events, last := live(t, worker(s, end), record(several))
+				events, last := runToEnd(t, newWorker(s, end), record(several))
 				e := events[len(events)-1]
 				require.Equal(t, notify.StateSent, e.State)
 				require.True(t, e.Final)
@@ -147,12 +150,12 @@ func TestParts_EndAsSentInPart(t *testing.T) {
 	}
 }
 
-// A gateway of short calls would send the mail to all: it is not asked once somebody has the mail.
-func TestParts_OtherGatewaysAreNotAsked(t *testing.T) {
+// A gateway with short calls would send the mail to all recipients, so it is not called once one of them has the mail.
+func TestParts_ShortCallGatewaysAreNotCalled(t *testing.T) {
 	s := &parted{script: []func(context.Context, *notify.Parts) error{firstOnly(transient)}}
-	api := says(nil)
-	w := worker(nil, func(c *Config) { c.Route = &Route{Outlets: []*Outlet{outlet("mail", s), outlet("api", api)}} })
-	e := eventOf(t, w.Handle(t.Context(), attempt(record(several))))
+	api := scripted(nil)
+	w := newWorker(nil, func(c *Config) { c.Route = &Route{Outlets: []*Outlet{outlet("mail", s), outlet("api", api)}} })
+	e := eventOf(t, w.Handle(t.Context(), newAttempt(record(several))))
 	require.Equal(t, notify.StateRetrying, e.State)
-	require.Empty(t, api.got)
+	require.Empty(t, api.received)
 }

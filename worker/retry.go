@@ -9,49 +9,52 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Retries is how often and when a job is tried again after a transient or ambiguous verdict.
-type Retries struct {
-	Attempts int           // in all, the first included; 0 = until the job expires
-	First    time.Duration // the longest wait after the first attempt; each later one is twice as long
-	Longest  time.Duration // what the doubling ends at
+// RetryPolicy says how often and when a job is tried again after a transient or ambiguous verdict.
+type RetryPolicy struct {
+	MaxAttempts    int           // the first attempt included; 0 = until the job expires
+	InitialBackoff time.Duration // longest wait after the first attempt; it doubles with each further attempt
+	MaxBackoff     time.Duration // end of the doubling
 }
 
-// DefaultRetries are the contract's: urgent until it expires, normal 8 attempts in about half an hour, bulk 8 in about six.
-func DefaultRetries(lane notify.Lane) Retries {
+// DefaultRetryPolicy returns the policy of a lane: urgent retries until the job expires, normal makes 8 attempts in about half an
+// hour, bulk makes 8 attempts in about six hours.
+func DefaultRetryPolicy(lane notify.Lane) RetryPolicy {
 	switch lane {
 	case notify.LaneUrgent:
-		return Retries{First: time.Second, Longest: 30 * time.Second}
+		return RetryPolicy{InitialBackoff: time.Second, MaxBackoff: 30 * time.Second}
 	case notify.LaneBulk:
-		return Retries{Attempts: 8, First: 6 * time.Minute, Longest: 6 * time.Hour}
+		return RetryPolicy{MaxAttempts: 8, InitialBackoff: 6 * time.Minute, MaxBackoff: 6 * time.Hour}
 	default:
-		return Retries{Attempts: 8, First: 30 * time.Second, Longest: 30 * time.Minute}
+		return RetryPolicy{MaxAttempts: 8, InitialBackoff: 30 * time.Second, MaxBackoff: 30 * time.Minute}
 	}
 }
 
-// usedUp reports whether a job that has been tried so often is given up.
-func (p Retries) usedUp(attempts int) bool { return p.Attempts > 0 && attempts >= p.Attempts }
+// exhausted reports whether a job is given up after this number of attempts.
+func (p RetryPolicy) exhausted(attempts int) bool {
+	return p.MaxAttempts > 0 && attempts >= p.MaxAttempts
+}
 
-// after is how long to wait after so many attempts: exponential with full jitter. It is drawn from what names the step, so
-// that a repetition elsewhere waits as long and goes to the same tier.
-func (p Retries) after(j *job, attempts int) time.Duration {
+// backoff returns the wait after this number of attempts: exponential with full jitter. The random number depends only on ID,
+// run and step, so that another worker that repeats the step chooses the same wait and the same delay tier.
+func (p RetryPolicy) backoff(j *job, attempts int) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(j.id + "|" + strconv.Itoa(j.run) + "|" + strconv.Itoa(j.step)))
-	ceiling := p.Longest
-	if doublings := max(attempts-1, 0); doublings < 63 && p.First <= p.Longest>>doublings {
-		ceiling = p.First << doublings
+	ceiling := p.MaxBackoff
+	if doublings := max(attempts-1, 0); doublings < 63 && p.InitialBackoff <= p.MaxBackoff>>doublings {
+		ceiling = p.InitialBackoff << doublings
 	}
 	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), uint64(attempts))).Int64N(max(int64(ceiling), 1)) + 1)
 }
 
 const (
-	throttleDefault = 5 * time.Second
-	throttleMost    = 24 * time.Hour
+	defaultThrottleWait = 5 * time.Second
+	maxThrottleWait     = 24 * time.Hour
 )
 
-// throttle is how long to wait when a provider asks for after; 0 when it did not say.
-func throttle(after time.Duration) time.Duration {
+// throttleWait returns the wait after a throttle. After is the time that the provider asked for, 0 if it named none.
+func throttleWait(after time.Duration) time.Duration {
 	if after <= 0 {
-		return throttleDefault
+		return defaultThrottleWait
 	}
-	return min(after, throttleMost)
+	return min(after, maxThrottleWait)
 }

@@ -6,19 +6,21 @@ import (
 	"slices"
 
 	"github.com/laudspeaker/laudspeaker/gateway"
+	"github.com/laudspeaker/laudspeaker/internal/limiter"
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Outlet is one gateway with what stands before it. All channels and lanes of a process that use the gateway share it.
+// Outlet is one gateway with its circuit breaker and its limiter. All channels and lanes of a process that use the gateway
+// share it.
 type Outlet struct {
-	Name           string // the name that the configuration gives to the gateway
+	Name           string // name of the gateway in the configuration
 	Sender         gateway.Sender
 	Breaker        *gateway.Breaker
-	Limiter        *Limiter // nil limits nothing
-	RecipientTypes []string // of channel push, which it delivers to; empty: all
+	Limiter        *limiter.Limiter // nil limits nothing
+	RecipientTypes []string         // recipient types of channel push that the gateway delivers to; empty: all
 
-	devices  devices
-	refusals refusals
+	unknown unknownRecipients
+	circuit circuitHistory
 }
 
 // accepts reports whether the gateway delivers to recipients of m's type.
@@ -26,22 +28,23 @@ func (o *Outlet) accepts(m *notify.Message) bool {
 	return m.RecipientType == "" || len(o.RecipientTypes) == 0 || slices.Contains(o.RecipientTypes, m.RecipientType)
 }
 
-// Route is the gateways of one channel. Without weights they are asked in their order, the next one only when the one
-// before fails; with weights an attempt begins at one that is drawn by them, and then takes the others in their order.
+// Route is the failover order of the gateways of one channel. Without weights an attempt calls them in their order, the next one
+// only when the one before fails. With weights an attempt begins at a gateway that is drawn by weight, and then calls the others
+// in their order.
 type Route struct {
 	Outlets []*Outlet
 	Weights []int // one for each outlet, or none
 }
 
-// order gives the gateways that may deliver j, the first to be asked first.
+// order returns the gateways that may deliver j, in the order of their calls.
 func (r *Route) order(j *job) []*Outlet {
 	if len(r.Outlets) == 1 && r.Outlets[0].accepts(j.message) {
 		return r.Outlets
 	}
 	all := make([]*Outlet, 0, len(r.Outlets))
-	first := r.draw(j)
+	first := r.drawFirst(j)
 	for i := range r.Outlets {
-		// the drawn one, then the others as they stand
+		// the drawn gateway, then the others in their order
 		at := i
 		if i == 0 {
 			at = first
@@ -55,12 +58,12 @@ func (r *Route) order(j *job) []*Outlet {
 	return all
 }
 
-// draw picks the outlet at which j's attempt begins.
-func (r *Route) draw(j *job) int {
+// drawFirst returns the index of the outlet at which an attempt of j begins. It depends only on ID, run and step of the job.
+func (r *Route) drawFirst(j *job) int {
 	total := 0
-	for i, w := range r.Weights {
+	for i, weight := range r.Weights {
 		if r.Outlets[i].accepts(j.message) {
-			total += w
+			total += weight
 		}
 	}
 	if total == 0 {
@@ -69,11 +72,12 @@ func (r *Route) draw(j *job) int {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(j.id))
 	n := rand.New(rand.NewPCG(h.Sum64(), uint64(j.run)<<32|uint64(j.step))).IntN(total)
-	for i, w := range r.Weights {
+	for i, weight := range r.Weights {
 		if !r.Outlets[i].accepts(j.message) {
 			continue
 		}
-		if n -= w; n < 0 {
+		n -= weight
+		if n < 0 {
 			return i
 		}
 	}

@@ -10,12 +10,21 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// try is one call of the gateway and what it came to.
+// try is one call of a gateway with its verdict.
 type try struct {
 	gateway string
 	verdict notify.Verdict
-	receipt notify.Receipt  // accepted
-	failure *notify.Failure // every other verdict
+	receipt notify.Receipt  // after Accepted
+	failure *notify.Failure // after every other verdict
+}
+
+// newTry returns the try of a call that returned receipt and err.
+func newTry(name string, receipt notify.Receipt, err error) try {
+	t := try{gateway: name, verdict: notify.Accepted, receipt: receipt, failure: notify.Judge(err)}
+	if t.failure != nil {
+		t.verdict = knownVerdict(t.failure.Verdict)
+	}
+	return t
 }
 
 func (t try) code() string {
@@ -32,8 +41,8 @@ func (t try) reason() string {
 	return t.failure.Reason
 }
 
-// passes reports whether the next gateway of the route is asked.
-func (t try) passes() bool {
+// passesOn reports whether the next gateway of the route is called.
+func (t try) passesOn() bool {
 	switch t.verdict {
 	case notify.Transient, notify.Unavailable:
 		return true
@@ -43,29 +52,27 @@ func (t try) passes() bool {
 	return false
 }
 
-// send calls the gateway once, and counts, notes and logs what it says. Rest is the part of the route after it.
+// send calls the gateway once. It counts and logs the try, and adds it to the job. Rest is the part of the route behind o.
 func (w *Worker) send(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, rest []*Outlet) try {
 	began := time.Now()
-	j.called = o.Name
+	j.calledGateway = o.Name
 	receipt, err := w.call(ctx, a, j, o, rest)
 	took := time.Since(began)
 
-	t := try{gateway: o.Name, verdict: notify.Accepted, receipt: receipt}
-	if t.failure = notify.Judge(err); t.failure != nil {
-		t.verdict = known(t.failure.Verdict)
-	} else {
-		o.devices.accept()
+	t := newTry(o.Name, receipt, err)
+	if t.failure == nil {
+		o.unknown.onAccepted()
 	}
 	j.calls++
-	j.remember(notify.Try{
+	j.addTry(notify.Try{
 		Gateway: o.Name, Verdict: t.verdict, Code: t.code(), Reason: t.reason(), Millis: took.Milliseconds(),
 	})
-	w.counts.attempt(o.Name, t.verdict, took)
+	w.metrics.attempt(o.Name, t.verdict, took)
 	w.logAttempt(a, j, t, took)
 	return t
 }
 
-// call is Send with a panic taken for an ambiguous failure: one message must not end the others.
+// call calls Send and turns a panic into an ambiguous failure: one message must not end the process.
 func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, rest []*Outlet) (receipt notify.Receipt, err error) {
 	defer func() {
 		p := recover()
@@ -74,25 +81,27 @@ func (w *Worker) call(ctx context.Context, a *kafka.Attempt, j *job, o *Outlet, 
 		}
 		w.logPanic(a, j, p, "the gateway panicked")
 		j.panicked = true
-		receipt, err = notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Reason: "the gateway panicked"}
+		receipt = notify.Receipt{}
+		err = &notify.Failure{Verdict: notify.Ambiguous, Reason: "the gateway panicked"}
 	}()
 	long, ok := o.Sender.(gateway.LongSender)
 	if p := j.message.Parts; p != nil {
-		p.Waiting, p.Record = nil, func(ctx context.Context) error { return w.recordParts(ctx, a, j) }
+		p.Waiting = nil
+		p.Record = func(ctx context.Context) error { return w.recordParts(ctx, a, j) }
 	}
 	if !ok {
 		return o.Sender.Send(ctx, j.message)
 	}
-	another := w.another(j, rest)
-	defer w.whileLong(a, o)()
-	if another {
+	hasAlternative := w.anyAvailable(j, rest)
+	defer w.markLongCall(a, o)()
+	if hasAlternative {
 		return long.Send(ctx, j.message)
 	}
 	return long.SendPatiently(ctx, j.message)
 }
 
-// known makes a failure's verdict one of the contract's: unmarked is transient.
-func known(v notify.Verdict) notify.Verdict {
+// knownVerdict returns v, or Transient if v is not one of the verdicts of a failure.
+func knownVerdict(v notify.Verdict) notify.Verdict {
 	switch v {
 	case notify.Permanent, notify.Throttled, notify.Unavailable, notify.Ambiguous:
 		return v
@@ -101,15 +110,16 @@ func known(v notify.Verdict) notify.Verdict {
 	}
 }
 
-// counted reports whether a try with this verdict uses up the job's budget.
-func counted(v notify.Verdict) bool { return v == notify.Transient || v == notify.Ambiguous }
+// countsAsAttempt reports whether a try with this verdict uses up one of the job's attempts.
+func countsAsAttempt(v notify.Verdict) bool { return v == notify.Transient || v == notify.Ambiguous }
 
-// remember adds a try. A job that is throttled for a day would gather thousands: beyond a handful the oldest that does
-// not count makes room, so that what the job was ended for is there, or the oldest where all of them count.
-func (j *job) remember(t notify.Try) {
-	const most = 20
-	if len(j.tries) == most {
-		oldest := slices.IndexFunc(j.tries, func(old notify.Try) bool { return !counted(old.Verdict) })
+// addTry adds a try. The list is bounded, as a job that is throttled for a day would gather thousands. Beyond the bound the
+// oldest try that does not count as an attempt is removed, so that the tries that ended the job remain; if all count, the
+// oldest is removed.
+func (j *job) addTry(t notify.Try) {
+	const maxTries = 20
+	if len(j.tries) == maxTries {
+		oldest := slices.IndexFunc(j.tries, func(old notify.Try) bool { return !countsAsAttempt(old.Verdict) })
 		j.tries = slices.Delete(j.tries, max(oldest, 0), max(oldest, 0)+1)
 	}
 	j.tries = append(j.tries, t)

@@ -14,14 +14,14 @@ import (
 
 func strict(c *Config) { c.Ordering = OrderStrict }
 
-// Where the order is strict a job that fails stays where it is: no step, no ladder, its key kept.
-func TestAStrictJobIsTriedAgainInItsPlace(t *testing.T) {
+// Where the order is strict a failed job stays in place: no next step, no ladder, and its key stays blocked.
+func TestStrictOrder_JobIsRetriedInPlace(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		says  []error
-		state notify.State
-		tries string
-		took  time.Duration // at most
+		name    string
+		answers []error
+		state   notify.State
+		tries   string
+		took    time.Duration // at most
 	}{
 		{"transient", []error{transient, transient, nil}, notify.StateSent, "transient transient accepted", 10 * time.Second},
 		{"ambiguous", []error{ambiguous, nil}, notify.StateSent, "ambiguous accepted", 5 * time.Second},
@@ -32,9 +32,9 @@ func TestAStrictJobIsTriedAgainInItsPlace(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				e, _ := finish(t, worker(says(c.says...), strict), attempt(record(mail)))
+				e, _ := handleToEnd(t, newWorker(scripted(c.answers...), strict), newAttempt(record(mail)))
 				require.Equal(t, c.state, e.State)
-				require.Equal(t, c.tries, tries(e))
+				require.Equal(t, c.tries, verdictsOf(e))
 				require.Equal(t, 0, e.Step)
 				require.LessOrEqual(t, time.Since(began), c.took)
 				counts := strings.Count(c.tries, "transient") + strings.Count(c.tries, "ambiguous") + 1
@@ -44,33 +44,33 @@ func TestAStrictJobIsTriedAgainInItsPlace(t *testing.T) {
 	}
 }
 
-func TestAStrictJobKeepsNobodyWaitingForEver(t *testing.T) {
+func TestStrictOrder_FailingJobIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began, s := time.Now(), says(transient)
-		w := worker(s, func(c *Config) {
+		began, s := time.Now(), scripted(transient)
+		w := newWorker(s, func(c *Config) {
 			strict(c)
-			c.Retries = Retries{First: time.Second, Longest: time.Hour}
+			c.Retries = RetryPolicy{InitialBackoff: time.Second, MaxBackoff: time.Hour}
 			c.Route.Outlets[0].Breaker = patientBreaker() // else so many failures in a row are the gateway's
 		})
-		e, res := finish(t, w, attempt(record(mail)))
+		e, res := handleToEnd(t, w, newAttempt(record(mail)))
 		require.Equal(t, notify.StateDead, e.State)
 		require.Equal(t, notify.ReasonOrder, deadReason(res))
 		require.Equal(t, "order: try again later", e.Reason)
 		require.Equal(t, time.Minute, time.Since(began), "strict_wait")
-		require.GreaterOrEqual(t, len(s.got), 60/5, "at most 5 s apart")
-		require.Equal(t, len(s.got), e.Attempt)
+		require.GreaterOrEqual(t, len(s.received), 60/5, "at most 5 s apart")
+		require.Equal(t, len(s.received), e.Attempt)
 	})
 }
 
-func TestAStrictJobMakesRoomWhenTheWindowIsFull(t *testing.T) {
+func TestStrictOrder_FullWindowEndsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
-			says error
-			stay bool
+			answers error
+			stay    bool
 		}{{transient, false}, {ambiguous, false}, {throttled, true}, {unavailable, true}} {
-			a := attempt(record(mail))
+			a := newAttempt(record(mail))
 			a.Played = &kafka.Played{Blocks: func() bool { return true }}
-			res := worker(says(c.says), strict).Handle(t.Context(), a)
+			res := newWorker(scripted(c.answers), strict).Handle(t.Context(), a)
 			if c.stay { // not about the job: the next one would fare no better
 				require.False(t, res.Again.IsZero())
 				continue
@@ -81,19 +81,22 @@ func TestAStrictJobMakesRoomWhenTheWindowIsFull(t *testing.T) {
 	})
 }
 
-func TestTheBudgetEndsAStrictJobToo(t *testing.T) {
+func TestStrictOrder_MaxAttemptsEndJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := worker(says(transient), func(c *Config) { strict(c); c.Retries = Retries{Attempts: 3, First: time.Second, Longest: time.Second} })
-		e, res := finish(t, w, attempt(record(mail)))
+		w := newWorker(scripted(transient), func(c *Config) {
+			strict(c)
+			c.Retries = RetryPolicy{MaxAttempts: 3, InitialBackoff: time.Second, MaxBackoff: time.Second}
+		})
+		e, res := handleToEnd(t, w, newAttempt(record(mail)))
 		require.Equal(t, notify.ReasonAttemptsUsedUp, deadReason(res))
 		require.Equal(t, 3, e.Attempt)
 	})
 }
 
-// What it was scheduled for, and what it was cancelled for, holds in any order.
-func TestAStrictJobIsScheduledLikeAnyOther(t *testing.T) {
+// A schedule and a cancellation work in every ordering.
+func TestStrictOrder_ScheduledJobGoesToLadder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		res := worker(says(nil), strict).Handle(t.Context(), attempt(record(with(`"send_at":"2000-01-01T01:00:00Z"`))))
+		res := newWorker(scripted(nil), strict).Handle(t.Context(), newAttempt(record(mailWith(`"send_at":"2000-01-01T01:00:00Z"`))))
 		require.Equal(t, notify.StateScheduled, eventOf(t, res).State)
 	})
 }

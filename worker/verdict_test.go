@@ -16,11 +16,11 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestEveryVerdict: what one answer of the only gateway makes of a job.
-func TestEveryVerdict(t *testing.T) {
+// TestVerdict_DecidesOutcome: the outcome of one answer of the only gateway.
+func TestVerdict_DecidesOutcome(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		says    error
+		answers error
 		state   notify.State // empty: it waits in place
 		reason  string       // of the event
 		dead    string       // reason of the dead letter; empty = none
@@ -45,8 +45,8 @@ func TestEveryVerdict(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := worker(says(c.says), func(c *Config) { c.ExpiresAfter = 72 * time.Hour })
-				res := w.Handle(t.Context(), attempt(record(mail)))
+				w := newWorker(scripted(c.answers), func(c *Config) { c.ExpiresAfter = 72 * time.Hour })
+				res := w.Handle(t.Context(), newAttempt(record(mail)))
 				if c.state == "" {
 					require.False(t, res.Again.IsZero())
 					require.Nil(t, res.Outcome)
@@ -57,7 +57,7 @@ func TestEveryVerdict(t *testing.T) {
 				require.Equal(t, c.state, e.State)
 				require.Equal(t, c.reason, e.Reason)
 				require.Equal(t, c.dead, deadReason(res))
-				require.Equal(t, string(c.verdict), tries(e))
+				require.Equal(t, string(c.verdict), verdictsOf(e))
 				require.Equal(t, c.attempt, e.Attempt)
 				require.Equal(t, "mail", e.Gateway)
 				requirePutOff(t, res, e, c.put)
@@ -91,15 +91,15 @@ func requirePutOff(t *testing.T, res kafka.Result, e notify.Event, wait time.Dur
 	require.JSONEq(t, mail, string(m.Value))
 }
 
-// TestLives: what a row of answers makes of a job, with the ladder in between.
-func TestLives(t *testing.T) {
+// TestVerdict_SequencesAcrossLadder: the outcome of a series of answers, with the ladder in between.
+func TestVerdict_SequencesAcrossLadder(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		says  []error
-		state notify.State
-		dead  string
-		tries string
-		steps int // the last one's number
+		name    string
+		answers []error
+		state   notify.State
+		dead    string
+		tries   string
+		steps   int // the last one's number
 	}{
 		{"transient once", []error{transient, nil}, notify.StateSent, "", "transient accepted", 1},
 		{"transient for ever", []error{transient}, notify.StateDead, "attempts_used_up", strings.TrimSpace(strings.Repeat("transient ", 8)), 7},
@@ -110,11 +110,11 @@ func TestLives(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				all, res := live(t, worker(says(c.says...), nil), record(mail))
+				all, res := runToEnd(t, newWorker(scripted(c.answers...), nil), record(mail))
 				e := all[len(all)-1]
 				require.Equal(t, c.state, e.State)
 				require.Equal(t, c.dead, deadReason(res))
-				require.Equal(t, c.tries, tries(all...))
+				require.Equal(t, c.tries, verdictsOf(all...))
 				require.Equal(t, c.steps, e.Step)
 				counted := strings.Count(c.tries, "transient") + strings.Count(c.tries, "ambiguous") + strings.Count(c.tries, "accepted") + strings.Count(c.tries, "permanent")
 				require.Equal(t, counted, e.Attempt)
@@ -123,16 +123,17 @@ func TestLives(t *testing.T) {
 	}
 }
 
-func slicesOf(said error, n int) (all []error) {
+func slicesOf(said error, n int) []error {
+	var all []error
 	for range n {
 		all = append(all, said)
 	}
 	return all
 }
 
-// Whatever a gateway says, a job ends once, in the state that its last answer asks for, its budget kept, never tried before
-// it is due, and not called after its expiry.
-func TestAnySequenceOfVerdicts(t *testing.T) {
+// For any answers a job ends once, in the state of its last answer, within its attempts, never tried before it is due, and
+// never called after its expiry.
+func TestVerdict_AnySequence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		script := rapid.SliceOfN(rapid.SampledFrom([]error{transient, ambiguous, permanent, gone, throttled, unavailable, nil}), 1, 60).Draw(rt, "says")
 		life := time.Duration(rapid.Int64Range(1, int64(40*time.Minute)).Draw(rt, "life"))
@@ -144,8 +145,8 @@ func TestAnySequenceOfVerdicts(t *testing.T) {
 			lifetime time.Duration
 		)
 		synctest.Test(t, func(t *testing.T) { // asserts are rapid's own, outside, so that it can shrink
-			began, s := time.Now(), says(script...)
-			all, res = live(t, worker(sendFunc(func(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
+			began, s := time.Now(), scripted(script...)
+			all, res = runToEnd(t, newWorker(sendFunc(func(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
 				calls++
 				late = late || time.Since(began) >= life
 				time.Sleep(time.Millisecond)
@@ -181,42 +182,43 @@ func TestAnySequenceOfVerdicts(t *testing.T) {
 	})
 }
 
-func TestOnlyTheOldestUncountedTriesAreForgotten(t *testing.T) {
+func TestTries_OldestUncountedIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // a strict job gathers its tries in one place
 		script := append([]error{transient}, slicesOf(throttled, 100)...)
-		w := worker(says(append(script, transient, nil)...), func(c *Config) { c.Ordering, c.StrictWait = OrderStrict, 2*time.Hour })
-		e, _ := finish(t, w, attempt(record(mail)))
-		require.Equal(t, "transient "+strings.Repeat("throttled ", 17)+"transient accepted", tries(e))
+		w := newWorker(scripted(append(script, transient, nil)...), func(c *Config) { c.Ordering, c.StrictWait = OrderStrict, 2*time.Hour })
+		e, _ := handleToEnd(t, w, newAttempt(record(mail)))
+		require.Equal(t, "transient "+strings.Repeat("throttled ", 17)+"transient accepted", verdictsOf(e))
 	})
 }
 
-func TestTriesThatAllCountAreBoundedToo(t *testing.T) {
+func TestTries_BoundedWhenAllCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := worker(says(transient), func(c *Config) {
-			c.Ordering, c.StrictWait, c.Retries = OrderStrict, 2*time.Hour, Retries{First: time.Second, Longest: time.Minute}
+		w := newWorker(scripted(transient), func(c *Config) {
+			c.Ordering, c.StrictWait = OrderStrict, 2*time.Hour
+			c.Retries = RetryPolicy{InitialBackoff: time.Second, MaxBackoff: time.Minute}
 			c.Route.Outlets[0].Breaker = patientBreaker()
 		})
-		e, _ := finish(t, w, attempt(record(mail)))
+		e, _ := handleToEnd(t, w, newAttempt(record(mail)))
 		require.Equal(t, notify.StateDead, e.State)
 		require.Greater(t, e.Attempt, 1000)
 		require.Len(t, e.Tries, 20)
 	})
 }
 
-func TestWhatWeEndOurselvesUsesNoAttempt(t *testing.T) {
+func TestVerdict_CancelledCallUsesNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := worker(sendFunc(func(ctx context.Context, _ *notify.Message) (notify.Receipt, error) {
+		w := newWorker(sendFunc(func(ctx context.Context, _ *notify.Message) (notify.Receipt, error) {
 			<-ctx.Done()
 			return notify.Receipt{}, ctx.Err()
 		}), nil)
 		cancel()
-		a := attempt(record(mail))
+		a := newAttempt(record(mail))
 		for range 10 {
 			res := w.Handle(ctx, a)
 			require.Equal(t, time.Now(), res.Again)
 			a.Carry = res.Carry
 		}
-		require.Zero(t, a.Carry.(*job).used)
+		require.Zero(t, a.Carry.(*job).attemptsHere)
 	})
 }

@@ -13,82 +13,83 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// Desk writes what a job leaves behind when it leaves its place. Its methods are pure and may be called at once from many
-// goroutines. The worker gives it events with a state and everything else that it knows.
-type Desk interface {
+// Records builds the records that a job leaves behind. Its methods only compute: they do not block, and concurrent calls are
+// safe. The event has its state and all other fields that the worker knows.
+type Records interface {
 	Sent(r *kafka.Record, e notify.Event) kafka.Result
 	End(r *kafka.Record, e notify.Event) kafka.Result
 	Bury(r *kafka.Record, e notify.Event, reason string) kafka.Result
-	// Later has no result when the job is too large for where it would wait: then it ends.
+	// Later returns the next step of the job, on the delay ladder. Fits is false if the job is too large for its delay topic.
 	Later(r *kafka.Record, e notify.Event, at time.Time) (res kafka.Result, fits bool)
 }
 
-// Control is what operators and callers have told all workers. Its methods answer at once and may be called from many
-// goroutines.
+// Control is the state of the control topic: pauses, cancellations, receipts and suppressions. Its methods do not block, and
+// concurrent calls are safe.
 type Control interface {
 	Paused(ch notify.Channel, lane notify.Lane) bool
 	PausedGateway(name string) bool
 	Cancelled(id string) bool
+	// Settled reports whether a receipt has ended that run of the notification.
 	Settled(id string, run int) bool
 	Suppressed(tenant string, ch notify.Channel, address string) bool
-	// SenderBlocked reports whether the recipient gets no texts of that sender.
+	// SenderBlocked reports whether the recipient has opted out of the texts of that sender.
 	SenderBlocked(tenant string, ch notify.Channel, address, sender string) bool
-	// AsOf is the time up to which everything that was acknowledged on the topic is known here.
+	// AsOf returns the time up to which this state has all entries that were acknowledged on the topic.
 	AsOf() time.Time
 }
 
-// Ordering is what a channel promises of jobs with the same key.
+// Ordering is the order in which a channel delivers jobs with the same key.
 type Ordering string
 
 // The orderings.
 const (
-	OrderKey    Ordering = "key"    // one after the other, until one is put off: later ones overtake it
-	OrderNone   Ordering = "none"   // at once
-	OrderStrict Ordering = "strict" // a failed one is tried again in its place, and those behind it wait
+	OrderKey    Ordering = "key"    // one after the other; a job that is retried later is overtaken by later ones
+	OrderNone   Ordering = "none"   // concurrently
+	OrderStrict Ordering = "strict" // a failed job is retried in place, and the jobs behind it wait
 )
 
-// Config is what a [Worker] works with.
+// Config is the configuration of a [Worker].
 type Config struct {
 	Channel            notify.Channel
-	Lane               notify.Lane // normal
+	Lane               notify.Lane // default: normal
 	Route              *Route
-	Desk               Desk
-	Control            Control // nil: nobody has told anything
+	Records            Records
+	Control            Control // nil: no entries
 	Rules              validate.Rules
-	Retries            Retries // as DefaultRetries says of the lane
+	Retries            RetryPolicy // default: DefaultRetryPolicy of the lane
 	Ordering           Ordering
-	StrictWait         time.Duration                  // how long a job may keep its key waiting where the order is strict; 60s
-	DeadLetterRejected bool                           // also keep what was rejected because of its recipient
-	ExpiresAfter       time.Duration                  // how long after it was accepted a job lives that does not say so itself; 24h
-	FingerprintKey     func() (key [16]byte, ok bool) // that of the fingerprints on the ledger; nil: none is written
-	// Suppress returns the records that suppress a recipient of whom a gateway says that they are gone, or that they have opted out
-	// of the texts of sender; nil suppresses nobody.
+	StrictWait         time.Duration                  // longest time for which a job may block its key where the order is strict; 60s
+	DeadLetterRejected bool                           // also make a dead letter of a message that was rejected because of its recipient
+	ExpiresAfter       time.Duration                  // lifetime, from acceptance, of a job that names none; 24h
+	FingerprintKey     func() (key [16]byte, ok bool) // key of the content tags on the ledger; nil: none are written
+	// Suppress returns the records that suppress a recipient whom a gateway calls gone, or who has opted out of the texts of sender.
+	// Nil suppresses nobody.
 	Suppress   func(m *notify.Message, sender, gateway string, f *notify.Failure) []kafka.Message
-	Memory     *Memory     // of finished jobs; nil: one of its own
+	Dedup      *Dedup      // duplicate check, shared by the workers of a process; nil: one of its own
 	Metrics    *Metrics    // nil counts nothing
 	Log        *zap.Logger // nil logs nothing
-	Recipients string      // one of notify's Recipients constants; masked
+	Recipients string      // how recipients appear in logs: one of the Recipients constants of notify; default: masked
 }
 
-// Worker is the handler of the jobs of one lane of a channel. Its methods may be called at once from many goroutines.
+// Worker handles the jobs of one lane of a channel. Concurrent calls are safe.
 type Worker struct {
-	cfg    Config
-	log    *zap.Logger
-	counts counts
-	gate   *gate
-	seen   *Memory
-	parts  partsRead
+	cfg     Config
+	log     *zap.Logger
+	metrics workerMetrics
+	paused  *pausedPartitions
+	dedup   *Dedup
+	parts   ledgerParts
 
-	sealing atomic.Pointer[sealer]
+	currentTagger atomic.Pointer[tagger]
 }
 
-// New gives a worker that needs no closing; the senders stay the caller's.
+// New returns a worker that needs no Close. The senders belong to the caller.
 func New(cfg Config) *Worker {
 	if cfg.Lane == "" {
 		cfg.Lane = notify.LaneNormal
 	}
-	if cfg.Retries == (Retries{}) {
-		cfg.Retries = DefaultRetries(cfg.Lane)
+	if cfg.Retries == (RetryPolicy{}) {
+		cfg.Retries = DefaultRetryPolicy(cfg.Lane)
 	}
 	if cfg.ExpiresAfter == 0 {
 		cfg.ExpiresAfter = 24 * time.Hour
@@ -96,116 +97,116 @@ func New(cfg Config) *Worker {
 	if cfg.StrictWait == 0 {
 		cfg.StrictWait = time.Minute
 	}
-	if cfg.Memory == nil {
-		cfg.Memory = NewMemory(0)
+	if cfg.Dedup == nil {
+		cfg.Dedup = NewDedup(0)
 	}
 	if cfg.Control == nil {
-		cfg.Control = silence{}
+		cfg.Control = emptyControl{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
 	w := &Worker{
-		cfg:    cfg,
-		log:    cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
-		counts: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
-		gate:   &gate{paused: map[partition]claim{}},
-		seen:   cfg.Memory,
+		cfg:     cfg,
+		log:     cfg.Log.With(zap.String("channel", string(cfg.Channel)), zap.String("lane", string(cfg.Lane))),
+		metrics: cfg.Metrics.of(cfg.Channel, cfg.Lane, cfg.Route),
+		paused:  &pausedPartitions{all: map[partition]resumer{}},
+		dedup:   cfg.Dedup,
 	}
-	w.sealing.Store(ownSealer())
+	w.currentTagger.Store(newRandomTagger())
 	return w
 }
 
-// Identify gives the id of r's notification, whether r can be delivered or not.
+// Identify returns the ID of r's notification, also for a record that cannot be delivered.
 func (w *Worker) Identify(r *kafka.Record) string {
 	n, _, _ := validate.Decode(r.Value, false)
 	return identity(n, r)
 }
 
-// Learn takes in a record of the ledger: [kafka.RunnerConfig.OnLedger].
-func (w *Worker) Learn(topic string, n int32, r *kafka.Record) {
+// OnLedger reads a record of the ledger: [kafka.RunnerConfig.OnLedger].
+func (w *Worker) OnLedger(topic string, n int32, r *kafka.Record) {
 	w.parts.learn(partition{topic, n}, r)
 	if kind, _ := r.Header(kafka.HeaderKind); kind != kafka.KindOutcome {
 		return
 	}
 	id, _ := r.Header(kafka.HeaderJobID)
-	s := stage{int32(number(r, notify.HeaderRun)), int32(number(r, notify.HeaderStep)), ends(r.Value)}
-	w.seen.learn(partition{topic, n}, id, s, readPrint(r))
+	s := stage{run: int32(number(r, notify.HeaderRun)), step: int32(number(r, notify.HeaderStep)), final: endsRun(r.Value)}
+	w.dedup.learn(partition{topic, n}, id, s, parseTag(r))
 }
 
-// ends reports whether the run is over for an engine: a receipt that is still awaited changes nothing about that. Within a
-// text of the event the quotes would have backslashes.
-func ends(event []byte) bool {
+// endsRun reports whether a worker has nothing more to do for the run after this event. A delivery receipt may still be awaited.
+// A quoted text within the event cannot match: its quotes have backslashes.
+func endsRun(event []byte) bool {
 	return bytes.Contains(event, []byte(`"final":true`)) || bytes.Contains(event, []byte(`"state":"sent"`))
 }
 
-// TookOver begins a partition anew: [kafka.RunnerConfig.OnTakeOver].
-func (w *Worker) TookOver(topic string, n int32, reset bool) {
-	w.seen.tookOver(partition{topic, n}, reset)
+// OnTakeOver prepares for a partition that was taken over: [kafka.RunnerConfig.OnTakeOver].
+func (w *Worker) OnTakeOver(topic string, n int32, reset bool) {
+	w.dedup.onTakeOver(partition{topic, n}, reset)
 }
 
-// Assigned makes room in the memory for the partitions that this process has now: [kafka.RunnerConfig.OnAssigned].
-func (w *Worker) Assigned(topic string, partitions []int32) {
-	w.seen.assigned(topic, partitions)
+// OnAssigned forgets the partitions that this process no longer has: [kafka.RunnerConfig.OnAssigned].
+func (w *Worker) OnAssigned(topic string, partitions []int32) {
+	w.dedup.onAssigned(topic, partitions)
 	w.parts.forget(topic)
 }
 
-// Handle makes one attempt at a's job.
+// Handle makes one attempt for a's job. It blocks for as long as the gateways take.
 func (w *Worker) Handle(ctx context.Context, a *kafka.Attempt) kafka.Result {
 	j, again := a.Carry.(*job)
 	if !again {
-		j = w.read(a.Record)
+		j = w.parse(a.Record)
 	}
-	a.Carry = j // what is known stays known when this panics
-	if !j.entered {
-		switch w.seen.enter(at(a.Record), a.Offset, j) {
+	a.Carry = j // the runner keeps the job also when this call panics
+	if !j.inFlight {
+		switch w.dedup.begin(partitionOf(a.Record), a.Offset, j) {
 		case duplicate:
-			if w.differs(a.Record, w.seen.print(at(a.Record), j)) {
-				return w.dropOther(a, j)
+			if w.isConflict(a.Record, w.dedup.tag(partitionOf(a.Record), j)) {
+				return w.dropConflict(a, j)
 			}
-			return w.drop(a, j)
-		case twin:
-			return kafka.Result{Again: time.Now().Add(twinWait), Carry: j}
+			return w.dropDuplicate(a, j)
+		case inFlightDuplicate:
+			return kafka.Result{Again: time.Now().Add(duplicateRecheckEvery), Carry: j}
 		case fresh:
-			j.entered = true
+			j.inFlight = true
 		}
 	} else {
-		w.seen.resume(at(a.Record), j)
+		w.dedup.resume(partitionOf(a.Record), j)
 	}
-	over := false
+	done := false
 	defer func() {
-		if !over { // also when it panics: then the runner calls it again
-			w.seen.rest(at(a.Record), j)
+		if !done { // also after a panic: the runner then calls Handle again
+			w.dedup.park(partitionOf(a.Record), j)
 		}
 	}()
-	res := w.guarded(ctx, a, j)
-	over = res.Again.IsZero()
+	res := w.handleGuarded(ctx, a, j)
+	done = res.Again.IsZero()
 	return res
 }
 
-// twinWait is how often a second copy of a job looks whether the first has ended.
-const twinWait = 100 * time.Millisecond
+// duplicateRecheckEvery is how often a second copy of a job checks whether the first copy has ended.
+const duplicateRecheckEvery = 100 * time.Millisecond
 
 func (w *Worker) handle(ctx context.Context, a *kafka.Attempt, j *job) kafka.Result {
-	if next := j.next; next != nil {
-		j.next = nil
-		return next(a)
+	if proceed := j.continuation; proceed != nil {
+		j.continuation = nil
+		return proceed(a)
 	}
-	if res, over := w.settle(ctx, a, j); over {
+	if res, done := w.preflight(ctx, a, j); done {
 		return res
 	}
-	w.omitSuppressed(j)
+	w.omitSuppressedCopies(j)
 	return w.attempt(ctx, a, j)
 }
 
-// silence is a control topic on which nobody has said anything.
-type silence struct{}
+// emptyControl is a control topic without entries.
+type emptyControl struct{}
 
-func (silence) Paused(notify.Channel, notify.Lane) bool        { return false }
-func (silence) PausedGateway(string) bool                      { return false }
-func (silence) Cancelled(string) bool                          { return false }
-func (silence) Settled(string, int) bool                       { return false }
-func (silence) Suppressed(string, notify.Channel, string) bool { return false }
+func (emptyControl) Paused(notify.Channel, notify.Lane) bool        { return false }
+func (emptyControl) PausedGateway(string) bool                      { return false }
+func (emptyControl) Cancelled(string) bool                          { return false }
+func (emptyControl) Settled(string, int) bool                       { return false }
+func (emptyControl) Suppressed(string, notify.Channel, string) bool { return false }
 
-func (silence) SenderBlocked(string, notify.Channel, string, string) bool { return false }
-func (silence) AsOf() time.Time                                           { return time.Now() }
+func (emptyControl) SenderBlocked(string, notify.Channel, string, string) bool { return false }
+func (emptyControl) AsOf() time.Time                                           { return time.Now() }

@@ -1,9 +1,10 @@
-// Package apns sends push messages to Apple's devices through Apple's Push Notification service
+// Package apns sends push messages to Apple devices through Apple's Push Notification service (APNs)
 // (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns).
 //
-// It alone knows APNs' headers and payload, its reasons for a refusal and the provider token by which it knows us. It makes one
-// request a try; only one that is refused for the age of our token, and so has not been looked at, is made again with a new one.
-// APNs has no idempotency key, so a message carries a collapse id by which a device shows a repeated one once (headers.go).
+// Only this package knows APNs' headers, payload, reasons for a refusal, and provider tokens. It makes one request per try, with one
+// exception: a request that APNs refuses for the age of the provider token, and so has not processed, is made again with a new
+// token. APNs has no idempotency key. So each message has a collapse ID, by which a device shows a repeated message once
+// (headers.go).
 package apns
 
 import (
@@ -18,7 +19,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Sender is one key of one team, with a topic of its own.
+// Sender sends with one key of one team, and has a default topic.
 type Sender struct {
 	timeout  time.Duration
 	base     *url.URL
@@ -29,7 +30,7 @@ type Sender struct {
 
 var _ gateway.Sender = (*Sender)(nil)
 
-// New checks the section of the gateway called name and reads its key; APNs is not asked before the first message.
+// New returns a sender for a valid section of the gateway called name. It reads the key and does not connect yet.
 func New(name string, cfg config.APNs) (*Sender, error) {
 	base, key, err := check(name, cfg)
 	if err != nil {
@@ -41,8 +42,8 @@ func New(name string, cfg config.APNs) (*Sender, error) {
 	}, nil
 }
 
-// newConnections keeps connections for an hour, as Apple asks: opening and closing them often is taken for an attack. Pings find
-// out which of them are still good
+// newConnections keeps idle connections for an hour: Apple treats frequent opening and closing as an attack. Pings find dead
+// connections
 // (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns#Follow-best-practices-while-sending-push-notifications-with-APNs).
 func newConnections() *gateway.Connections {
 	c := gateway.NewConnections()
@@ -69,16 +70,16 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	return notify.Receipt{ProviderID: id}, nil
 }
 
-// nobody is a well-formed token that APNs has given to no device.
-const nobody = "0000000000000000000000000000000000000000000000000000000000000000"
+// unknownToken is a well-formed token that APNs has given to no device.
+const unknownToken = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// Check sends nothing to nobody: APNs answers BadDeviceToken once it has found the provider token and the topic good. Were
-// there a device after all, it would show nothing.
+// Check sends a push that shows nothing to a token without a device. APNs answers BadDeviceToken if it accepts the provider
+// token and the topic.
 func (s *Sender) Check(ctx context.Context) error {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	_, f := s.post(ctx, &message{
-		device: nobody, payload: []byte(`{"aps":{"content-available":1}}`),
+		device: unknownToken, payload: []byte(`{"aps":{"content-available":1}}`),
 		header: http.Header{"Apns-Topic": {s.topic}, "Apns-Push-Type": {"background"}, "Apns-Priority": {"5"}, "Apns-Expiration": {"0"}},
 	})
 	if f != nil && !f.Gone {
@@ -87,7 +88,7 @@ func (s *Sender) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (s *Sender) Close() error {
 	s.http.Close()
 	return nil
@@ -100,7 +101,7 @@ func (s *Sender) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.timeout)
 }
 
-// message is one request, but for the provider token.
+// message is one request without the provider token.
 type message struct {
 	device   string
 	header   http.Header
@@ -121,7 +122,7 @@ func (s *Sender) post(ctx context.Context, m *message) (id string, f *notify.Fai
 	}
 	id, f = judge(&x, m.ownTopic, time.Now())
 	if f != nil && f.Verdict == notify.Unavailable {
-		s.provider.reread()           // so that the next attempt takes what the operator has mended
+		s.provider.reloadKey()        // so that the next attempt uses the operator's new credentials
 		s.http.CloseIdleConnections() // APNs ties a connection to the first key that it has seen there
 	}
 	return id, f
@@ -140,16 +141,16 @@ func (s *Sender) try(ctx context.Context, m *message, token string) gateway.Exch
 	return s.http.Do(req)
 }
 
-// blame finds out who is at fault when a message with a topic of its own is refused as if we were: APNs calls our token
-// invalid too when the topic is not our team's. One such message must not stop the gateway, and wrong credentials must not
-// cost one message.
+// blame finds out whether the message or the gateway is at fault after a refusal of the provider token for a message with its
+// own topic: APNs also calls the token invalid if the topic is not the team's. One such message must not stop the gateway, and
+// wrong credentials must not make a dead letter of a message.
 func (s *Sender) blame(ctx context.Context, f *notify.Failure) *notify.Failure {
 	switch other := notify.Judge(s.Check(ctx)); {
 	case other == nil:
 		return &notify.Failure{Verdict: notify.Permanent, Code: f.Code, Reason: "APNs does not let this gateway's key send to the apns-topic of the message"}
 	case other.Verdict == notify.Unavailable:
 		return f
-	default: // nobody knows yet, and this message was not sent
+	default: // not known yet, and this message was not sent
 		return &notify.Failure{Verdict: notify.Transient, Code: f.Code, Reason: f.Reason}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestArrives: the whole of a request as APNs reads it.
-func TestArrives(t *testing.T) {
+// TestSender_Arrives: APNs gets the complete request.
+func TestSender_Arrives(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -34,8 +34,8 @@ func TestArrives(t *testing.T) {
 	require.JSONEq(t, `{"aps":{"alert":{"title":"Gwtitle gwmark000007x","body":"gwsecretbody gwmark000007x"}},"k":"gwsecretdata"}`, string(got.Payload))
 }
 
-// TestTopicOfAMessage: one message's topic neither stops the gateway nor hides that its key is wrong.
-func TestTopicOfAMessage(t *testing.T) {
+// TestSender_TopicOfMessage: a bad topic of one message does not stop the gateway, and does not hide that the key is wrong.
+func TestSender_TopicOfMessage(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -49,8 +49,8 @@ func TestTopicOfAMessage(t *testing.T) {
 	require.Equal(t, notify.Unavailable, notify.Judge(err).Verdict)
 }
 
-// TestBlame: what APNs says of our token when a message has a topic of its own can be about that topic.
-func TestBlame(t *testing.T) {
+// TestJudge_Reasons: if a message has its own topic, a refusal of the token may be about this topic.
+func TestJudge_Reasons(t *testing.T) {
 	for want, own := range map[notify.Verdict]http.HandlerFunc{
 		notify.Permanent:   answer(400, "BadDeviceToken"),
 		notify.Unavailable: answer(403, "InvalidProviderToken"),
@@ -80,8 +80,8 @@ func answer(status int, reason string) http.HandlerFunc {
 	}
 }
 
-// TestReasonsGoBeforeTheStatus: 499 has no row of its own and would be permanent.
-func TestReasonsGoBeforeTheStatus(t *testing.T) {
+// TestJudge_ReasonBeforeStatus: status 499 is not in the table and would be permanent.
+func TestJudge_ReasonBeforeStatus(t *testing.T) {
 	for verdict, known := range map[notify.Verdict][]string{
 		notify.Transient: {"IdleTimeout", "InternalServerError", "ServiceUnavailable", "Shutdown"},
 		notify.Throttled: {"TooManyRequests"},
@@ -106,7 +106,7 @@ func TestReasonsGoBeforeTheStatus(t *testing.T) {
 	require.Equal(t, notify.Permanent, refusal(400, "BadTopic", true).Verdict)
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestSender_FollowsNoRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request went to another host") }))
 	defer other.Close()
 	f := apnstest.New(t, false)
@@ -119,8 +119,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestEndpoint: its path is kept, and a token is one step of it.
-func TestEndpoint(t *testing.T) {
+// TestSender_Endpoint: the path of the endpoint is kept, and a token is one segment of the path.
+func TestSender_Endpoint(t *testing.T) {
 	var path string
 	h := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { path = r.URL.Path }))
 	defer h.Close()
@@ -132,8 +132,8 @@ func TestEndpoint(t *testing.T) {
 	require.Equal(t, "/apple/3/device/"+m.Address, path)
 }
 
-// TestTimeout: the configured time bounds an attempt whose ctx has none.
-func TestTimeout(t *testing.T) {
+// TestSender_Timeout: the configured timeout bounds an attempt whose context has none.
+func TestSender_Timeout(t *testing.T) {
 	f := apnstest.New(t, true)
 	f.Hang(gatewaytest.AtRequest)
 	s := sender(t, f)
@@ -143,8 +143,8 @@ func TestTimeout(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// TestOneProviderToken: Apple counts the tokens that it is shown.
-func TestOneProviderToken(t *testing.T) {
+// TestProvider_OneToken: Apple limits how often a client may show a new token.
+func TestProvider_OneToken(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -155,7 +155,7 @@ func TestOneProviderToken(t *testing.T) {
 	require.Len(t, f.Tokens(), 1)
 }
 
-// FuzzBlock: whatever the block, no panic, and nothing but APNs' own headers with printable values.
+// FuzzBlock: no block causes a panic, and all headers are headers of APNs with printable values.
 func FuzzBlock(f *testing.F) {
 	for _, text := range []string{
 		`{"headers":{"apns-priority":"5"},"payload":{"aps":{"alert":"a","badge":1},"k":[1]},"fcm_options":{"image":"https://a.example"}}`,

@@ -10,12 +10,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// object is JSON whose values are passed on as they were written.
+// object is a JSON object whose values are passed on with their original spelling.
 type object = map[string]json.RawMessage
 
 // block is the platform block apns: ApnsConfig of FCM v1
-// (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#ApnsConfig). What it says goes to APNs as it stands;
-// what has no way there is refused, by name.
+// (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#ApnsConfig). Its content goes to APNs unchanged.
+// Fields that APNs does not have are refused by name.
 type block struct {
 	headers map[string]string // by their names in lower case
 	payload object            // without aps
@@ -23,18 +23,18 @@ type block struct {
 	image   string
 }
 
-// headers are those of a request to a device, but for what is ours to say: who we are, and what the body is
+// headers are the request headers that a block may set: not the credentials and not the content type
 // (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns#Create-a-POST-request-to-send-a-remote-notification).
 var headers = map[string]bool{
 	"apns-push-type": true, "apns-id": true, "apns-expiration": true, "apns-priority": true, "apns-topic": true, "apns-collapse-id": true,
 }
 
-// printable is what a header can carry.
+// printable matches the values that a header may have.
 var printable = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
 
 func readBlock(raw json.RawMessage) (*block, error) {
 	b := &block{headers: map[string]string{}}
-	given, err := members(raw)
+	given, err := parseObject(raw)
 	if err != nil {
 		return nil, errors.New("payload.apns must be a JSON object")
 	}
@@ -88,24 +88,27 @@ func (b *block) readHeaders(raw json.RawMessage) error {
 	return nil
 }
 
-func (b *block) readPayload(raw json.RawMessage) (err error) {
-	if b.payload, err = members(raw); err != nil {
+func (b *block) readPayload(raw json.RawMessage) error {
+	var err error
+	b.payload, err = parseObject(raw)
+	if err != nil {
 		return errors.New("payload.apns.payload must be a JSON object")
 	}
-	if b.aps, err = members(b.payload["aps"]); err != nil {
+	b.aps, err = parseObject(b.payload["aps"])
+	if err != nil {
 		return errors.New("payload.apns.payload.aps must be a JSON object")
 	}
 	delete(b.payload, "aps")
 	for name, value := range b.aps {
 		if string(value) == "null" {
-			delete(b.aps, name) // as good as absent
+			delete(b.aps, name) // same as absent
 		}
 	}
 	return nil
 }
 
 func (b *block) readOptions(raw json.RawMessage) error {
-	given, err := members(raw)
+	given, err := parseObject(raw)
 	if err != nil {
 		return errors.New("payload.apns.fcm_options must be a JSON object")
 	}
@@ -120,8 +123,8 @@ func (b *block) readOptions(raw json.RawMessage) error {
 	return nil
 }
 
-// members reads an object; absent and null are empty.
-func members(raw json.RawMessage) (object, error) {
+// parseObject parses an object. A missing object and null are empty.
+func parseObject(raw json.RawMessage) (object, error) {
 	o := object{}
 	if len(raw) == 0 {
 		return o, nil
@@ -135,7 +138,7 @@ func members(raw json.RawMessage) (object, error) {
 	return o, nil
 }
 
-// fieldName is a field's name; others are the caller's own words and not repeated.
+// fieldName matches the names of fields. Other names are the caller's data, and errors do not quote them.
 var fieldName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
 func shown(name string) string {

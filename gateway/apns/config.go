@@ -16,14 +16,14 @@ var (
 	topics  = regexp.MustCompile(`^[A-Za-z0-9.-]{1,255}$`)
 )
 
-// servers are Apple's, by environment
+// servers are the addresses of Apple's servers, by environment
 // (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns#Establish-a-connection-to-APNs).
 var servers = map[string]string{
 	"production": "https://api.push.apple.com",
 	"sandbox":    "https://api.sandbox.push.apple.com",
 }
 
-// check finds every fault of the section at once, and gives the address and the key.
+// check returns the address and the key, or every fault of the section.
 func check(name string, cfg config.APNs) (base *url.URL, key *ecdsa.PrivateKey, err error) {
 	var faults []error
 	fault := func(field, remedy string) {
@@ -46,11 +46,13 @@ func check(name string, cfg config.APNs) (base *url.URL, key *ecdsa.PrivateKey, 
 		endpoint = cfg.Endpoint
 	}
 	if endpoint != "" {
-		if base, err = gateway.BaseURL(endpoint); err != nil {
+		base, err = gateway.BaseURL(endpoint)
+		if err != nil {
 			fault("endpoint", err.Error())
 		}
 	}
-	if key, err = readKey(cfg.KeyFile); err != nil {
+	key, err = readKey(cfg.KeyFile)
+	if err != nil {
 		fault("key_file", err.Error())
 	}
 	return base, key, errors.Join(faults...)

@@ -12,15 +12,15 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxCollapse is how long a collapse id may be.
+// maxCollapse is the longest collapse ID.
 const maxCollapse = 64
 
-// tokens are APNs' device tokens in hexadecimal: 32 bytes today, more for a Live Activity, up to 100 by Apple's word
+// tokens matches APNs' device tokens in hexadecimal: 32 bytes today, more for a Live Activity, and up to 100 according to Apple
 // (https://developer.apple.com/documentation/uikit/uiapplicationdelegate/application(_:didregisterforremotenotificationswithdevicetoken:)).
-// One becomes part of a path.
+// A token becomes part of a path.
 var tokens = regexp.MustCompile(`^([0-9A-Fa-f]{2}){32,100}$`)
 
-// build makes the request of m, or says why it cannot be sent.
+// build returns the request of m, or the failure of a message that cannot be sent.
 func (s *Sender) build(m *notify.Message) (*message, *notify.Failure) {
 	invalid := func(text string) *notify.Failure {
 		return &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": " + text}
@@ -52,8 +52,9 @@ func (s *Sender) build(m *notify.Message) (*message, *notify.Failure) {
 	return &message{device: m.Address, header: h, payload: payload, ownTopic: h.Get("apns-topic") != s.topic}, nil
 }
 
-// address returns the push type and the topic of a message. Where the block names only one of them, the other one follows:
-// APNs requires the topic of some types to end in their name. kind is "" for a message whose type follows from what it shows.
+// address returns the push type and the topic of a message. If the block names only one of them, the other follows from it: for
+// some types APNs requires a topic that ends in the name of the type. Kind is empty for a message whose type follows from its
+// content.
 func (s *Sender) address(b *block) (kind, topic string, err error) {
 	kind, own := b.headers["apns-push-type"], b.headers["apns-topic"]
 	topic = first(own, s.topic)
@@ -72,10 +73,9 @@ func (s *Sender) address(b *block) (kind, topic string, err error) {
 	return kind, strings.TrimSuffix(topic, app) + suffix, nil
 }
 
-// headersOf are the block's, and what it leaves out.
-//
-// A repeated message (its first answer may have been lost) replaces the first on the device instead of standing beside it: the
-// collapse key, else the notification's id, is its collapse id.
+// headersOf returns the headers of the block, completed. The collapse key of the message, or else the notification's ID,
+// becomes the collapse ID: a repeated message, whose first answer may have been lost, then replaces the first one on the
+// device.
 func headersOf(m *notify.Message, b *block, kind, topic string) http.Header {
 	h := http.Header{}
 	set := func(name, value string) {
@@ -89,18 +89,18 @@ func headersOf(m *notify.Message, b *block, kind, topic string) http.Header {
 	set("apns-topic", topic)
 	set("apns-push-type", kind)
 	set("apns-priority", priority(m.Push.Priority, h.Get("apns-push-type")))
-	set("apns-collapse-id", fitted(first(m.Push.CollapseKey, m.ID)))
+	set("apns-collapse-id", shortened(first(m.Push.CollapseKey, m.ID)))
 	expires := ""
 	if m.ExpiresAt != nil {
 		expires = strconv.FormatInt(m.ExpiresAt.Unix(), 10)
 	}
 	set("apns-expiration", expires)
-	id, _ := notify.ParseID(m.ID) // "": APNs makes one
+	id, _ := notify.ParseID(m.ID) // "": APNs chooses one
 	set("apns-id", id)
 	return h
 }
 
-// priority of a background message is always 5: APNs refuses 10 for it.
+// priority returns 5 for every background message: APNs refuses 10 for it.
 func priority(word, kind string) string {
 	switch {
 	case kind == "background", word == "normal":
@@ -108,11 +108,11 @@ func priority(word, kind string) string {
 	case word == "high":
 		return "10"
 	}
-	return "" // APNs takes 10
+	return "" // the default of APNs is 10
 }
 
-// fitted gives key, or a name of it that a header can carry: 32 characters that differ when keys do.
-func fitted(key string) string {
+// shortened returns key if a header can carry it, or else 32 characters that differ for different keys.
+func shortened(key string) string {
 	if key == "" || len(key) <= maxCollapse && printable.MatchString(key) {
 		return key
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// What an operator does about an answer that is about us and not about the message.
+// Remedies for answers that are about the gateway and not about the message.
 const (
 	fixKey     = "check team_id, key_id and key_file against Apple's developer account, that the key is not revoked and is for this environment and topic, and that the clock of this host is right"
 	fixTopic   = "check that topic is the bundle id of an app of this team, that its App ID has Push Notifications, and that the key may send to it"
@@ -24,9 +24,9 @@ const expiredProviderToken = "ExpiredProviderToken"
 
 // reasons are APNs' error codes
 // (https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns#Understand-error-codes).
-// Those that are about one message only, such as BadPriority, have no row: their status is 400.
+// Codes that are only about one message, such as BadPriority, are missing: their status is 400.
 var reasons = map[string]notify.Failure{
-	// Also a good token of the other environment, or of another app: a gateway that is configured for these may know it.
+	// Also a good token of the other environment or of another app: a gateway for these may know the token.
 	"BadDeviceToken":         {Verdict: notify.Permanent, Gone: true, Next: true, Reason: notify.ReasonBadRecipient, Remedy: fixDevices},
 	"DeviceTokenNotForTopic": {Verdict: notify.Permanent, Gone: true, Next: true, Reason: notify.ReasonBadRecipient, Remedy: fixDevices},
 	"Unregistered":           {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonRecipientGone},
@@ -57,8 +57,8 @@ var reasons = map[string]notify.Failure{
 	"MethodNotAllowed":            {Verdict: notify.Unavailable, Reason: "there is no APNs at this address", Remedy: fixAddress},
 }
 
-// statuses are for answers without a reason that we know: of APNs, when it has got new ones or the body was lost, or of what
-// stands before it. What is not here is permanent below 500 and, since APNs documents no other, ambiguous from there on.
+// statuses are for answers without a known reason: from APNs with a new reason or a lost body, or from a proxy before APNs.
+// Missing statuses are permanent below 500, and ambiguous from 500 on, as APNs documents no others.
 var statuses = map[int]notify.Failure{
 	http.StatusUnauthorized:          {Verdict: notify.Unavailable, Reason: "access is denied", Remedy: fixKey},
 	http.StatusForbidden:             {Verdict: notify.Unavailable, Reason: "APNs refuses the provider token", Remedy: fixKey},
@@ -74,7 +74,7 @@ var statuses = map[int]notify.Failure{
 	http.StatusServiceUnavailable:    {Verdict: notify.Transient, Reason: "APNs is unavailable"},
 }
 
-// judge gives the id that APNs knows an accepted message by, or what its answer means.
+// judge returns APNs' ID of an accepted message, or the failure that the answer means.
 func judge(x *gateway.Exchange, ownTopic bool, now time.Time) (id string, f *notify.Failure) {
 	if x.Status == 0 {
 		return "", x.Lost()
@@ -121,15 +121,15 @@ func refusal(status int, reason string, ownTopic bool) *notify.Failure {
 	return &f
 }
 
-// word is what APNs' reasons look like. Nothing of a request does: tokens have digits, texts spaces.
-var word = regexp.MustCompile(`^[A-Z][A-Za-z]{3,39}$`)
+// reasonPattern matches APNs' reasons. It matches no part of a request: tokens have digits, and texts have spaces.
+var reasonPattern = regexp.MustCompile(`^[A-Z][A-Za-z]{3,39}$`)
 
-// reason gives APNs' own word for a refusal; "" when there is none.
+// reason returns APNs' reason for a refusal, or an empty text.
 func reason(x *gateway.Exchange) string {
 	var answer struct {
 		Reason string `json:"reason"`
 	}
-	if json.Unmarshal(x.Body, &answer) != nil || !word.MatchString(answer.Reason) {
+	if json.Unmarshal(x.Body, &answer) != nil || !reasonPattern.MatchString(answer.Reason) {
 		return ""
 	}
 	return answer.Reason

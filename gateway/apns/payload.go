@@ -8,16 +8,16 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxPayload is how much APNs takes for a message
+// maxPayload is the largest payload that APNs accepts
 // (https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification).
 const maxPayload = 4096
 
-// compose makes the payload of p and its block. What the block says stands; what it leaves out comes from the common fields:
-// title and body as the alert, data as keys beside aps. The picture is fcm_options.image, where FCM puts it, so that an app's
-// service extension finds it whoever sends; mutable-content wakes that extension. The blocks of other platforms are not for us.
+// compose returns the payload of p with its block, and the push type. Fields of the block are kept. Missing fields come from the
+// common fields: title and body become the alert, and data becomes keys beside aps. The picture becomes fcm_options.image, as with
+// FCM, so that an app's service extension finds it with either gateway; mutable-content starts that extension. The blocks of other
+// platforms are ignored.
 //
-// compose also returns the push type: kind, which the caller has chosen, or for an empty kind alert or background. A message
-// that shows nothing is a background one, for the app alone.
+// The push type is kind if the caller has chosen one. For an empty kind it is alert or, for a message that shows nothing, background.
 func compose(p *notify.Push, b *block, kind string) (payload []byte, pushType string, err error) {
 	if p.Title == "" && p.Body == "" && p.Image == "" && len(p.Data) == 0 && len(b.payload) == 0 && len(b.aps) == 0 && b.image == "" {
 		return nil, "", errors.New("payload has nothing for Apple's devices: give a title, a body, data or apns.payload")
@@ -53,7 +53,7 @@ func compose(p *notify.Push, b *block, kind string) (payload []byte, pushType st
 	return encode(out), kind, nil
 }
 
-// merge gives aps.
+// merge returns aps.
 func merge(p *notify.Push, b *block) object {
 	aps := object{}
 	for name, value := range b.aps {
@@ -65,7 +65,7 @@ func merge(p *notify.Push, b *block) object {
 	return aps
 }
 
-// merged gives an alert: the one given, with the title and body that it does not have. A key of a localised text is one too.
+// merged returns the given alert, with the title and body that it lacks. A key of a localised text counts as the text.
 func merged(given json.RawMessage, title, body string) json.RawMessage {
 	alert := object{}
 	if given != nil && json.Unmarshal(given, &alert) != nil {
@@ -101,7 +101,7 @@ func first(a, b string) string {
 
 func text(s string) json.RawMessage { return encode(s) }
 
-// encode writes JSON without HTML's escapes, which cost room. What comes here has been decoded from JSON, or is text.
+// encode returns JSON without HTML escapes, which would cost space. The value comes from JSON or is text, so it cannot fail.
 func encode(v any) json.RawMessage {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

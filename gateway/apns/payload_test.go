@@ -15,14 +15,16 @@ import (
 
 const id = "0190163d-8694-739b-aea5-966c26f8ad91"
 
-// built makes the request of a message that expires at 2026-05-01 12:01:30.5 UTC.
+// built returns the request of a message that expires at 2026-05-01 12:01:30.5 UTC.
 func built(p notify.Push) (*message, *notify.Failure) {
 	m, at := push(1), time.Date(2026, 5, 1, 12, 1, 30, 5e8, time.UTC)
-	m.Push, m.ExpiresAt, m.ID = &p, &at, id
+	m.Push = &p
+	m.ExpiresAt = &at
+	m.ID = id
 	return (&Sender{topic: "com.example.app"}).build(m)
 }
 
-func TestPayload(t *testing.T) {
+func TestPayload_Fields(t *testing.T) {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	for name, c := range map[string]struct {
 		push notify.Push
@@ -56,7 +58,7 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-func TestHeaders(t *testing.T) {
+func TestHeaders_OfMessage(t *testing.T) {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	usual := func(change map[string]string) http.Header {
 		h := http.Header{
@@ -75,8 +77,8 @@ func TestHeaders(t *testing.T) {
 		"high":          {notify.Push{Body: "b", Priority: "high"}, usual(map[string]string{"apns-priority": "10"})},
 		"normal":        {notify.Push{Body: "b", Priority: "normal"}, usual(map[string]string{"apns-priority": "5"})},
 		"key":           {notify.Push{Body: "b", CollapseKey: "score of the day"}, usual(map[string]string{"apns-collapse-id": "score of the day"})},
-		"long key":      {notify.Push{Body: "b", CollapseKey: strings.Repeat("k", 65)}, usual(map[string]string{"apns-collapse-id": fitted(strings.Repeat("k", 65))})},
-		"other letters": {notify.Push{Body: "b", CollapseKey: "größe"}, usual(map[string]string{"apns-collapse-id": fitted("größe")})},
+		"long key":      {notify.Push{Body: "b", CollapseKey: strings.Repeat("k", 65)}, usual(map[string]string{"apns-collapse-id": shortened(strings.Repeat("k", 65))})},
+		"other letters": {notify.Push{Body: "b", CollapseKey: "größe"}, usual(map[string]string{"apns-collapse-id": shortened("größe")})},
 		"background": {
 			notify.Push{Data: map[string]string{"k": "v"}, Priority: "high"}, usual(map[string]string{"apns-push-type": "background", "apns-priority": "5"}),
 		},
@@ -95,7 +97,7 @@ func TestHeaders(t *testing.T) {
 		require.LessOrEqual(t, len(m.header.Get("apns-collapse-id")), maxCollapse)
 		require.Equal(t, name == "block wins", m.ownTopic)
 	}
-	require.NotEqual(t, fitted(strings.Repeat("k", 65)), fitted(strings.Repeat("k", 66)))
+	require.NotEqual(t, shortened(strings.Repeat("k", 65)), shortened(strings.Repeat("k", 66)))
 	m := push(1)
 	m.ExpiresAt, m.ID = nil, "no uuid"
 	r, _ := (&Sender{topic: "a"}).build(m)
@@ -103,8 +105,8 @@ func TestHeaders(t *testing.T) {
 	require.NotContains(t, r.header, "Apns-Id")
 }
 
-// TestTopicAndPushType: one of them follows from the other.
-func TestTopicAndPushType(t *testing.T) {
+// TestHeaders_TopicAndPushType: each follows from the other.
+func TestHeaders_TopicAndPushType(t *testing.T) {
 	for _, c := range []struct{ gateway, headers, topic, kind, payload string }{
 		{"com.example.app", ``, "com.example.app", "background", `{"aps":{"content-available":1},"k":"v"}`},
 		{"com.example.app", `"apns-push-type":"voip"`, "com.example.app.voip", "voip", `{"aps":{},"k":"v"}`},
@@ -135,7 +137,7 @@ func TestTopicAndPushType(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeCarried(t *testing.T) {
+func TestPayload_RefusedMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		`["gwsecret"]`:                                                       "payload.apns must be a JSON object",
 		`{"gwsecret word":1}`:                                                "payload.apns, a name in it, is not known",
@@ -173,8 +175,8 @@ func TestWhatCannotBeCarried(t *testing.T) {
 	}
 }
 
-// TestHostileTokens: they are refused here, before APNs is asked, and so before one becomes part of a path.
-func TestHostileTokens(t *testing.T) {
+// TestHeaders_HostileTokens: they are refused before a request is made, so that none becomes part of a path.
+func TestHeaders_HostileTokens(t *testing.T) {
 	long := strings.Repeat("5ec4e7", 11)
 	for _, token := range []string{
 		"", long[:62], long + "0", strings.Repeat("5ec4e7", 34), "../../3/device/" + long, long + "/../x", long + "%2e%2e%2f",
@@ -188,8 +190,8 @@ func TestHostileTokens(t *testing.T) {
 	}
 }
 
-// TestLargestPayload: the limit is that of the bytes which are sent.
-func TestLargestPayload(t *testing.T) {
+// TestPayload_Largest: the limit applies to the bytes that are sent.
+func TestPayload_Largest(t *testing.T) {
 	const frame = len(`{"aps":{"alert":{"body":""}}}`)
 	m, refused := built(notify.Push{Body: strings.Repeat("<", maxPayload-frame)})
 	require.Nil(t, refused)
@@ -198,7 +200,7 @@ func TestLargestPayload(t *testing.T) {
 	require.Equal(t, notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonTooLarge}, *refused)
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	good := section(&fake{URL: "https://apns.example.com", KeyFile: newProvider(t).file})
 	for field, change := range map[string]func(*config.APNs){
 		"team_id":     func(c *config.APNs) { c.TeamID = "acme" },

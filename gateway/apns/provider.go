@@ -12,14 +12,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Apple takes a provider token for an hour, and a new one no more often than every 20 minutes
+// Apple accepts a provider token for an hour, and a new one at most every 20 minutes
 // (https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns#Refresh-your-token-regularly).
 const (
 	renewAfter = 40 * time.Minute
 	renewLeast = 20 * time.Minute
 )
 
-// provider signs the token by which APNs knows us: one for all messages of this process, until it is due for another.
+// provider signs the provider token. All messages of this process share one token until it is renewed. Concurrent calls are
+// safe.
 type provider struct {
 	team, keyID string
 	file        string // of the key
@@ -30,7 +31,7 @@ type provider struct {
 	signed  time.Time
 }
 
-// token gives the token in force.
+// token returns the current token.
 func (p *provider) token(now time.Time) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,8 +41,8 @@ func (p *provider) token(now time.Time) (string, error) {
 	return p.sign(now)
 }
 
-// renew gives another token than expired, unless that one is too young for another by Apple's rule. Of many that ask at once
-// the first signs, and all get the same.
+// renew returns another token than expired, unless Apple's rule forbids a new one by now. The first of several concurrent
+// callers signs, and all get the same token.
 func (p *provider) renew(expired string, now time.Time) (fresh string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,12 +56,12 @@ func (p *provider) renew(expired string, now time.Time) (fresh string, ok bool) 
 	return fresh, err == nil
 }
 
-// reread takes another key that stands in the file by now. With the same key the token stays: it has done nothing wrong, and
-// a new one for each refusal would be against Apple's rule.
-func (p *provider) reread() {
+// reloadKey reads the key file again and uses a changed key. With the same key the token stays: it was not the cause of the
+// refusal, and a new token for each refusal would break Apple's rule.
+func (p *provider) reloadKey() {
 	key, err := readKey(p.file)
 	if err != nil {
-		return // half written, perhaps; the key at hand is as good as any
+		return // the file may be incomplete; the current key stays
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,12 +81,13 @@ func (p *provider) sign(now time.Time) (string, error) {
 	return text, nil
 }
 
-// age goes by the clock that has moved further: the monotonic one stands still while a host sleeps, and the other may be set back.
+// age returns the age by the clock that has advanced further: the monotonic clock stops while a host sleeps, and the wall clock
+// may be set back.
 func age(signed, now time.Time) time.Duration {
 	return max(now.Sub(signed), now.Round(0).Sub(signed.Round(0)))
 }
 
-// readKey reads a .p8 file. Its errors hold nothing of the content.
+// readKey reads a .p8 file. Its errors do not quote the content.
 func readKey(file string) (*ecdsa.PrivateKey, error) {
 	if file == "" {
 		return nil, errors.New("name the .p8 file of the APNs key")

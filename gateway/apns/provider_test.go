@@ -35,8 +35,8 @@ func token(t *testing.T, p *provider) string {
 	return text
 }
 
-// TestTokenIsKept: one for 40 minutes, whoever asks.
-func TestTokenIsKept(t *testing.T) {
+// TestProvider_TokenIsReused: one token serves all callers for 40 minutes.
+func TestProvider_TokenIsReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(t)
 		first := token(t, p)
@@ -47,8 +47,8 @@ func TestTokenIsKept(t *testing.T) {
 	})
 }
 
-// TestRenewKeepsApplesRule: no second token within 20 minutes, and one for all who ask.
-func TestRenewKeepsApplesRule(t *testing.T) {
+// TestProvider_RenewKeepsApplesRule: no second token within 20 minutes, and one token for all callers.
+func TestProvider_RenewKeepsApplesRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(t)
 		first := token(t, p)
@@ -73,21 +73,21 @@ func TestRenewKeepsApplesRule(t *testing.T) {
 	})
 }
 
-func TestRereadTakesAnotherKeyOnly(t *testing.T) {
+func TestProvider_RereadTakesOnlyAnotherKey(t *testing.T) {
 	p := newProvider(t)
 	first := token(t, p)
-	p.reread()
+	p.reloadKey()
 	require.Equal(t, first, token(t, p), "the same key: no new token")
 	require.NoError(t, os.WriteFile(p.file, []byte("half"), 0o600))
-	p.reread()
+	p.reloadKey()
 	require.Equal(t, first, token(t, p), "no key: the one at hand")
 	apnstest.WriteKey(t, p.file)
-	p.reread()
+	p.reloadKey()
 	require.NotEqual(t, first, token(t, p))
 }
 
-// TestExpiredTokenIsRenewedAtOnce: nothing was looked at, so the message is not to pay for it.
-func TestExpiredTokenIsRenewedAtOnce(t *testing.T) {
+// TestProvider_ExpiredTokenIsRenewedAtOnce: APNs has not processed the request, so the message is sent again within the try.
+func TestProvider_ExpiredTokenIsRenewedAtOnce(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -103,8 +103,8 @@ func TestExpiredTokenIsRenewedAtOnce(t *testing.T) {
 	require.Len(t, f.Tokens(), 2, "the old one and the new one")
 }
 
-// TestYoungTokenIsNotRenewed: it is our clock or Apple's that is wrong, and no other token is better.
-func TestYoungTokenIsNotRenewed(t *testing.T) {
+// TestProvider_YoungTokenIsNotRenewed: one of the clocks is wrong, and a new token would not help.
+func TestProvider_YoungTokenIsNotRenewed(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -116,8 +116,8 @@ func TestYoungTokenIsNotRenewed(t *testing.T) {
 	require.Len(t, f.Tokens(), 1)
 }
 
-// TestMendedKey: the operator replaces the file, and nothing has to be started anew.
-func TestMendedKey(t *testing.T) {
+// TestProvider_ReplacedKeyFile: the operator replaces the file, and no restart is needed.
+func TestProvider_ReplacedKeyFile(t *testing.T) {
 	f := apnstest.New(t, true)
 	s := sender(t, f)
 	defer s.Close()
@@ -128,7 +128,7 @@ func TestMendedKey(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestKeyFiles(t *testing.T) {
+func TestProvider_KeyFiles(t *testing.T) {
 	write := func(block *pem.Block) string {
 		file := filepath.Join(t.TempDir(), "key.p8")
 		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))

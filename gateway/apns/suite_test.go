@@ -34,7 +34,7 @@ func section(f *fake) config.APNs {
 	}
 }
 
-// sender also trusts the fake, where that speaks TLS.
+// sender returns a sender that also trusts the fake if the fake speaks TLS.
 func sender(t testing.TB, f *fake) *Sender {
 	s, err := New("apples", section(f))
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func sender(t testing.TB, f *fake) *Sender {
 	return s
 }
 
-// push is a message to a device of Apple's.
+// push returns a message to an Apple device.
 func push(n int) *notify.Message {
 	m := gatewaytest.Push(n)
 	m.RecipientType = notify.RecipientAPNs
@@ -51,7 +51,7 @@ func push(n int) *notify.Message {
 	return m
 }
 
-// with changes the block of a message that has a topic of its own.
+// with returns a change of the block of a message that has its own topic.
 func with(topic string) func(*notify.Message) {
 	return func(m *notify.Message) {
 		m.Push.APNs = []byte(`{"headers":{"apns-topic":"` + topic + `"}}`)
@@ -68,7 +68,7 @@ func to(token string) func(*notify.Message) {
 
 const oneCause = "APNs answers for its connection or for a token, and its quotas are not documented"
 
-// TestConformance speaks to a provider over TLS and HTTP/2, as in life.
+// TestConformance runs over TLS and HTTP/2, like production.
 func TestConformance(t *testing.T) {
 	unavailable := func(name string, status int, remedy string) reply {
 		return reply{Name: name, Reply: fails(status, name), Want: notify.Unavailable, WantCode: name, WantRemedy: remedy}
@@ -176,7 +176,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (payloads []string) {
+func delivered(f *fake) []string {
+	var payloads []string
 	for _, m := range f.Accepted() {
 		payloads = append(payloads, string(m.Payload))
 	}

@@ -1,9 +1,10 @@
-// Package capture keeps messages as files and sends nothing: e-mail as .eml, which a mail client opens, everything else as
-// the notification's JSON. Of a message that is marked as sensitive the file has whom it is for and when, not what it says.
+// Package capture writes messages to files and sends nothing: e-mail as .eml, which a mail client opens, and everything else as the
+// notification's JSON. The file of a message that is marked as sensitive has the recipient and the time, but not the content.
 //
-// It alone knows how the files are named. A file appears whole or not at all; only the newest are kept. A disk that takes
-// nothing is no message's fault: the verdict is unavailable, so that messages wait. Files are not synced: what a crash of
-// the host takes along was never to be sent.
+// Only this package knows how the files are named. A file appears complete or not at all. Only the newest files are kept.
+//
+// Failure policy: if the disk cannot be written, the verdict is unavailable, so that the messages wait. The files are not synced: a
+// crash of the host may lose some of them, and none of them was to be sent.
 package capture
 
 import (
@@ -25,10 +26,10 @@ import (
 // From is the sender of captured mail that names none.
 const From = "Laudspeaker <no-reply@laudspeaker.invalid>"
 
-// stale is how old a file that was not finished must be before it is removed: another process may be writing one.
+// stale is the age at which an unfinished file is removed: a younger one may be in use by another process.
 const stale = time.Minute
 
-// Sender writes the files of one folder.
+// Sender writes messages into the files of one folder. Concurrent calls are safe.
 type Sender struct {
 	dir  string
 	keep int
@@ -40,7 +41,7 @@ type Sender struct {
 
 var _ gateway.Sender = (*Sender)(nil)
 
-// New makes the folder of the gateway called name. An empty cfg.Dir is the caller's to fill in.
+// New creates the folder of the gateway called name. Cfg.Dir must be set.
 func New(name string, cfg config.Capture) (*Sender, error) {
 	switch {
 	case cfg.Dir == "":
@@ -65,7 +66,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if err := ctx.Err(); err != nil {
 		return notify.Receipt{}, notify.Judge(err)
 	}
-	id, ok := notify.ParseID(m.ID) // it becomes part of a path
+	id, ok := notify.ParseID(m.ID) // the ID becomes part of a path
 	if !ok {
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": id must be a UUID"}
 	}
@@ -80,7 +81,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	return notify.Receipt{ProviderID: file, Simulated: true}, nil
 }
 
-// Check writes a file and removes it.
+// Check creates a file and removes it.
 func (s *Sender) Check(context.Context) error {
 	f, err := os.CreateTemp(s.dir, unfinished+"*")
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *Sender) judge(err error) error {
 	}
 }
 
-// content is what the file of m holds.
+// content returns the content of the file for m.
 func content(m *notify.Message) (text []byte, suffix string, err error) {
 	if m.Sensitive {
 		text, err = withheld(m)
@@ -134,7 +135,8 @@ func (s *Sender) write(id, suffix string, text []byte) (file string, err error) 
 		return "", err
 	}
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err == nil {
+	err = errors.Join(err, f.Close())
+	if err == nil {
 		file, err = s.publish(f.Name(), id, suffix)
 	}
 	if err != nil {
@@ -143,7 +145,7 @@ func (s *Sender) write(id, suffix string, text []byte) (file string, err error) 
 	return file, err
 }
 
-// publish gives a finished file its name and removes the oldest ones.
+// publish renames a finished file to its final name and removes the oldest files.
 func (s *Sender) publish(temporary, id, suffix string) (file string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,9 +175,9 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// sweep removes what a process left half written when it was killed.
+// sweep removes the unfinished files of a process that was killed.
 func (s *Sender) sweep() {
-	entries, _ := os.ReadDir(s.dir) // the next Send will say what is wrong
+	entries, _ := os.ReadDir(s.dir) // the next Send reports the error
 	for _, e := range entries {
 		info, err := e.Info()
 		if err == nil && strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) > stale {

@@ -19,7 +19,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// captured sends messages to an empty outbox with room for keep.
+// captured sends messages to an empty outbox that keeps this number of messages.
 func captured(t *testing.T, keep int, messages ...*notify.Message) (*Outbox, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data", "outbox")
@@ -36,7 +36,7 @@ func captured(t *testing.T, keep int, messages ...*notify.Message) (*Outbox, str
 	return o, dir
 }
 
-func TestMailOpens(t *testing.T) {
+func TestSender_MailIsReadable(t *testing.T) {
 	m := gatewaytest.Email(1)
 	m.Email.Subject, m.Email.From = "Grüße 👋", ""
 	o, _ := captured(t, 5, m)
@@ -55,7 +55,7 @@ func TestMailOpens(t *testing.T) {
 	require.Contains(t, string(body), gatewaytest.Mark(1))
 }
 
-func TestOthersAreReadable(t *testing.T) {
+func TestSender_OtherChannelsAreReadable(t *testing.T) {
 	text, push := gatewaytest.SMS(1), gatewaytest.Push(2)
 	text.SMS.Body = "Grüße & <b> 👋"
 	text.Payload = json.RawMessage(`{"body":"Gr\u00fc\u00dfe \u0026 \u003cb\u003e \ud83d\udc4b"}`)
@@ -74,7 +74,7 @@ func TestOthersAreReadable(t *testing.T) {
 	require.Empty(t, list[0].Content)
 }
 
-func TestNewestFirstAndOnlyTheLast(t *testing.T) {
+func TestOutbox_NewestFirstAndBounded(t *testing.T) {
 	var all []*notify.Message
 	for n := range 12 {
 		all = append(all, []*notify.Message{gatewaytest.Email(n), gatewaytest.SMS(n), gatewaytest.Push(n)}[n%3])
@@ -95,7 +95,7 @@ func TestNewestFirstAndOnlyTheLast(t *testing.T) {
 	require.Len(t, entries, 5, "nothing else is left in the folder")
 }
 
-func TestForItsOwnerOnly(t *testing.T) {
+func TestSender_FilesAreForOwnerOnly(t *testing.T) {
 	m := gatewaytest.SMS(1)
 	o, dir := captured(t, 5, m)
 	c, err := o.Get(m.ID)
@@ -107,8 +107,8 @@ func TestForItsOwnerOnly(t *testing.T) {
 	}
 }
 
-// TestRestart: what was captured stays, and what was half written goes, unless somebody may be writing it.
-func TestRestart(t *testing.T) {
+// TestSender_Restart: captured messages stay, and unfinished files are removed unless another process may be writing them.
+func TestSender_Restart(t *testing.T) {
 	m := gatewaytest.SMS(1)
 	o, dir := captured(t, 5, m)
 	old, young := filepath.Join(dir, unfinished+"old"), filepath.Join(dir, unfinished+"young")
@@ -127,8 +127,8 @@ func TestRestart(t *testing.T) {
 	require.Len(t, list, 2, "captured twice is seen twice")
 }
 
-// TestIDsStayInside: an id from outside is no path, and what does not carry our names is not shown.
-func TestIDsStayInside(t *testing.T) {
+// TestSender_IDsStayInFolder: an ID is never used as a path, and files with other names are not listed.
+func TestSender_IDsStayInFolder(t *testing.T) {
 	o, dir := captured(t, 5)
 	secret := filepath.Join(filepath.Dir(dir), "secret.json")
 	require.NoError(t, os.WriteFile(secret, []byte(`{}`), 0o600))
@@ -149,8 +149,8 @@ func TestIDsStayInside(t *testing.T) {
 	require.Empty(t, list)
 }
 
-// TestEditedFiles: a person may have been at them.
-func TestEditedFiles(t *testing.T) {
+// TestOutbox_EditedFiles: a person may have edited the files.
+func TestOutbox_EditedFiles(t *testing.T) {
 	o, dir := captured(t, 5)
 	at := time.Now().UTC()
 	for i, f := range []string{".eml", ".json"} {
@@ -161,7 +161,7 @@ func TestEditedFiles(t *testing.T) {
 	require.Len(t, list, 2)
 }
 
-func TestNoFolderYet(t *testing.T) {
+func TestOutbox_NoFolderYet(t *testing.T) {
 	o, err := NewOutbox(filepath.Join(t.TempDir(), "none"))
 	require.NoError(t, err)
 	list, err := o.List(10)
@@ -171,8 +171,8 @@ func TestNoFolderYet(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 }
 
-// TestReadWhileWriting: whoever reads sees whole files, two writers on one folder or not.
-func TestReadWhileWriting(t *testing.T) {
+// TestOutbox_ReadWhileWriting: readers see complete files, also with two writers in one folder.
+func TestOutbox_ReadWhileWriting(t *testing.T) {
 	o, dir := captured(t, 5)
 	var writers sync.WaitGroup
 	for w := range 2 {
@@ -205,7 +205,7 @@ func TestReadWhileWriting(t *testing.T) {
 	require.Len(t, list, 5)
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for field, cfg := range map[string]config.Capture{
@@ -216,8 +216,8 @@ func TestFaultsOfTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestSensitive: whom it is for and when is kept, and not a word of what it says, on any channel.
-func TestSensitive(t *testing.T) {
+// TestSender_SensitiveContentIsWithheld: on every channel the file has recipient and time, and nothing of the content.
+func TestSender_SensitiveContentIsWithheld(t *testing.T) {
 	all := []*notify.Message{gatewaytest.Email(1), gatewaytest.SMS(2), gatewaytest.Push(3)}
 	for _, m := range all {
 		m.Sensitive, m.Reference = true, "order 7"

@@ -15,12 +15,12 @@ const (
 	unfinished = ".unfinished-"
 )
 
-// files are named by time and id, so that the order of names is that of capture: 20260501T120000.000000000Z-<id>.eml
+// files matches the names of captured messages. The order of names is the order of capture: 20260501T120000.000000000Z-<id>.eml
 var files = regexp.MustCompile(`^(\d{8}T\d{6}\.\d{9}Z)-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(eml|json)$`)
 
 func name(at time.Time, id, suffix string) string { return at.Format(stamp) + "-" + id + suffix }
 
-// list gives the names of the captured messages, oldest first. What has another name is not ours.
+// list returns the names of the captured messages, oldest first. It ignores other files.
 func list(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted
 	var names []string
@@ -32,7 +32,7 @@ func list(dir string) ([]string, error) {
 	return names, err
 }
 
-// record is m as JSON for people: indented, with the texts as they are read and not as they were escaped.
+// record returns m as JSON for people: indented, and without HTML escapes.
 func record(m *notify.Message) ([]byte, error) {
 	n := m.Notification
 	var payload any
@@ -52,7 +52,7 @@ func record(m *notify.Message) ([]byte, error) {
 	return encode(n, "  ")
 }
 
-// withheld is a sensitive m as JSON: its envelope alone, and a sentence in the place of what it says.
+// withheld returns a sensitive m as JSON: its envelope, and a sentence in place of the content.
 func withheld(m *notify.Message) ([]byte, error) {
 	n := m.Notification
 	n.Payload, n.Template = nil, nil

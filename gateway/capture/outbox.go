@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	maxHead    = 256 << 10 // of a file that is only listed
+	maxHead    = 256 << 10 // bytes read of a file for a list
 	maxContent = 32 << 20
 	maxSummary = 120
 )
 
-// ErrNotFound: there is no captured message of that id, or no more. It is an [fs.ErrNotExist].
+// ErrNotFound is returned if no captured message has the ID, or it was removed. It is an [fs.ErrNotExist].
 var ErrNotFound = fmt.Errorf("no captured message of this id: %w", fs.ErrNotExist)
 
-// Outbox reads what was captured in a folder, by this process or another, while it is written.
+// Outbox reads the captured messages in a folder. Another process may write them at the same time.
 type Outbox struct{ dir string }
 
-// NewOutbox reads dir, which need not exist yet.
+// NewOutbox returns the outbox of dir, which need not exist yet.
 func NewOutbox(dir string) (*Outbox, error) {
 	abs, err := filepath.Abs(dir)
 	return &Outbox{dir: abs}, err
 }
 
-// List gives the newest messages, newest first, without their content.
+// List returns the newest messages without their content, newest first.
 func (o *Outbox) List(limit int) ([]notify.Captured, error) {
 	names, err := o.names()
 	if err != nil {
@@ -59,7 +59,7 @@ func (o *Outbox) List(limit int) ([]notify.Captured, error) {
 	return newest, nil
 }
 
-// Get gives one message with its content, the newest of that id. id may be anything: it is compared, not made a path.
+// Get returns the newest message with that ID, with its content. The ID is never used as a path.
 func (o *Outbox) Get(id string) (notify.Captured, error) {
 	id, ok := notify.ParseID(id)
 	if !ok {
@@ -114,7 +114,7 @@ func (o *Outbox) read(name string, whole bool) (notify.Captured, error) {
 	return c, err
 }
 
-// describe leaves empty what a file does not say: somebody may have edited it.
+// describe fills in the fields that the file has. The others stay empty: a person may have edited the file.
 func describe(c *notify.Captured, kind string, text io.Reader) {
 	if kind == "json" {
 		describeRecord(c, text)
@@ -144,7 +144,10 @@ func describeRecord(c *notify.Captured, text io.Reader) {
 	if json.NewDecoder(text).Decode(&r) != nil {
 		return
 	}
-	c.Channel, c.Recipient, c.Sensitive, c.Summary = r.Channel, r.Recipient, r.Sensitive, r.Payload.Title
+	c.Channel = r.Channel
+	c.Recipient = r.Recipient
+	c.Sensitive = r.Sensitive
+	c.Summary = r.Payload.Title
 	if c.Summary == "" {
 		c.Summary = r.Payload.Body
 	}

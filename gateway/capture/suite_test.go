@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// folder is where messages go. It refuses by being no folder.
+// folder is the target of the messages. To refuse messages it becomes a file.
 type folder string
 
 func (f folder) outside() string { return string(f) + ".away" }
@@ -34,7 +34,8 @@ func (f folder) accept(t testing.TB) {
 	}
 }
 
-func (f folder) delivered(t testing.TB) (texts []string) {
+func (f folder) delivered(t testing.TB) []string {
+	var texts []string
 	dir := string(f)
 	if _, err := os.Stat(f.outside()); err == nil {
 		dir = f.outside()

@@ -13,9 +13,9 @@ import (
 	"firebase.google.com/go/v4/messaging"
 )
 
-// prepareAndroid brings what the SDK misreads into the one form that it reads: a fraction of a second (it takes 3.5s for 3
-// seconds and 5 ns), a time without nine decimals, the priority as FCM's reference spells it. Light settings are read
-// here: the SDK panics without a colour and loses the leading zeros of one.
+// prepareAndroid rewrites values that the SDK misreads: fractions of a second (the SDK reads 3 s and 5 ns as 3.5 s), times
+// without nine decimals, and the priority in the spelling of FCM's reference. It also reads the light settings: the SDK panics
+// without a colour, and loses the leading zeros of a colour.
 func prepareAndroid(b map[string]any) (*messaging.LightSettings, error) {
 	if err := change(b, "ttl", protoDuration); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func change(b map[string]any, name string, to func(string) (string, error)) erro
 	return nil
 }
 
-// durations are protobuf's in JSON, without a sign.
+// durations matches protobuf's durations in JSON, without a sign.
 var durations = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,9}))?s$`)
 
 var errDuration = errors.New(`must be seconds such as "3.5s"`)

@@ -12,15 +12,15 @@ import (
 	"firebase.google.com/go/v4/messaging"
 )
 
-// The platform blocks are FCM's JSON, and the SDK's types are narrower than FCM: fields that they do not know would be
-// dropped on the way without a word. So every block is read into its type, written out again and compared. What is lost
-// is refused, by name.
+// The platform blocks are FCM's JSON. The SDK's types have fewer fields than FCM, and drop unknown fields without an error. So
+// every block is parsed into its type, encoded again and compared. Lost fields are refused by name.
 
-// android also returns the fields that FCM has and the SDK does not know.
+// android returns the block, and the fields that FCM has and the SDK does not know.
 func android(raw json.RawMessage) (config *messaging.AndroidConfig, more map[string]any, err error) {
 	var lights *messaging.LightSettings
 	config, err = block[messaging.AndroidConfig]("android", raw, func(b map[string]any) (err error) {
-		if more, err = newer(b); err != nil {
+		more, err = newer(b)
+		if err != nil {
 			return err
 		}
 		lights, err = prepareAndroid(b)
@@ -32,7 +32,7 @@ func android(raw json.RawMessage) (config *messaging.AndroidConfig, more map[str
 	return config, more, err
 }
 
-// newer takes the fields out of a block android that FCM has got after the SDK.
+// newer removes from a block android the fields that FCM has and the SDK does not know, and returns them.
 func newer(b map[string]any) (map[string]any, error) {
 	more := map[string]any{}
 	for _, name := range []string{"bandwidth_constrained_ok", "restricted_satellite_ok"} {
@@ -49,7 +49,7 @@ func newer(b map[string]any) (map[string]any, error) {
 	return more, nil
 }
 
-// apns also reports whether a critical sound has the volume 0, which the SDK would leave out.
+// apns returns the block, and reports whether a critical sound has the volume 0, which the SDK would leave out.
 func apns(raw json.RawMessage) (config *messaging.APNSConfig, silent bool, err error) {
 	config, err = block[messaging.APNSConfig]("apns", raw, func(b map[string]any) error {
 		payload, _ := b["payload"].(map[string]any)
@@ -72,7 +72,7 @@ func webpush(raw json.RawMessage) (*messaging.WebpushConfig, error) {
 	return block[messaging.WebpushConfig]("webpush", raw, nil)
 }
 
-// block reads a platform block; an absent one is empty. prepare takes out of it what the SDK reads wrongly.
+// block parses a platform block; a missing block is empty. Prepare removes the values that the SDK misreads.
 func block[T any](name string, raw json.RawMessage, prepare func(map[string]any) error) (*T, error) {
 	given, err := object(raw)
 	if err != nil {
@@ -88,7 +88,7 @@ func block[T any](name string, raw json.RawMessage, prepare func(map[string]any)
 		return nil, fmt.Errorf("payload.%s must be a JSON object", name)
 	}
 	out := new(T)
-	if json.Unmarshal(text, out) != nil { // its text holds values
+	if json.Unmarshal(text, out) != nil { // its text contains values
 		return nil, fmt.Errorf("payload.%s has a value of the wrong type or one that FCM does not know", name)
 	}
 	again, err := json.Marshal(out)
@@ -124,7 +124,7 @@ func object(raw []byte) (map[string]any, error) {
 	return o, nil
 }
 
-// missing gives the path of the first value of given that kept does not have.
+// missing returns the path of the first value in given that kept lacks.
 func missing(path string, given, kept any) (string, bool) {
 	switch g := given.(type) {
 	case map[string]any:
@@ -160,7 +160,7 @@ func missing(path string, given, kept any) (string, bool) {
 	return path, false
 }
 
-// empty values are FCM's defaults, which the SDK leaves out. A zero is not: a volume of 0 means something.
+// empty reports whether a value is FCM's default, which the SDK leaves out. A zero is not: a volume of 0 has a meaning.
 func empty(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -177,14 +177,15 @@ func empty(v any) bool {
 	return false
 }
 
-func values(m map[string]any) (all []any) {
+func values(m map[string]any) []any {
+	var all []any
 	for _, v := range m {
 		all = append(all, v)
 	}
 	return all
 }
 
-// sameNumber knows 1 and 1.0 as one, and large integers only by their digits.
+// sameNumber reports whether two numbers are equal: 1 equals 1.0, and large integers are compared by their digits.
 func sameNumber(a, b json.Number) bool {
 	if a == b {
 		return true
@@ -195,7 +196,7 @@ func sameNumber(a, b json.Number) bool {
 	return errX == nil && errY == nil && x == y && x < exact && x > -exact
 }
 
-// fieldName is a field's name; others are the caller's own words and not repeated.
+// fieldName matches the names of fields. Other names are the caller's data, and errors do not quote them.
 var fieldName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
 
 func join(path, name string) string {

@@ -9,7 +9,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-func TestBlocksArriveWhole(t *testing.T) {
+func TestBlocks_ArriveComplete(t *testing.T) {
 	for given, want := range map[string]string{
 		``:     `{}`,
 		`null`: `{}`,
@@ -48,7 +48,7 @@ func TestBlocksArriveWhole(t *testing.T) {
 	}
 }
 
-func TestBlocksThatWouldLoseSomething(t *testing.T) {
+func TestBlocks_UnknownFieldsAreRefused(t *testing.T) {
 	for given, path := range map[string]string{
 		`{"collapseKey":"k"}`:                                 "payload.android.collapseKey",
 		`{"Collapse_Key":"k"}`:                                "payload.android.Collapse_Key",
@@ -98,7 +98,7 @@ func TestBlocksThatWouldLoseSomething(t *testing.T) {
 	}
 }
 
-// FuzzBlocks: nothing panics, not even in the SDK, which would take the process with it from a goroutine of its own.
+// FuzzBlocks: no block causes a panic, not even in a goroutine of the SDK, which would end the process.
 func FuzzBlocks(f *testing.F) {
 	f.Add(`{"ttl":"3.5s","notification":{"light_settings":{"color":{"red":0.1},"light_on_duration":"1s","light_off_duration":"0s"}}}`)
 	f.Add(`{"notification":{"event_time":"2026-05-01T12:00:00Z","vibrate_timings":["1s"],"notification_count":3}}`)
@@ -106,12 +106,17 @@ func FuzzBlocks(f *testing.F) {
 	f.Add(`{"headers":{"TTL":"5"},"notification":{"actions":[null],"timestamp":5,"silent":false},"CustomData":null}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		m := gatewaytest.Push(1)
-		m.Push.Android, m.Push.APNs, m.Push.WebPush = []byte(text), nil, nil
+		m.Push.Android = []byte(text)
+		m.Push.APNs = nil
+		m.Push.WebPush = nil
 		for range 3 {
 			if out, more, err := build(m, noon); err == nil {
 				_, _ = written(out, more) // may refuse, must not panic
 			}
-			m.Push.Android, m.Push.APNs, m.Push.WebPush = m.Push.WebPush, m.Push.Android, m.Push.APNs
+			push := *m.Push
+			m.Push.Android = push.WebPush
+			m.Push.APNs = push.Android
+			m.Push.WebPush = push.APNs
 		}
 	})
 }

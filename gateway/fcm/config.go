@@ -10,10 +10,10 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway"
 )
 
-// projectID stands in a URL. Old projects have a domain before a colon.
+// projectID matches project IDs, which become part of a URL. Old projects have a domain before a colon.
 var projectID = regexp.MustCompile(`^[a-z0-9.:-]+$`)
 
-// check finds every fault of the section at once that needs no file.
+// check returns every fault of the section that shows without its files.
 func check(name string, cfg config.FCM) (*url.URL, error) {
 	var faults []error
 	if cfg.Endpoint == "" {

@@ -16,8 +16,8 @@ import (
 
 const scope = "https://www.googleapis.com/auth/firebase.messaging"
 
-// credentials gives access tokens. Google's sources know no ctx and keep a token for its hour, so the waiting is done here,
-// and what was refused is opened anew.
+// credentials returns access tokens. Google's token sources support no context and keep a token for its hour. So credentials
+// waits here, and opens the source again after a refused token.
 type credentials struct {
 	open  func() (oauth2.TokenSource, error)
 	close context.CancelFunc // ends a request for a token that nobody waits for any more
@@ -53,14 +53,14 @@ func (c *credentials) opened() (oauth2.TokenSource, error) {
 	return source, err
 }
 
-// forget drops the token and reads the credentials again before the next one.
+// forget drops the token, and reads the credentials again before the next one.
 func (c *credentials) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.source = nil
 }
 
-// authenticate finds the credentials of the section, and the project when the section names none.
+// authenticate returns the credentials of the section, and the project if the section names none.
 func (s *Sender) authenticate(name string, cfg config.FCM) (project string, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.http.TokenClient(ctx))
@@ -96,7 +96,7 @@ func (s *Sender) authenticate(name string, cfg config.FCM) (project string, err 
 	return project, nil
 }
 
-// serviceAccount reads the JSON that the Firebase console gives out. Its errors hold nothing of the file's content.
+// serviceAccount parses the JSON file that the Firebase console creates. Its errors do not quote the file.
 func serviceAccount(ctx context.Context, file string) (*googleauth.Credentials, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -23,8 +23,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// account writes the file of a service account whose tokens come from here.
-func account(t *testing.T, tokenURI string) (file string) {
+// account writes the file of a service account whose token endpoint is this server.
+func account(t *testing.T, tokenURI string) string {
+	var file string
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
@@ -41,7 +42,7 @@ func account(t *testing.T, tokenURI string) (file string) {
 	return file
 }
 
-// withAccount is a sender that has a project and tokens from the file alone.
+// withAccount returns a sender with the project and tokens of the file alone.
 func withAccount(t *testing.T, f *fake, tokens http.HandlerFunc) (s *Sender, asked *atomic.Int32) {
 	t.Helper()
 	issuer, asked := counting(t, tokens)
@@ -58,7 +59,7 @@ func issue(token string) http.HandlerFunc {
 	}
 }
 
-func TestServiceAccount(t *testing.T) {
+func TestCredentials_ServiceAccount(t *testing.T) {
 	f := fcmtest.New(t, false)
 	s, asked := withAccount(t, f, issue(fcmtest.Token))
 	for n := range 3 {
@@ -68,7 +69,7 @@ func TestServiceAccount(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load(), "a token serves for its hour")
 }
 
-func TestDefaultCredentials(t *testing.T) {
+func TestCredentials_Default(t *testing.T) {
 	f := fcmtest.New(t, false)
 	issuer, _ := counting(t, issue(fcmtest.Token))
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", account(t, issuer.URL))
@@ -79,8 +80,8 @@ func TestDefaultCredentials(t *testing.T) {
 	require.Empty(t, f.Accepted())
 }
 
-// TestRefusedTokenIsAskedAnew: a token that FCM no longer takes is not kept for the rest of its hour.
-func TestRefusedTokenIsAskedAnew(t *testing.T) {
+// TestCredentials_RefusedTokenIsReplaced: a token that FCM has refused is not kept for the rest of its hour.
+func TestCredentials_RefusedTokenIsReplaced(t *testing.T) {
 	f := fcmtest.New(t, false)
 	tokens := make(chan string, 2)
 	tokens <- "revoked"
@@ -92,8 +93,8 @@ func TestRefusedTokenIsAskedAnew(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestNoToken: nothing has been sent, whatever Google's token endpoint does.
-func TestNoToken(t *testing.T) {
+// TestCredentials_NoToken: without a token nothing was sent, whatever the token endpoint answers.
+func TestCredentials_NoToken(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		want   notify.Verdict
@@ -121,8 +122,8 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
-// TestSlowToken: the attempt ends in time, and the sender still ends at once.
-func TestSlowToken(t *testing.T) {
+// TestCredentials_SlowToken: the attempt ends in time, and Close does not wait.
+func TestCredentials_SlowToken(t *testing.T) {
 	f := fcmtest.New(t, false)
 	s, _ := withAccount(t, f, func(_ http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm() // the end of the connection shows only once the body has been read
@@ -135,7 +136,7 @@ func TestSlowToken(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestCredentialsFile(t *testing.T) {
+func TestCredentials_File(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) string {
 		file := filepath.Join(dir, "c.json")

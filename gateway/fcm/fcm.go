@@ -1,9 +1,9 @@
-// Package fcm sends push messages through Firebase Cloud Messaging, HTTP v1
+// Package fcm sends push messages through Firebase Cloud Messaging (FCM), HTTP v1
 // (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages).
 //
-// It alone knows FCM's message, its error codes and Google's credentials. It makes one request a try: the SDK's own
-// retries are switched off (transport.go), for FCM has been seen to deliver what it answered with a 503. FCM has no
-// idempotency key either, so a message carries ids by which a device shows a repeated one once (message.go).
+// Only this package knows FCM's messages, its error codes, and Google's credentials. It makes one request per try. The retries of the
+// SDK are switched off (transport.go), because FCM has delivered messages that it had answered with a 503. FCM has no idempotency
+// key. So each message has IDs by which a device shows a repeated message once (message.go).
 package fcm
 
 import (
@@ -24,7 +24,7 @@ import (
 
 const google = "https://fcm.googleapis.com"
 
-// Sender is one Firebase project.
+// Sender sends for one Firebase project.
 type Sender struct {
 	timeout     time.Duration
 	base        *url.URL
@@ -36,7 +36,7 @@ type Sender struct {
 
 var _ gateway.Sender = (*Sender)(nil)
 
-// New checks the section of the gateway called name and reads its credentials; FCM is not asked before the first message.
+// New returns a sender for a valid section of the gateway called name. It reads the credentials and does not connect yet.
 func New(name string, cfg config.FCM) (*Sender, error) {
 	base, err := check(name, cfg)
 	if err != nil {
@@ -47,8 +47,8 @@ func New(name string, cfg config.FCM) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The HTTP client is given as an option of the SDK: go-fcm's own WithHTTPClient would want a service account's JSON
-	// and follow redirects.
+	// The HTTP client is passed as an option of the SDK: go-fcm's own WithHTTPClient would need the JSON of a service account,
+	// and would follow redirects.
 	s.client, err = gofcm.NewClient(context.Background(),
 		gofcm.WithProjectID(project),
 		gofcm.WithEndpoint(base.String()+"/v1"),
@@ -74,7 +74,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	return notify.Receipt{ProviderID: id}, nil
 }
 
-// Check lets FCM validate a message to a topic, which it does not send.
+// Check asks FCM to validate a message to a topic without sending it.
 func (s *Sender) Check(ctx context.Context) error {
 	_, f := s.call(ctx, s.client.SendDryRun, &messaging.Message{Topic: "laudspeaker-check"}, extras{})
 	if f != nil {
@@ -83,7 +83,7 @@ func (s *Sender) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
 	s.credentials.close()
@@ -91,7 +91,8 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-// send is one of the SDK's calls. They take many messages; one invalid message fails all, so each goes alone.
+// send makes one call of the SDK. The SDK takes many messages, but one invalid message fails all of them, so each is sent
+// alone.
 type send func(context.Context, ...*messaging.Message) (*messaging.BatchResponse, error)
 
 func (s *Sender) call(ctx context.Context, send send, m *messaging.Message, more extras) (id string, f *notify.Failure) {
@@ -110,7 +111,7 @@ func (s *Sender) call(ctx context.Context, send send, m *messaging.Message, more
 	}
 	f = judge(&r, id, err, time.Now())
 	if f != nil && f.Verdict == notify.Unavailable {
-		s.credentials.forget() // so that the next attempt takes what the operator has mended
+		s.credentials.forget() // so that the next attempt uses the operator's new credentials
 	}
 	return id, f
 }

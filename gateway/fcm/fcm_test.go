@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// counting gives the endpoint of a server that always answers so, and how often it was asked.
+// counting returns the endpoint of a server with a constant answer, and its number of requests.
 func counting(t *testing.T, answer http.HandlerFunc) (f *fake, calls *atomic.Int32) {
 	calls = new(atomic.Int32)
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,8 +29,8 @@ func counting(t *testing.T, answer http.HandlerFunc) (f *fake, calls *atomic.Int
 	return &fake{URL: h.URL}, calls
 }
 
-// TestOneTry: what the SDK would repeat by itself, for seven seconds, is asked once.
-func TestOneTry(t *testing.T) {
+// TestSender_OneTry: the SDK would retry for seven seconds; the gateway makes one request.
+func TestSender_OneTry(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"503":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
 		"lost": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
@@ -47,7 +47,7 @@ func TestOneTry(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestSender_FollowsNoRedirect(t *testing.T) {
 	other, calls := counting(t, func(http.ResponseWriter, *http.Request) {})
 	f := fcmtest.New(t, false)
 	s := sender(t, f, section(f))
@@ -60,8 +60,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	require.Zero(t, calls.Load())
 }
 
-// TestEndpoint: nothing but the configuration says where requests go, and its path is kept.
-func TestEndpoint(t *testing.T) {
+// TestSender_Endpoint: only the configuration decides where requests go, and its path is kept.
+func TestSender_Endpoint(t *testing.T) {
 	t.Setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "always")
 	t.Setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "elsewhere.example")
 	t.Setenv("FIREBASE_CONFIG", `{"projectId":"elsewhere"}`)
@@ -75,7 +75,7 @@ func TestEndpoint(t *testing.T) {
 	require.Equal(t, "/fcm/v1/projects/"+fcmtest.Project+"/messages:send", path.Load())
 }
 
-func TestTimeout(t *testing.T) {
+func TestSender_Timeout(t *testing.T) {
 	f := fcmtest.New(t, false)
 	f.Hang(gatewaytest.AtRequest)
 	cfg := section(f)
@@ -86,8 +86,8 @@ func TestTimeout(t *testing.T) {
 	require.Equal(t, notify.Ambiguous, notify.Judge(err).Verdict)
 }
 
-// TestArrives: the whole of a message as FCM reads it.
-func TestArrives(t *testing.T) {
+// TestSender_Arrives: FCM gets the complete message.
+func TestSender_Arrives(t *testing.T) {
 	f := fcmtest.New(t, false)
 	s := sender(t, f, section(f))
 	defer s.Close()
@@ -117,7 +117,7 @@ func TestArrives(t *testing.T) {
 	}`, string(f.Accepted()[0]))
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	good := section(&fake{URL: "https://fcm.example.com"})
 	for field, change := range map[string]func(*config.FCM){
 		"endpoint":         func(c *config.FCM) { c.Endpoint = "http://fcm.example.com" },

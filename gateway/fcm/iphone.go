@@ -9,18 +9,18 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// iphone completes the block apns by what Apple's devices need besides FCM's common fields. What the caller has set stands.
+// iphone adds to the block apns the fields that Apple devices need in addition to FCM's common fields. Fields of the caller are kept.
 //
-// A message that carries data and shows nothing is a background push: without content-available no app is woken, and APNs
-// refuses it with another priority than 5
+// A message that carries data and shows nothing is a background push. Without content-available it starts no app, and APNs refuses it
+// with a priority other than 5
 // (https://developer.apple.com/documentation/usernotifications/pushing-background-updates-to-your-app). A picture is fetched by the
-// app's service extension, which mutable-content wakes (https://firebase.google.com/docs/cloud-messaging/ios/send-image).
+// app's service extension, which mutable-content starts (https://firebase.google.com/docs/cloud-messaging/ios/send-image).
 func iphone(out *messaging.Message, image string) {
 	a := out.APNS
 	kind := header(a.Headers, "apns-push-type")
 	if kind == "" {
 		kind = notify.ApplePushType(header(a.Headers, "apns-topic"))
-		a.Headers = with(a.Headers, "apns-push-type", kind)
+		a.Headers = withHeader(a.Headers, "apns-push-type", kind)
 	}
 	if shows(out) {
 		if image == "" && a.FCMOptions != nil {
@@ -36,8 +36,8 @@ func iphone(out *messaging.Message, image string) {
 	if aps := apsOf(a); !sets(aps, "content-available") {
 		aps.ContentAvailable = true
 	}
-	a.Headers = with(a.Headers, "apns-push-type", "background")
-	a.Headers = with(a.Headers, "apns-priority", "5")
+	a.Headers = withHeader(a.Headers, "apns-push-type", "background")
+	a.Headers = withHeader(a.Headers, "apns-priority", "5")
 }
 
 // shows reports whether an Apple device shows, plays or counts anything of a message.
@@ -67,7 +67,7 @@ func showImage(a *messaging.APNSConfig, image string) {
 	}
 }
 
-// sets reports whether the caller has set a field of aps to 0, which the SDK takes for a field that it does not know.
+// sets reports whether the caller has set a field of aps to 0, which the SDK takes for an unknown field.
 func sets(aps *messaging.Aps, name string) bool {
 	_, set := aps.CustomData[name]
 	return set
@@ -83,7 +83,7 @@ func apsOf(a *messaging.APNSConfig) *messaging.Aps {
 	return a.Payload.Aps
 }
 
-// header returns the value of a header, in whatever case its name is written.
+// header returns the value of a header, in any case of its name.
 func header(headers map[string]string, name string) string {
 	for given, value := range headers {
 		if strings.EqualFold(given, name) {
@@ -93,7 +93,7 @@ func header(headers map[string]string, name string) string {
 	return ""
 }
 
-// extras are fields of FCM's message that the SDK cannot write: ones that it does not know, and a zero that it leaves out.
+// extras are fields of FCM's message that the SDK cannot write: fields that it does not know, and a zero that it leaves out.
 type extras struct {
 	android map[string]any // fields of message.android
 	silent  bool           // message.apns.payload.aps.sound.volume is 0
@@ -102,7 +102,7 @@ type extras struct {
 // none reports whether there are no extras.
 func (e extras) none() bool { return len(e.android) == 0 && !e.silent }
 
-// add puts the extras into the JSON of a message.
+// add adds the extras to the JSON of a message.
 func (e extras) add(message []byte) ([]byte, error) {
 	if e.none() {
 		return message, nil
@@ -120,7 +120,7 @@ func (e extras) add(message []byte) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// inner returns the object at a path, which it makes where it is missing.
+// inner returns the object at a path, which it creates if it is missing.
 func inner(m map[string]any, path ...string) map[string]any {
 	for _, name := range path {
 		next, ok := m[name].(map[string]any)

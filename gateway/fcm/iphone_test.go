@@ -11,8 +11,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestIPhones: what Apple's devices need besides FCM's common fields.
-func TestIPhones(t *testing.T) {
+// TestMessage_IPhone: the fields that Apple devices need in addition to FCM's common fields.
+func TestMessage_IPhone(t *testing.T) {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	data := map[string]string{"a": "1"}
 	const background = `"apns-push-type":"background","apns-priority":"5","apns-collapse-id":"id","apns-expiration":"1777636890"`
@@ -59,8 +59,8 @@ func TestIPhones(t *testing.T) {
 	}
 }
 
-// TestFieldsBesideTheSDK: what the SDK does not write reaches FCM all the same.
-func TestFieldsBesideTheSDK(t *testing.T) {
+// TestMessage_FieldsBesideSDK: fields that the SDK does not write still reach FCM.
+func TestMessage_FieldsBesideSDK(t *testing.T) {
 	f := fcmtest.New(t, false)
 	m := gatewaytest.Push(1)
 	m.Push.Android = json.RawMessage(`{"bandwidth_constrained_ok":true,"restricted_satellite_ok":true,"priority":"HIGH"}`)

@@ -14,7 +14,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// What an operator does about an answer that is about us and not about the message.
+// Remedies for answers that are about the gateway and not about the message.
 const (
 	fixCredentials = "check that the service account belongs to project_id and its key is not revoked"
 	fixPermission  = "give the service account the role Firebase Cloud Messaging API Admin, and enable that API in the project"
@@ -22,13 +22,13 @@ const (
 	fixAddress     = "check project_id and endpoint"
 )
 
-// quotaWait is how long to wait after a 429 that does not say: FCM asks for a minute
+// quotaWait is the wait after a 429 without a Retry-After: FCM asks for a minute
 // (https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode, QUOTA_EXCEEDED).
 const quotaWait = time.Minute
 
-// judge gives nil for a message that FCM has taken. It goes by the status that was received, for the SDK takes a redirect up
-// to 303 for a success. The SDK's error is only asked for FCM's code, and unwrapped, for the SDK asserts its type; its text
-// holds what was sent.
+// judge returns the failure of an answer, or nil if FCM has accepted the message. It uses the status from the wire, as the SDK
+// takes a redirect up to 303 for a success. It takes only FCM's code from the SDK's error, and needs that error unwrapped, as
+// the SDK asserts its type; its text contains the message.
 func judge(r *record, id string, err error, now time.Time) *notify.Failure {
 	switch {
 	case r.denied != nil:
@@ -62,8 +62,8 @@ func judge(r *record, id string, err error, now time.Time) *notify.Failure {
 	return f
 }
 
-// byCode reads FCM's own code (https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode); nil: it has none, or one
-// that says no more than the status.
+// byCode returns the failure that FCM's own code means (https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode); nil
+// without a code, or for a code that says no more than the status.
 func byCode(r *record, err error) *notify.Failure {
 	switch {
 	case messaging.IsUnregistered(err):
@@ -86,8 +86,8 @@ func byCode(r *record, err error) *notify.Failure {
 	return nil
 }
 
-// byStatus judges what comes without a code: from what stands before FCM, often as HTML. A 5xx is worth a retry, and one
-// that was delivered all the same is shown once: see message.go.
+// byStatus returns the failure of an answer without a code, which may come from a proxy before FCM, often as HTML. A 5xx is
+// retried; a device shows a message only once even if FCM had accepted it: see message.go.
 func byStatus(status int) *notify.Failure {
 	switch {
 	case status < 400:
@@ -120,7 +120,8 @@ type answer struct {
 	} `json:"error"`
 }
 
-func (a *answer) fields() (fields []string) {
+func (a *answer) fields() []string {
+	var fields []string
 	for _, d := range a.Error.Details {
 		for _, v := range d.Violations {
 			fields = append(fields, v.Field)
@@ -129,8 +130,8 @@ func (a *answer) fields() (fields []string) {
 	return fields
 }
 
-// aboutToken reports whether an invalid argument is the registration token. FCM names it as a field, or, for one that it
-// cannot read at all, only in its sentence.
+// aboutToken reports whether the invalid argument is the registration token. FCM names it as a field or, for an unreadable
+// token, only in its text.
 func aboutToken(body []byte) bool {
 	var a answer
 	if json.Unmarshal(body, &a) != nil {
@@ -145,12 +146,12 @@ func aboutToken(body []byte) bool {
 	return len(named) == 0 && strings.Contains(a.Error.Message, "registration token is not a valid FCM registration token")
 }
 
-// field is a path in a message, without the parts that the caller has named.
+// field matches a path in a message, without the parts that the caller has named.
 var field = regexp.MustCompile(`^message(\.[a-z_]+|\[\d+\])*$`)
 
 func fields(body []byte) string {
 	var a answer
-	_ = json.Unmarshal(body, &a) // nothing to name is no fault
+	_ = json.Unmarshal(body, &a) // an unnamed field is no fault of the message
 	var known []string
 	for _, f := range a.fields() {
 		if field.MatchString(f) && len(known) < 5 {
@@ -163,7 +164,7 @@ func fields(body []byte) string {
 	return ": " + strings.Join(known, ", ")
 }
 
-// unquoted is what the SDK says of a message that it does not send, up to the first value in it.
+// unquoted returns the SDK's text about a message that it does not send, up to the first quoted value.
 func unquoted(err error) string {
 	if err == nil {
 		return "the SDK did not send the message"

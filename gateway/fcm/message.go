@@ -14,15 +14,15 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxTTL is how long FCM keeps a message for a device that is away.
+// maxTTL is how long FCM keeps a message for a device that is offline.
 const maxTTL = 28 * 24 * time.Hour
 
-// build makes FCM's message of m, and the fields that the SDK cannot write. What the platform blocks say stands; what they leave out
-// comes from the common fields and from what remains until the notification expires.
+// build returns FCM's message for m, and the fields that the SDK cannot write. Fields of the platform blocks are kept. Missing fields
+// come from the common fields, and the TTL from the time until the notification expires.
 //
-// A repeated message (FCM may have taken one that it answered with an error) replaces the first on the device instead of
-// standing beside it: the collapse key, else the notification's id, is its Android tag and apns-collapse-id. The id is no
-// Android collapse_key and no Web Push topic: those choose what a device that is away gets later, and it keeps four.
+// A repeated message (FCM may have accepted one that it answered with an error) replaces the first one on the device: the collapse
+// key, or else the notification's ID, is its Android tag and apns-collapse-id. The ID does not become an Android collapse_key or a
+// Web Push topic: these choose the messages that an offline device gets later, and FCM keeps only four of them.
 func build(m *notify.Message, now time.Time) (*messaging.Message, extras, error) {
 	p := m.Push
 	if p == nil {
@@ -72,7 +72,7 @@ func address(out *messaging.Message, m *notify.Message) error {
 	return nil
 }
 
-// collapse makes no notification of a message that only carries data: an empty block would.
+// collapse returns nil for a message that only carries data: an empty block would make it a notification.
 func collapse(out *messaging.Message, key, id string) {
 	unique := key
 	if unique == "" {
@@ -84,14 +84,14 @@ func collapse(out *messaging.Message, key, id string) {
 	if n := out.Android.Notification; n != nil && n.Tag == "" {
 		n.Tag = unique
 	}
-	out.APNS.Headers = with(out.APNS.Headers, "apns-collapse-id", fitted(unique, 64))
+	out.APNS.Headers = withHeader(out.APNS.Headers, "apns-collapse-id", shortened(unique, 64))
 	if key == "" {
 		return
 	}
 	if out.Android.CollapseKey == "" {
 		out.Android.CollapseKey = key
 	}
-	out.Webpush.Headers = with(out.Webpush.Headers, "Topic", topic(key))
+	out.Webpush.Headers = withHeader(out.Webpush.Headers, "Topic", topic(key))
 }
 
 func prioritise(out *messaging.Message, priority string) {
@@ -101,12 +101,12 @@ func prioritise(out *messaging.Message, priority string) {
 	if out.Android.Priority == "" {
 		out.Android.Priority = priority
 	}
-	out.Webpush.Headers = with(out.Webpush.Headers, "Urgency", priority)
+	out.Webpush.Headers = withHeader(out.Webpush.Headers, "Urgency", priority)
 	switch {
 	case priority != "high":
-		out.APNS.Headers = with(out.APNS.Headers, "apns-priority", "5")
+		out.APNS.Headers = withHeader(out.APNS.Headers, "apns-priority", "5")
 	case out.Notification != nil: // APNs refuses 10 for a message that shows nothing
-		out.APNS.Headers = with(out.APNS.Headers, "apns-priority", "10")
+		out.APNS.Headers = withHeader(out.APNS.Headers, "apns-priority", "10")
 	}
 }
 
@@ -115,12 +115,12 @@ func expire(out *messaging.Message, at, now time.Time) {
 	if out.Android.TTL == nil {
 		out.Android.TTL = &ttl
 	}
-	out.APNS.Headers = with(out.APNS.Headers, "apns-expiration", strconv.FormatInt(at.Unix(), 10))
-	out.Webpush.Headers = with(out.Webpush.Headers, "TTL", strconv.FormatInt(int64(ttl/time.Second), 10))
+	out.APNS.Headers = withHeader(out.APNS.Headers, "apns-expiration", strconv.FormatInt(at.Unix(), 10))
+	out.Webpush.Headers = withHeader(out.Webpush.Headers, "TTL", strconv.FormatInt(int64(ttl/time.Second), 10))
 }
 
-// with adds a header that the caller has not set, in whatever case.
-func with(headers map[string]string, name, value string) map[string]string {
+// withHeader adds a header that the caller has not set, in any case of its name.
+func withHeader(headers map[string]string, name, value string) map[string]string {
 	for set := range headers {
 		if strings.EqualFold(set, name) {
 			return headers
@@ -136,26 +136,26 @@ func with(headers map[string]string, name, value string) map[string]string {
 	return headers
 }
 
-// fitted gives key, or a name of it that fits into n bytes.
-func fitted(key string, n int) string {
+// shortened returns key, or a replacement for it that fits into n bytes.
+func shortened(key string, n int) string {
 	if len(key) <= n {
 		return key
 	}
-	return name(key)
+	return shortHash(key)
 }
 
-// topics is what a Web Push topic may be (RFC 8030 §5.4).
-var topics = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+// webPushTopics matches Web Push topics (RFC 8030 §5.4).
+var webPushTopics = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
 func topic(key string) string {
-	if topics.MatchString(key) {
+	if webPushTopics.MatchString(key) {
 		return key
 	}
-	return name(key)
+	return shortHash(key)
 }
 
-// name gives 32 characters that differ when keys do.
-func name(key string) string {
+// shortHash returns 32 characters that differ for different keys.
+func shortHash(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }

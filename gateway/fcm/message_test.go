@@ -24,11 +24,13 @@ func written(m *messaging.Message, more extras) ([]byte, error) {
 	return more.add(text)
 }
 
-// built gives a part of FCM's JSON of a message that expires a minute and a half after noon.
+// built returns a part of FCM's JSON of a message that expires a minute and a half after noon.
 func built(t *testing.T, part string, p notify.Push) string {
 	t.Helper()
 	m, at := gatewaytest.Push(1), noon.Add(90500*time.Millisecond)
-	m.Push, m.ExpiresAt, m.ID = &p, &at, "id"
+	m.Push = &p
+	m.ExpiresAt = &at
+	m.ID = "id"
 	out, more, err := build(m, noon)
 	require.NoError(t, err)
 	text, err := written(out, more)
@@ -38,28 +40,28 @@ func built(t *testing.T, part string, p notify.Push) string {
 	return string(parts[part])
 }
 
-func TestDefaults(t *testing.T) {
+func TestMessage_Defaults(t *testing.T) {
 	p := notify.Push{Title: "t"}
 	require.JSONEq(t, `{"ttl": "90s", "notification": {"tag": "id"}}`, built(t, "android", p))
 	require.JSONEq(t, `{"headers": {"apns-expiration": "1777636890", "apns-collapse-id": "id"}}`, built(t, "apns", p))
 	require.JSONEq(t, `{"headers": {"TTL": "90"}}`, built(t, "webpush", p))
 }
 
-func TestDataAloneShowsNothing(t *testing.T) {
+func TestMessage_DataAloneShowsNothing(t *testing.T) {
 	p := notify.Push{Data: map[string]string{"k": "v"}, Priority: "high"}
 	require.JSONEq(t, `{"ttl": "90s", "priority": "high"}`, built(t, "android", p))
 	require.Contains(t, built(t, "apns", p), `"apns-priority":"5"`)
 	require.Empty(t, built(t, "notification", p))
 }
 
-func TestPriority(t *testing.T) {
+func TestMessage_Priority(t *testing.T) {
 	p := notify.Push{Title: "t", Priority: "normal"}
 	require.Contains(t, built(t, "android", p), `"priority":"normal"`)
 	require.Contains(t, built(t, "apns", p), `"apns-priority":"5"`)
 	require.Contains(t, built(t, "webpush", p), `"Urgency":"normal"`)
 }
 
-func TestWhatTheCallerSetStands(t *testing.T) {
+func TestMessage_CallerFieldsAreKept(t *testing.T) {
 	p := notify.Push{
 		Title: "t", Priority: "high", CollapseKey: "key",
 		Android: json.RawMessage(`{"ttl":"5s","priority":"NORMAL","collapse_key":"mine","notification":{"tag":"mine"}}`),
@@ -71,8 +73,8 @@ func TestWhatTheCallerSetStands(t *testing.T) {
 	require.JSONEq(t, string(p.WebPush), built(t, "webpush", p))
 }
 
-// TestLongKeys: each platform has its own limit, and keys that differ stay different.
-func TestLongKeys(t *testing.T) {
+// TestMessage_LongKeys: each platform has its own limit, and different keys stay different.
+func TestMessage_LongKeys(t *testing.T) {
 	long := strings.Repeat("é", 60)
 	apns, web := built(t, "apns", notify.Push{CollapseKey: long}), built(t, "webpush", notify.Push{CollapseKey: long})
 	require.Regexp(t, `"apns-collapse-id":"[A-Za-z0-9_-]{32}"`, apns)
@@ -82,7 +84,7 @@ func TestLongKeys(t *testing.T) {
 	require.Contains(t, built(t, "apns", notify.Push{CollapseKey: "a b"}), `"apns-collapse-id":"a b"`)
 }
 
-func TestTTLWithinFCMsLimits(t *testing.T) {
+func TestMessage_TTLWithinLimits(t *testing.T) {
 	for remains, want := range map[time.Duration]string{
 		-time.Minute: `"ttl":"0s"`, 999 * time.Millisecond: `"ttl":"0s"`, 1000 * time.Hour: `"ttl":"2419200s"`,
 	} {
@@ -96,7 +98,7 @@ func TestTTLWithinFCMsLimits(t *testing.T) {
 	}
 }
 
-func TestRecipients(t *testing.T) {
+func TestMessage_Recipients(t *testing.T) {
 	for kind, want := range map[string]string{
 		"": `"token":"news"`, notify.RecipientFCM: `"token":"news"`,
 		notify.RecipientTopic: `"topic":"news"`, notify.RecipientCondition: `"condition":"news"`,

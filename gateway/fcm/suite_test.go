@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The SDK's storage and Firestore clients, which we never make, bring a worker of opencensus along.
+	// The SDK imports storage and Firestore clients, which start a goroutine of opencensus.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -32,7 +32,7 @@ func section(f *fake) config.FCM {
 	return config.FCM{ProjectID: fcmtest.Project, Endpoint: f.URL, Token: fcmtest.Token, Timeout: 30 * time.Second}
 }
 
-// sender also trusts the fake, where that speaks TLS.
+// sender returns a sender that also trusts the fake if the fake speaks TLS.
 func sender(t testing.TB, f *fake, cfg config.FCM) *Sender {
 	s, err := New("pushes", cfg)
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func sender(t testing.TB, f *fake, cfg config.FCM) *Sender {
 
 const oneCause = "FCM's quotas are rates: 429 says so"
 
-// TestConformance speaks to a provider over TLS, as in life: only there is a time at which nothing has been written yet.
+// TestConformance runs over TLS, like production: only there is a moment with a connection and nothing written.
 func TestConformance(t *testing.T) {
 	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
 		Fake:      func(t testing.TB) *fake { return fcmtest.New(t, true) },
@@ -96,7 +96,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (messages []string) {
+func delivered(f *fake) []string {
+	var messages []string
 	for _, m := range f.Accepted() {
 		messages = append(messages, string(m))
 	}

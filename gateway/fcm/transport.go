@@ -14,14 +14,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Statuses that stand for others on the way to the SDK, which tries a 503 and every transport error four more times.
+// Statuses that replace others on the way to the SDK, which retries a 503 and every transport error four times.
 const (
 	statusUnavailable = 598
 	statusLost        = 599
 )
 
-// record is what the transport saw of one call, past the SDK, which gives back neither the cause of a failure nor how far
-// it came. It travels in ctx, as an httptrace does.
+// record is what the transport has seen of one call. The SDK returns neither the cause of a failure nor how far the request
+// came. A record is passed in the context, like an httptrace.
 type record struct {
 	gateway.Exchange
 	extras extras          // added to the request
@@ -38,10 +38,10 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
 
-// stay keeps tokens with the host that they are for.
+// stay follows no redirect, so that tokens go to no other host.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// roundTrip never fails, as the SDK sees it: see the statuses above.
+// roundTrip returns no error to the SDK: see the statuses above.
 func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	r, ok := req.Context().Value(recordKey{}).(*record)
 	if !ok {
@@ -49,7 +49,7 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	token, err := s.credentials.token(req.Context())
 	if err != nil {
-		r.denied = denied(err)
+		r.denied = tokenFailure(err)
 		return r.Response(req, statusLost), nil
 	}
 	req = req.Clone(req.Context())
@@ -58,7 +58,9 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	if r.Err != nil {
 		return r.Response(req, statusLost), nil
 	}
-	req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host // whatever the environment tells the SDK
+	req.URL.Scheme = s.base.Scheme // regardless of the environment variables that the SDK reads
+	req.URL.Host = s.base.Host
+	req.Host = s.base.Host
 	r.Exchange = s.http.Do(req)
 	status := r.Status
 	switch {
@@ -70,7 +72,7 @@ func (s *Sender) roundTrip(req *http.Request) (*http.Response, error) {
 	return r.Response(req, status), nil
 }
 
-// addTo puts the extras into a request of the SDK.
+// addTo adds the extras to a request of the SDK.
 func (e extras) addTo(req *http.Request) (*http.Request, error) {
 	if e.none() || req.Body == nil {
 		return req, nil
@@ -86,7 +88,8 @@ func (e extras) addTo(req *http.Request) (*http.Request, error) {
 	if call["message"], err = e.add(call["message"]); err != nil {
 		return req, err
 	}
-	if body, err = json.Marshal(call); err != nil {
+	body, err = json.Marshal(call)
+	if err != nil {
 		return req, err
 	}
 	req.Body, req.GetBody = io.NopCloser(bytes.NewReader(body)), nil
@@ -94,13 +97,13 @@ func (e extras) addTo(req *http.Request) (*http.Request, error) {
 	return req, nil
 }
 
-// denied judges why there is no access token. Nothing has been sent.
-func denied(err error) *notify.Failure {
+// tokenFailure returns the failure of a call without an access token. Nothing was sent.
+func tokenFailure(err error) *notify.Failure {
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
 		return (&gateway.Exchange{Err: err}).Lost()
 	}
-	// Not wrapped: its text holds the whole answer.
+	// Not wrapped: its text contains the whole answer.
 	if status := refused.Response.StatusCode; status >= 500 || status == http.StatusTooManyRequests {
 		return &notify.Failure{Verdict: notify.Transient, Reason: "Google gives no access token at present"}
 	}

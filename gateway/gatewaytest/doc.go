@@ -1,6 +1,6 @@
 // Package gatewaytest is the conformance suite that every [gateway.Sender] passes.
 //
-// A gateway's tests bring a fake provider and a [Suite] that says how to provoke it; everything that a worker relies on
-// is checked here, from one list ([Kinds]), so that no gateway can forget a point: a suite that neither covers a kind nor
-// exempts it with a reason fails.
+// The tests of a gateway bring a fake provider and a [Suite] that describes how to provoke its faults. The suite checks everything
+// on which the worker relies, from one list ([Kinds]). No gateway can omit a point: a suite fails if it neither covers a kind nor
+// exempts it with a reason.
 package gatewaytest

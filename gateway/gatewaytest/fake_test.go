@@ -14,7 +14,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// provider is a fake without a network. Its sender is sound, or has the one fault that it is asked for.
+// provider is a fake without a network. Its sender is sound, or has one chosen fault.
 type provider struct {
 	mu      sync.Mutex
 	got     []string
@@ -27,7 +27,10 @@ type provider struct {
 func (p *provider) accept() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answer, p.refused, p.hang, p.written = nil, false, nil, false
+	p.answer = nil
+	p.refused = false
+	p.hang = nil
+	p.written = false
 }
 
 func (p *provider) set(f func()) {
@@ -80,7 +83,10 @@ func (s *sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 
 func (s *sender) answer(ctx context.Context, m *notify.Message) error {
 	s.p.mu.Lock()
-	answer, refused, hang, written := s.p.answer, s.p.refused, s.p.hang, s.p.written
+	answer := s.p.answer
+	refused := s.p.refused
+	hang := s.p.hang
+	written := s.p.written
 	s.p.mu.Unlock()
 	switch {
 	case refused:
@@ -141,7 +147,9 @@ func (s *sender) Close() error {
 
 func suite(fault string) Suite[*provider] {
 	fails := func(f notify.Failure) func(*provider) {
-		f.Code, f.Reason, f.Remedy = "x1", "because", "pay"
+		f.Code = "x1"
+		f.Reason = "because"
+		f.Remedy = "pay"
 		return func(p *provider) { p.set(func() { p.answer = &f }) }
 	}
 	reply := func(v notify.Verdict, gone bool) func(*provider) {

@@ -15,20 +15,20 @@ import (
 	"testing"
 )
 
-// Point is how far an HTTP provider comes before it fails.
+// Point is how far an HTTP request comes before it fails.
 type Point int
 
 // The points, in the order of the protocol.
 const (
-	AtHandshake Point = iota + 1 // the connection is there; on TLS nothing of the request has been written
-	AtRequest                    // the request has been read whole and the message taken
+	AtHandshake Point = iota + 1 // connected; with TLS nothing of the request has been written
+	AtRequest                    // the whole request was read and the message accepted
 	AtAnswer                     // half of the answer has been written
 )
 
-// Request in the body of [Faults.Reply] becomes the request itself, its credentials included, as text inside JSON.
+// Request is replaced, in the body of [Faults.Reply], by the request with its credentials, as text inside JSON.
 const Request = "%REQUEST%"
 
-// Faults makes a fake HTTP provider fail on cue; the zero value is well. Every fault stays until Accept.
+// Faults makes a fake HTTP provider fail on request. The zero value has no fault. Every fault stays until Accept.
 type Faults struct {
 	mu      sync.Mutex
 	status  int
@@ -37,13 +37,13 @@ type Faults struct {
 	lose    Point
 	hang    Point
 	reached chan struct{}
-	over    chan struct{} // closed by Accept: what hangs goes away
+	over    chan struct{} // closed by Accept: ends the requests that hang
 }
 
-// Accept makes the provider well again.
+// Accept removes all faults.
 func (f *Faults) Accept() { f.set(func() {}) }
 
-// Reply makes the provider answer so, whatever it is asked.
+// Reply makes the provider answer every request like this.
 func (f *Faults) Reply(status int, header http.Header, body string) {
 	f.set(func() { f.status, f.header, f.body = status, header, body })
 }
@@ -51,7 +51,7 @@ func (f *Faults) Reply(status int, header http.Header, body string) {
 // Lose makes the provider cut the connection at p.
 func (f *Faults) Lose(p Point) { f.set(func() { f.lose = p }) }
 
-// Hang makes the provider fall silent at p; what it gives is closed when the provider has come that far.
+// Hang makes the provider fall silent at p. It returns a channel that is closed when a request has come that far.
 func (f *Faults) Hang(p Point) <-chan struct{} {
 	reached := make(chan struct{})
 	f.set(func() { f.hang, f.reached, f.over = p, reached, make(chan struct{}) })
@@ -64,14 +64,23 @@ func (f *Faults) set(change func()) {
 	if f.over != nil {
 		close(f.over)
 	}
-	f.status, f.header, f.body, f.lose, f.hang, f.reached, f.over = 0, nil, "", 0, 0, nil, nil
+	f.status = 0
+	f.header = nil
+	f.body = ""
+	f.lose = 0
+	f.hang = 0
+	f.reached = nil
+	f.over = nil
 	change()
 }
 
-// at plays the faults of p: it hangs until over or gone is closed, and reports whether the connection is to be cut.
-func (f *Faults) at(p Point, gone <-chan struct{}) (cut bool) {
+// at applies the faults of p: it hangs until over or gone is closed, and reports whether to cut the connection.
+func (f *Faults) at(p Point, gone <-chan struct{}) bool {
 	f.mu.Lock()
-	lose, hang, reached, over := f.lose == p, f.hang == p, f.reached, f.over
+	lose := f.lose == p
+	hang := f.hang == p
+	reached := f.reached
+	over := f.over
 	if hang {
 		f.reached = nil
 	}
@@ -89,7 +98,7 @@ func (f *Faults) at(p Point, gone <-chan struct{}) (cut bool) {
 	return true
 }
 
-// Serve starts the fake h on loopback, over TLS and HTTP/2 when secure, with the faults of f. It ends with the test.
+// Serve starts the fake h on loopback with the faults of f, over TLS and HTTP/2 if secure. It stops when the test ends.
 func (f *Faults) Serve(t testing.TB, h http.Handler, secure bool) *httptest.Server {
 	s := httptest.NewUnstartedServer(f.wrap(h))
 	s.Listener = gate{s.Listener, f}
@@ -112,14 +121,18 @@ func (f *Faults) wrap(next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		f.mu.Lock()
-		status, header, reply := f.status, f.header, f.body
+		status := f.status
+		header := f.header
+		reply := f.body
 		f.mu.Unlock()
 		if status != 0 {
 			reply = strings.ReplaceAll(reply, Request, quote(r.Header.Get("Authorization")+" "+string(body)))
 		} else {
 			answer := httptest.NewRecorder()
 			next.ServeHTTP(answer, r)
-			status, header, reply = answer.Code, answer.Header(), answer.Body.String()
+			status = answer.Code
+			header = answer.Header()
+			reply = answer.Body.String()
 		}
 		if f.at(AtRequest, r.Context().Done()) {
 			panic(http.ErrAbortHandler)
@@ -146,13 +159,13 @@ func (f *Faults) write(w http.ResponseWriter, r *http.Request, text []byte) {
 	_, _ = w.Write(text[half:])
 }
 
-// quote gives s as it stands between the quotes of a JSON string.
+// quote returns s as it is written between the quotes of a JSON string.
 func quote(s string) string {
 	q, _ := json.Marshal(s)
 	return string(q[1 : len(q)-1])
 }
 
-// gate plays the faults of the handshake.
+// gate applies the faults of the handshake.
 type gate struct {
 	net.Listener
 	faults *Faults

@@ -11,35 +11,35 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// InboundReader reads the texts that a provider brings to a gateway's senders.
+// InboundReader reads the text messages that a provider delivers to a gateway's senders.
 type InboundReader interface {
-	// Read returns the text in a request with that body once the request is proven to be the provider's. Its errors are
-	// [notify.ErrForged], [notify.ErrForeignSender] and [notify.Faults], which repeat nothing of the request.
+	// Read returns the text in a request with that body after it has verified that the request comes from the provider. Its
+	// errors are [notify.ErrForged], [notify.ErrForeignSender] and [notify.Faults], which do not quote the request.
 	Read(r *http.Request, body []byte) (notify.Inbound, error)
-	// Answer returns what the provider expects when a text was taken.
+	// Answer returns the response that the provider expects for an accepted text.
 	Answer() (contentType string, body []byte)
 }
 
-// Brought is a text as a provider brings it.
+// Brought is a text message as a provider delivers it.
 type Brought struct {
 	ID, From, To, Text string
 	Account            string // another account than the gateway's; empty: the gateway's
-	Keyword            string // what the provider says of the text in its own words: a value of InboundSuite.Keywords
+	Keyword            string // the provider's classification of the text: a value of InboundSuite.Keywords
 	Secret             string // another secret than the provider's; empty: the provider's
 }
 
-// InboundSuite says how to drive the reader of one gateway. [RunInbound] needs all of it.
+// InboundSuite describes how to drive the reader of one gateway. [RunInbound] needs every field.
 type InboundSuite struct {
 	New     func() InboundReader
 	Request func(b Brought) *http.Request // signed
-	IDs     [2]string                     // names of two messages, as the provider gives them
+	IDs     [2]string                     // IDs of two messages, in the provider's form
 	To      string                        // a sender of the gateway
 	Origin  string                        // what Originator names for texts from it
 	Foreign string                        // a number that is no sender of the gateway
-	// Keywords are the provider's words for what it takes a text for; empty where it says nothing of the kind.
+	// Keywords are the provider's own classifications of a text; empty if it sends none.
 	Keywords map[string]notify.Keyword
 	Account  string   // another account
-	Hostile  []string // bodies that are signed, and no text
+	Hostile  []string // signed bodies that are no text
 	Resign   func(r *http.Request, body string)
 }
 
@@ -53,12 +53,12 @@ func take(t testing.TB, r *http.Request) []byte {
 	return body
 }
 
-// RunInbound checks what opt-outs by text message rely on.
+// RunInbound checks the requirements of opt-outs by text message.
 func RunInbound(t *testing.T, s InboundSuite) {
 	reader := s.New()
 	good := Brought{ID: s.IDs[0], From: person, To: s.To, Text: " stop gwsecretbody\n"}
 	t.Run("a text", func(t *testing.T) {
-		for range 2 { // a repetition has the same name
+		for range 2 { // a repetition has the same ID
 			r := s.Request(good)
 			body := take(t, r)
 			in, err := reader.Read(r, body)
@@ -130,7 +130,7 @@ func RunInbound(t *testing.T, s InboundSuite) {
 	})
 }
 
-// flipped: with any bit of the body changed, or of a header whose change matters, the text is not the provider's.
+// flipped checks that a request with any changed bit, of the body or of a relevant header, is refused.
 func (s InboundSuite) flipped(t *testing.T, reader InboundReader, b Brought) {
 	whole := take(t, s.Request(b))
 	for i := range whole {

@@ -1,9 +1,9 @@
 package gatewaytest
 
-// Kind is one thing that a gateway's tests must show.
+// Kind is one behaviour that a gateway's tests must show.
 type Kind string
 
-// The kinds. A reply class is shown by a [Case], a lost or hanging connection by a [Step], the others by Run itself.
+// The kinds. A [Case] shows a reply, a [Step] shows a lost or silent connection, and Run itself shows the others.
 const (
 	Accepted    Kind = "accepted"           // a receipt with the provider's id, delivered once
 	Permanent   Kind = "reply: permanent"   // about the message
@@ -18,7 +18,7 @@ const (
 	Crowded   Kind = "reply: throttled for too many calls at once"   // fewer calls help, not a slower pace
 	Paused    Kind = "reply: unavailable until a quota is available" // with the time of the next probe
 
-	// Of gateways that send text messages: what opt-outs need.
+	// Only for gateways that send text messages: the requirements of opt-outs.
 	OptedOut   Kind = "reply: opted out" // gone, with the reason opted_out: of the sender that Originator names
 	Originated Kind = "sender of a text" // Originator names what the provider gets as the sender
 
@@ -36,10 +36,10 @@ const (
 	Close        Kind = "close"                        // no goroutine and no connection left
 )
 
-// textKinds lists the kinds that only a suite with messages of channel sms covers or exempts.
+// textKinds are the kinds that only a suite with messages of channel sms covers or exempts.
 func textKinds() []Kind { return []Kind{OptedOut, Originated} }
 
-// Kinds lists every kind that a suite covers or exempts.
+// Kinds returns every kind that a suite covers or exempts.
 func Kinds() []Kind {
 	return []Kind{
 		Accepted, Permanent, Gone, Transient, Throttled, Unavailable, Garbled, Partial,
@@ -49,7 +49,7 @@ func Kinds() []Kind {
 	}
 }
 
-// missing lists what s neither covers nor exempts, and what it exempts wrongly.
+// missing returns the kinds that s neither covers nor exempts, and the kinds that s exempts wrongly.
 func (s Suite[F]) missing() []string {
 	covered := s.covered()
 	var faults []string
@@ -78,9 +78,13 @@ func (s Suite[F]) covered() map[Kind]bool {
 		c[r.kind()] = true
 	}
 	for _, st := range s.Steps {
-		loss, hang, cancel := LossBefore, HangBefore, CancelBefore
+		loss := LossBefore
+		hang := HangBefore
+		cancel := CancelBefore
 		if st.Written {
-			loss, hang, cancel = LossAfter, HangAfter, CancelAfter
+			loss = LossAfter
+			hang = HangAfter
+			cancel = CancelAfter
 		}
 		c[loss] = c[loss] || st.Lose != nil
 		c[hang], c[cancel] = c[hang] || st.Hang != nil, c[cancel] || st.Hang != nil

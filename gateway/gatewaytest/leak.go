@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// texts gives every way in which err and all it wraps can be printed.
+// texts returns every way to print err and the errors that it wraps.
 func texts(err error) []string {
 	if err == nil {
 		return nil
@@ -28,7 +28,7 @@ func texts(err error) []string {
 	return all
 }
 
-// leak gives the first of the secrets that shows in err's chain, or "".
+// leak returns the first secret that shows in err's chain, or an empty text.
 func leak(err error, secrets []string) string {
 	for _, text := range texts(err) {
 		if s := shown(text, secrets); s != "" {
@@ -47,7 +47,7 @@ func shown(text string, secrets []string) string {
 	return ""
 }
 
-// watchedLog is a log whose lines are searched for secrets when the test ends.
+// watchedLog returns a log whose lines are searched for secrets when the test ends.
 func watchedLog(t testing.TB, secrets func() []string) *zap.Logger {
 	core, seen := observer.New(zapcore.DebugLevel)
 	t.Cleanup(func() {

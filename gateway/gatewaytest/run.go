@@ -14,10 +14,10 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// silence is the deadline given to a Send whose provider hangs.
+// silence is the deadline of a Send whose provider hangs.
 const silence = 300 * time.Millisecond
 
-// Run checks everything that [Kinds] lists.
+// Run checks every kind in [Kinds].
 func Run[F any](t *testing.T, s Suite[F]) {
 	if s.patience == 0 {
 		s.patience = 10 * time.Second
@@ -43,7 +43,7 @@ func Run[F any](t *testing.T, s Suite[F]) {
 	t.Run(string(Close), s.close)
 }
 
-// rig is one sender with its provider, fresh in each test.
+// rig is one sender with its provider, new in each test.
 type rig[F any] struct {
 	Suite[F]
 	t      testing.TB
@@ -67,7 +67,7 @@ func (r *rig[F]) secrets() []string {
 	return append([]string(nil), r.hidden...)
 }
 
-// message makes the next message, of each channel in turn.
+// message returns the next message, of each channel in turn.
 func (r *rig[F]) message() (*notify.Message, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +84,7 @@ func (r *rig[F]) hide(m *notify.Message) {
 	r.hidden = append(r.hidden, private(m)...)
 }
 
-// deliver sends one message to a provider that is well.
+// deliver sends one message to a provider without faults.
 func (r *rig[F]) deliver() {
 	r.t.Helper()
 	m, n := r.message()
@@ -97,7 +97,7 @@ func (r *rig[F]) deliver() {
 	require.Equal(r.t, 1, r.deliveries(r.t, r.fake)[n], "times that the provider has accepted the message")
 }
 
-// fails judges err and searches it for what must not show.
+// fails checks the verdict of err and searches err for secrets.
 func (r *rig[F]) fails(err error, want notify.Verdict) *notify.Failure {
 	r.t.Helper()
 	require.Error(r.t, err)
@@ -123,7 +123,7 @@ func (s Suite[F]) reply(t *testing.T, c Case[F]) {
 	for i := range s.Messages {
 		r := s.rig(t)
 		r.next = i
-		r.deliver() // so that what follows meets a connection in use, as it does in life
+		r.deliver() // so that the following calls use an open connection, as in production
 		r.next = i + len(s.Messages)
 		if c.Reply != nil {
 			c.Reply(r.fake)
@@ -188,7 +188,7 @@ func (s Suite[F]) step(t *testing.T, st Step[F]) {
 	})
 }
 
-// failsThenDelivers sends one message that must fail as st says while meanwhile runs, then one that must arrive.
+// failsThenDelivers sends one message that must fail as st says while meanwhile runs, and then one that must arrive.
 func (r *rig[F]) failsThenDelivers(ctx context.Context, meanwhile func(), st Step[F]) {
 	r.t.Helper()
 	m, n := r.message()
@@ -213,7 +213,7 @@ func (r *rig[F]) failsThenDelivers(ctx context.Context, meanwhile func(), st Ste
 	r.deliver()
 }
 
-// ended: a context that is over sends nothing.
+// ended checks that nothing is sent with an ended context.
 func (s Suite[F]) ended(t *testing.T) {
 	r := s.rig(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -261,8 +261,8 @@ func (s Suite[F]) check(t *testing.T) {
 	require.Empty(t, s.deliveries(t, r.fake), "a check sends nothing")
 }
 
-// recovery: refused, and well again without a new sender. Nothing is sent beforehand, for a connection that has been
-// authenticated may stay good.
+// recovery checks that a sender whose credentials were refused works once they are valid. It sends nothing before the refusal,
+// as an authenticated connection may stay valid.
 func (s Suite[F]) recovery(t *testing.T) {
 	r := s.rig(t)
 	s.Refuse(r.fake)
@@ -278,7 +278,8 @@ func (s Suite[F]) recovery(t *testing.T) {
 	r.deliver()
 }
 
-// close: the provider stays up, so that a connection left open shows too, as the provider's goroutine.
+// close checks that Close leaves nothing open. The provider keeps running, so that an open connection also shows as a goroutine
+// of the provider.
 func (s Suite[F]) close(t *testing.T) {
 	f := s.Fake(t)
 	before := goleak.IgnoreCurrent()

@@ -14,10 +14,10 @@ import (
 
 var marks = regexp.MustCompile(`gwmark(\d{6})x`)
 
-// Mark is a text by which message n is found again in what a provider got.
+// Mark returns a text that identifies message n in the data of a provider.
 func Mark(n int) string { return fmt.Sprintf("gwmark%06dx", n) }
 
-// Number gives the n of the first mark in text.
+// Number returns the n of the first mark in text.
 func Number(text string) (int, bool) {
 	m := marks.FindStringSubmatch(text)
 	if m == nil {
@@ -27,7 +27,7 @@ func Number(text string) (int, bool) {
 	return n, err == nil
 }
 
-// Email is a message of channel email.
+// Email returns a message of channel email.
 func Email(n int) *notify.Message {
 	to := fmt.Sprintf("gwperson%06d@example.com", n)
 	m := message(notify.ChannelEmail, to, n)
@@ -42,14 +42,14 @@ func Email(n int) *notify.Message {
 	return m
 }
 
-// SMS is a message of channel sms.
+// SMS returns a message of channel sms.
 func SMS(n int) *notify.Message {
 	m := message(notify.ChannelSMS, fmt.Sprintf("+1555%07d", n), n)
 	m.SMS = &notify.SMS{Body: "gwsecretbody " + Mark(n)}
 	return m
 }
 
-// Push is a message of channel push to a device token.
+// Push returns a message of channel push to a device token.
 func Push(n int) *notify.Message {
 	m := message(notify.ChannelPush, fmt.Sprintf("gwtoken%06d:APA91b", n), n)
 	m.RecipientType = notify.RecipientFCM
@@ -68,7 +68,7 @@ func message(c notify.Channel, recipient string, n int) *notify.Message {
 	}
 }
 
-// private is what must not show of m: the recipients and the payload, word by word.
+// private returns the texts of m that must not show: the recipients, and the payload word by word.
 func private(m *notify.Message) []string {
 	p := []string{m.Recipient, m.Address, "gwsecret", "gwmark"}
 	switch {
@@ -82,7 +82,7 @@ func private(m *notify.Message) []string {
 	return p
 }
 
-// deliveries counts how often each message was accepted by the provider.
+// deliveries returns how often the provider has accepted each message.
 func (s Suite[F]) deliveries(t testing.TB, f F) map[int]int {
 	count := map[int]int{}
 	for _, text := range s.Delivered(f) {

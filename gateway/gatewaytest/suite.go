@@ -10,49 +10,49 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Suite says how to drive one gateway. F is its fake provider.
+// Suite describes how to drive one gateway. F is its fake provider.
 //
-// A fake bites best when it puts the recipient, the credentials and the message into what it replies: the suite looks for
-// all of them in every error and log line.
+// The best fake puts the recipient, the credentials and the message into its replies: the suite searches every error and log line for
+// all of them.
 type Suite[F any] struct {
-	// Fake starts a provider that accepts everything; its end is a t.Cleanup.
+	// Fake starts a provider that accepts everything. It stops the provider with t.Cleanup.
 	Fake func(t testing.TB) F
-	// New makes a sender that talks to f. The suite closes it.
+	// New returns a sender to f. The suite closes it.
 	New func(t testing.TB, f F, log *zap.Logger) gateway.Sender
-	// Messages has a maker for each channel of the gateway: [Email], [SMS], [Push] or one of the gateway's own whose
-	// text contains [Mark](n).
+	// Messages has a constructor for each channel of the gateway: [Email], [SMS], [Push], or the gateway's own whose text
+	// contains [Mark](n).
 	Messages []func(n int) *notify.Message
 
-	// Accept makes the provider well again after anything below.
+	// Accept removes all faults of the provider.
 	Accept func(f F)
-	// Refuse makes the provider refuse our credentials.
+	// Refuse makes the provider refuse the gateway's credentials.
 	Refuse func(f F)
-	// Delivered gives the text of every message that the provider has accepted so far; it contains the marks.
+	// Delivered returns the text of every message that the provider has accepted so far, with its mark.
 	Delivered func(f F) []string
 
-	// Origins gives the sender of every message that the provider has accepted so far, as the request named it, in the order of
-	// Delivered. Only for gateways that send text messages.
+	// Origins returns the sender of every message that the provider has accepted so far, as named in the request, in the order
+	// of Delivered. Only for gateways that send text messages.
 	Origins func(f F) []string
 
 	Replies []Case[F]
 	Steps   []Step[F]
 
-	Secrets   []string // what must never show besides the messages: passwords and tokens, plain and as they go over the wire
-	Simulated bool     // receipts say so
+	Secrets   []string // secrets besides the messages: passwords and tokens, plain and in their encoded forms
+	Simulated bool     // receipts are marked as simulated
 	Exempt    map[Kind]string
 
-	patience time.Duration // how long to wait for what a fake on loopback does at once; 10 s
+	patience time.Duration // bound of a wait for the fake; 10 s
 }
 
-// Case is one answer of the provider and what it means.
+// Case is one answer of the provider with its expected verdict.
 type Case[F any] struct {
 	Name    string
 	Kind    Kind                    // only for [Garbled] and [Partial]; otherwise it follows from the verdict
-	Reply   func(f F)               // makes the provider answer so until Accept; nil where Message does it
-	Message func(m *notify.Message) // changes the message, where that provokes the answer; nil leaves it
+	Reply   func(f F)               // makes the provider give this answer until Accept; nil if Message provokes it
+	Message func(m *notify.Message) // changes the message to provoke the answer; nil changes nothing
 
 	Want       notify.Verdict
-	WantCode   string        // exact; "" = not looked at
+	WantCode   string        // exact; "" = not checked
 	WantReason string        // contained in the reason
 	WantGone   bool          // exact
 	WantAfter  time.Duration // exact
@@ -61,14 +61,14 @@ type Case[F any] struct {
 	WantRemedy string        // contained; unavailable always needs some remedy
 }
 
-// Step is a point in the provider's protocol at which the connection can be lost or the provider fall silent.
+// Step is a point of the provider's protocol at which the connection can be lost or the provider can fall silent.
 type Step[F any] struct {
 	Name string
-	// Written: the provider may have the whole message, so that losing the answer is ambiguous. Before, it is transient.
+	// Written says that the provider may have the whole message: a lost answer is then ambiguous, and transient otherwise.
 	Written bool
 	// Lose makes the provider drop the connection at this step, once or until Accept.
 	Lose func(f F)
-	// Hang makes the provider fall silent at this step; reached is closed (or sent to) when it has come that far.
+	// Hang makes the provider fall silent at this step. Reached is closed, or sent to, when a request has come that far.
 	Hang func(f F) (reached <-chan struct{})
 }
 

@@ -14,29 +14,30 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestSound: a sound sender passes; with a fault named in the environment it is the child of TestFaultsAreFound.
-func TestSound(t *testing.T) { Run(t, suite(os.Getenv("GATEWAYTEST_FAULT"))) }
+// TestSuite_SoundGatewayPasses: a sound sender passes. With a fault in the environment, the test is the child process of
+// TestSuite_FindsFaults.
+func TestSuite_SoundGatewayPasses(t *testing.T) { Run(t, suite(os.Getenv("GATEWAYTEST_FAULT"))) }
 
-// TestFaultsAreFound runs this test binary again for each fault: the suite has to fail, and at the right place.
-func TestFaultsAreFound(t *testing.T) {
+// TestSuite_FindsFaults runs this test binary again for each fault: the suite must fail at the right place.
+func TestSuite_FindsFaults(t *testing.T) {
 	for fault, where := range map[string]string{
 		"logs the recipient":       "shown in the log line",
 		"wraps the recipient":      "shown in the error",
-		"no receipt":               "TestSound/accepted",
+		"no receipt":               "TestSuite_SoundGatewayPasses/accepted",
 		"no remedy":                "what an operator does about it",
-		"loses":                    "TestSound/concurrent_use",
+		"loses":                    "TestSuite_SoundGatewayPasses/concurrent_use",
 		"repeats":                  "times that",
-		"sends too late":           "TestSound/ended_before_it_began",
+		"sends too late":           "TestSuite_SoundGatewayPasses/ended_before_it_began",
 		"sends after close":        "a closed sender sends nothing",
 		"sends to check":           "a check sends nothing",
 		"delivers what it rejects": "must not have been delivered",
-		"takes lost for failed":    "TestSound/step/after/timeout",
-		"leaves a goroutine":       "TestSound/close",
+		"takes lost for failed":    "TestSuite_SoundGatewayPasses/step/after/timeout",
+		"leaves a goroutine":       "TestSuite_SoundGatewayPasses/close",
 		"ignores its context":      "Send outlives its context",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSound$", "-test.failfast")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuite_SoundGatewayPasses$", "-test.failfast")
 			child.Env = append(os.Environ(), "GATEWAYTEST_FAULT="+fault)
 			out, err := child.CombinedOutput()
 			var exit *exec.ExitError
@@ -46,8 +47,8 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-// TestKinds: what is not covered has to be exempt with a reason, and what is covered must not be.
-func TestKinds(t *testing.T) {
+// TestKinds_Required: a kind without a case needs an exemption with a reason, and a kind with a case must have none.
+func TestKinds_Required(t *testing.T) {
 	s := suite("")
 	require.Empty(t, s.missing())
 	s.Replies, s.Refuse = s.Replies[1:], nil
@@ -63,7 +64,7 @@ func TestKinds(t *testing.T) {
 	}, s.missing())
 }
 
-func TestLeak(t *testing.T) {
+func TestLeak_FindsSecrets(t *testing.T) {
 	for _, err := range []error{
 		errors.New("the hush is out"),
 		fmt.Errorf("a: %w", errors.New("hush")),
@@ -76,7 +77,7 @@ func TestLeak(t *testing.T) {
 	require.Empty(t, leak(errors.New("nothing"), []string{"hush"}))
 }
 
-// masking hides what it wraps from its own text, not from the chain; struct2 shows only by %#v.
+// masking hides a wrapped error from its own text, but not from the chain; struct2 shows it only with %#v.
 type masking struct{ err error }
 
 func (m masking) Error() string { return "masked" }
@@ -86,8 +87,8 @@ type struct2 struct{ S string }
 
 func (struct2) Error() string { return "masked" }
 
-// TestEveryGateway: no package below gateway can forget the suite.
-func TestEveryGateway(t *testing.T) {
+// TestSuite_EveryGatewayRunsIt: every package below gateway runs the suite.
+func TestSuite_EveryGatewayRunsIt(t *testing.T) {
 	dirs, err := filepath.Glob("../*/")
 	require.NoError(t, err)
 	for _, dir := range dirs {
@@ -109,7 +110,7 @@ func TestEveryGateway(t *testing.T) {
 	}
 }
 
-// TestKinds_TextMessages: a gateway that sends them has to show what opt-outs need.
+// TestKinds_TextMessages: a gateway for text messages must show the cases of opt-outs.
 func TestKinds_TextMessages(t *testing.T) {
 	s := suite("")
 	s.Messages = append(s.Messages, SMS)

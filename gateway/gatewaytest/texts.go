@@ -19,8 +19,8 @@ func (s Suite[F]) texts() bool {
 	return false
 }
 
-// originated: what Originator names is what the provider gets, also for a message with a sender of its own. An opt-out of one
-// sender would block another one otherwise, or none.
+// originated checks that the provider gets the sender that Originator names, also for a message with its own sender. Otherwise
+// an opt-out would block another sender, or none.
 func (s Suite[F]) originated(t *testing.T) {
 	for i, message := range s.Messages {
 		if message(i).SMS == nil {

@@ -17,7 +17,7 @@ import (
 const (
 	maxID    = 255      // length of a provider's id in events
 	maxText  = 64 << 10 // length of a body that regular expressions are matched against
-	maxParts = 1000     // parts of one response that are looked at
+	maxParts = 1000     // parts of one response
 )
 
 // answer is the body of one response.
@@ -29,13 +29,13 @@ type answer struct {
 	noText bool   // text is left out: the body is longer than maxText, or half of it was lost
 }
 
-// part is one place that a JSON Pointer leads to. Not found means that an element has no such place.
+// part is one place to which a JSON Pointer leads. Found is false if an element has no such place.
 type part struct {
 	value any
 	found bool
 }
 
-// read parses a body. A JSON body is one value and nothing behind it: half a response proves nothing. Numbers keep their
+// read parses a body. A JSON body is one value with nothing behind it: half a response proves nothing. Numbers keep their
 // spelling.
 func read(body []byte) answer {
 	body = bytes.TrimSpace(bytes.TrimRight(bytes.TrimPrefix(body, []byte("\ufeff")), "\x00 \t\r\n"))
@@ -55,10 +55,11 @@ func read(body []byte) answer {
 	return a
 }
 
-// lines gives lines one ending: $ matches before \n alone, so that only the last line of a text with other endings would match.
+// lines unifies the line endings: $ matches only before \n, so in a text with other endings only the last line would match.
 var lines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// readExchange parses the body of a response. Half a text could match where the whole one does not.
+// readExchange parses the body of a response. It has no text if the body was cut: half a text could match where the whole one
+// does not.
 func readExchange(x gateway.Exchange) answer {
 	a := read(x.Body)
 	if x.Cut {
@@ -67,8 +68,8 @@ func readExchange(x gateway.Exchange) answer {
 	return a
 }
 
-// find follows a JSON Pointer (RFC 6901), in which * stands for every element of an array or object. It returns one part
-// for each place, and none if the body is not JSON or an array or object behind a * is empty.
+// find follows a JSON Pointer (RFC 6901), in which * stands for every element of an array or object. It returns one part per
+// place. It returns none if the body is not JSON, or if an array or object at a * is empty.
 func (a answer) find(pointer string) []part {
 	if !a.isJSON || pointer == "" {
 		return nil
@@ -91,7 +92,7 @@ func (a answer) find(pointer string) []part {
 // unescaped undoes the escapes of JSON Pointers.
 var unescaped = strings.NewReplacer("~1", "/", "~0", "~")
 
-// step returns the parts below p that a name of a pointer selects.
+// step returns the parts below p that one name of a pointer selects.
 func (p part) step(name string) []part {
 	switch at := p.value.(type) {
 	case map[string]any:

@@ -15,7 +15,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-func TestPointerWildcards(t *testing.T) {
+func TestAnswer_PointerWildcards(t *testing.T) {
 	a := read([]byte(`{"m": [{"s": "0"}, {"s": 9}, {}], "o": {"b": {"s": "2"}, "a": {"s": "1"}}, "none": [], "*": "star"}`))
 	for pointer, want := range map[string][]string{
 		"/m/*/s": {"0", "9", ""}, "/o/*/s": {"1", "2"}, "/none/*/s": nil, "/*": {"star"}, "/m/*/s/*": {"", "", ""}, "/x/*": {""},
@@ -26,7 +26,7 @@ func TestPointerWildcards(t *testing.T) {
 	require.Equal(t, []string{""}, many.texts("/*", nil))
 }
 
-// documented loads the section of a worked example of docs/gateway-http.md, with its secrets filled in.
+// documented loads the section of a worked example in docs/gateway-http.md, with its secrets filled in.
 func documented(t *testing.T, heading string) config.HTTP {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/gateway-http.md")
@@ -45,8 +45,8 @@ func documented(t *testing.T, heading string) config.HTTP {
 	return config.HTTP{}
 }
 
-// TestWorkedExamples plays the answers of providers to the sections of docs/gateway-http.md.
-func TestWorkedExamples(t *testing.T) {
+// TestAnswer_WorkedExamples plays answers of providers to the sections in docs/gateway-http.md.
+func TestAnswer_WorkedExamples(t *testing.T) {
 	gone := notify.Failure{Verdict: notify.Permanent, Gone: true}
 	for _, c := range []struct {
 		example, body string
@@ -122,8 +122,8 @@ func answering(status int, body string) http.HandlerFunc {
 	}
 }
 
-// TestPatternsOfRules: a rule by the text of the body, in any status.
-func TestPatternsOfRules(t *testing.T) {
+// TestAnswer_PatternsOfRules: a rule that matches the text of the body, for any status.
+func TestAnswer_PatternsOfRules(t *testing.T) {
 	change := func(c *config.HTTP) {
 		c.Success.Match = `^OK\b`
 		c.Rules = []config.HTTPRule{{Match: "(?i)insufficient credit", Verdict: "unavailable"}, {Status: config.Statuses{"5xx"}, Match: "busy", Verdict: "transient"}}

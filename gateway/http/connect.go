@@ -10,14 +10,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway"
 )
 
-// connect reaches the API, or the proxy on the way to it, proves over TLS that it is the one, and sends nothing.
+// connect connects to the API, or to the proxy before it, and verifies its certificate. It sends no request.
 func (s *Sender) connect(ctx context.Context) error {
 	if s.closed.Load() {
 		return (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
 	}
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	to, err := s.nearest()
+	to, err := s.firstHop()
 	if err != nil {
 		return (&gateway.Exchange{Err: err}).Lost()
 	}
@@ -39,8 +39,8 @@ func (s *Sender) connect(ctx context.Context) error {
 	return nil
 }
 
-// nearest is what a request would connect to first.
-func (s *Sender) nearest() (*url.URL, error) {
+// firstHop returns the address that a request would connect to first.
+func (s *Sender) firstHop() (*url.URL, error) {
 	proxy, err := s.http.Proxy(&http.Request{URL: s.base})
 	if proxy != nil || err != nil {
 		return proxy, err

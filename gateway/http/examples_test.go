@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// example loads a file of configs with its one secret.
+// example loads a file of configs with its secret.
 func example(t *testing.T, file, gateway, secret string) config.HTTP {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
@@ -30,7 +30,7 @@ func example(t *testing.T, file, gateway, secret string) config.HTTP {
 	return *cfg.Gateways[gateway].HTTP
 }
 
-// played sends m by an example to a server in the provider's place.
+// played sends m with an example configuration to a server that plays the provider.
 func played(t *testing.T, cfg config.HTTP, m *notify.Message, status int, answer string) (req *http.Request, body string, f *notify.Failure) {
 	t.Helper()
 	req, body, f, _ = playedReceipt(t, cfg, m, status, answer)
@@ -58,7 +58,7 @@ func readAll(r *http.Request) string {
 	return string(body)
 }
 
-func TestExampleSMS(t *testing.T) {
+func TestExample_SMS(t *testing.T) {
 	cfg := example(t, "http-sms.yaml", "texts", "TOKEN")
 	m := gatewaytest.SMS(1)
 	m.SMS.Body = `"Grüße" & 👋`
@@ -80,7 +80,7 @@ func TestExampleSMS(t *testing.T) {
 	require.Equal(t, notify.Ambiguous, f.Verdict)
 }
 
-func TestExampleEmail(t *testing.T) {
+func TestExample_Email(t *testing.T) {
 	cfg := example(t, "http-email.yaml", "mail", "SECRET")
 	m := gatewaytest.Email(1)
 	m.Email.From, m.Email.HTML = "", "<p>hi</p>"
@@ -100,7 +100,7 @@ func TestExampleEmail(t *testing.T) {
 	require.Equal(t, notify.Unavailable, f.Verdict)
 }
 
-func TestExampleOwn(t *testing.T) {
+func TestExample_OwnEndpoint(t *testing.T) {
 	cfg := example(t, "http-own.yaml", "own", "SIGNING_SECRET")
 	for _, m := range []*notify.Message{gatewaytest.Email(1), gatewaytest.SMS(2), gatewaytest.Push(3)} {
 		req, body, f := played(t, cfg, m, 409, "")

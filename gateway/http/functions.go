@@ -10,10 +10,10 @@ import (
 	"text/template"
 )
 
-// hidden is the function that the guard puts behind every value.
+// hidden is the function that the guard appends to every value.
 const hidden = "_text"
 
-// functions are what templates have besides Go's own (https://pkg.go.dev/text/template#hdr-Functions).
+// functions are the functions of templates in addition to Go's own (https://pkg.go.dev/text/template#hdr-Functions).
 func functions(secret string) template.FuncMap {
 	return template.FuncMap{
 		"json": asJSON, "query": asQuery, "path": asPath, "base64": asBase64, "default": orElse,
@@ -22,12 +22,12 @@ func functions(secret string) template.FuncMap {
 	}
 }
 
-// valueError is why a function refuses a value; it holds nothing of it.
+// valueError is the reason for which a function refuses a value, without the value.
 type valueError string
 
 func (e valueError) Error() string { return string(e) }
 
-// asJSON gives v as JSON text, quotes included.
+// asJSON returns v as JSON, including the quotes of a string.
 func asJSON(v any) (string, error) {
 	if v == nil {
 		return "", valueError("a value is missing")
@@ -46,7 +46,7 @@ func asQuery(v any) (string, error) {
 	return url.QueryEscape(s), err
 }
 
-// asPath gives v as one segment of a path. Servers read "", "." and ".." as another path.
+// asPath returns v as one segment of a path. Servers would read "", "." and ".." as another path.
 func asPath(v any) (string, error) {
 	s, err := text(v)
 	if err == nil && (s == "" || s == "." || s == "..") {
@@ -63,7 +63,7 @@ func asBase64(v any) (string, error) {
 	return base64.StdEncoding.EncodeToString([]byte(s)), err
 }
 
-// orElse gives v, or fallback where v is empty.
+// orElse returns v, or fallback if v is empty.
 func orElse(fallback, v any) any {
 	if full, ok := template.IsTrue(v); ok && full {
 		return v
@@ -88,7 +88,7 @@ func mailName(mailbox string) (string, error) {
 	return a.Name, nil
 }
 
-// text is what every value that is printed goes through.
+// text is applied to every value that a template prints.
 func text(v any) (string, error) {
 	switch v := v.(type) {
 	case string:

@@ -7,8 +7,8 @@ import (
 	"text/template/parse"
 )
 
-// needs says through which function a value has to go where it is inserted, so that no value can end the string, the
-// parameter or the path segment that it stands in.
+// needs is the function that a value must go through where it is inserted, so that no value can end the string, the parameter
+// or the path segment around it.
 type needs int
 
 const (
@@ -36,8 +36,8 @@ func isJSON(contentType string) bool {
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
-// guard walks a template, holds its values against needs, and makes each go through text in the end, which
-// refuses what would print as "<no value>" or in Go's own spelling.
+// guard walks a template and checks that its values go through the function that they need. It also appends text to every
+// value, which refuses values that would print as "<no value>" or in Go syntax.
 type guard struct {
 	tree  *parse.Tree
 	needs needs
@@ -94,7 +94,7 @@ func (g *guard) need(at parse.Pos) string {
 	return ""
 }
 
-// firstQuestion finds the ? that begins the query, in the order in which the template is written.
+// firstQuestion returns the position of the first ? in the template, which begins the query.
 func firstQuestion(root *parse.ListNode) parse.Pos {
 	first := parse.Pos(1 << 30)
 	for _, n := range root.Nodes {

@@ -1,9 +1,11 @@
-// Package http sends e-mail, SMS and push through any provider's HTTP API, or an endpoint of one's own, as the
-// configuration describes it: url, headers and body are Go templates, and rules say what the answers mean.
+// Package http sends e-mail, SMS and push through the HTTP API of any provider, or to an endpoint of the operator. The configuration
+// describes the API: url, headers and body are Go templates, and rules classify the answers.
 //
-// It alone knows the templates' data and functions, and the usual table of statuses (judge.go). It makes one request a
-// try, to the configured host and no other, and never follows a redirect. What cannot be rendered is no request at all:
-// permanent where the message lacks something, unavailable where the templates serve no message of its channel.
+// Only this package knows the data and functions of the templates, and the default verdicts of HTTP statuses (judge.go).
+//
+// Failure policy: it makes one request per try, only to the configured host, and never follows a redirect. A message that cannot be
+// rendered makes no request: the verdict is permanent if the message lacks a field, and unavailable if the templates can render no
+// message of its channel.
 package http
 
 import (
@@ -21,7 +23,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Sender is one API.
+// Sender sends through one API.
 type Sender struct {
 	name      string
 	cfg       config.HTTP
@@ -39,8 +41,8 @@ var _ interface {
 	gateway.Originator
 } = (*Sender)(nil)
 
-// New checks the section of the gateway called name and tries its templates on made-up messages; nothing is connected
-// before the first message.
+// New returns a sender for a valid section of the gateway called name. It renders the templates for sample messages and does
+// not connect yet.
 func New(name string, cfg config.HTTP) (*Sender, error) {
 	at := "gateways." + name
 	var faults []error
@@ -50,23 +52,26 @@ func New(name string, cfg config.HTTP) (*Sender, error) {
 	s := &Sender{name: name, cfg: cfg, http: gateway.NewConnections()}
 	if len(faults) == 0 {
 		var err error
-		if s.base, err = gateway.BaseURL(cfg.Base()); err != nil {
+		s.base, err = gateway.BaseURL(cfg.Base())
+		if err != nil {
 			faults = append(faults, fmt.Errorf("%s.url %w", at, err))
 		}
 	}
 	parsed, wrong := parseAll(at, cfg)
-	if faults = append(faults, wrong...); len(faults) > 0 {
+	faults = append(faults, wrong...)
+	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
 	s.templates, s.patterns = parsed, compilePatterns(cfg)
-	if faults = s.try(at); len(faults) > 0 {
+	faults = s.try(at)
+	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
 	s.tokens = newTokens(cfg.OAuth2, s.http)
 	return s, nil
 }
 
-// Send makes one request of m.
+// Send makes one request for m.
 func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return notify.Receipt{}, notify.Judge(err)
@@ -86,7 +91,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	return notify.Receipt{ProviderID: id, Awaited: s.cfg.Receipts.Secret != ""}, nil
 }
 
-// Originator is the sender that templates have as {{.from}}.
+// Originator returns the sender that templates have as {{.from}}.
 func (s *Sender) Originator(m *notify.Message) string {
 	if m.SMS == nil {
 		return ""
@@ -94,8 +99,8 @@ func (s *Sender) Originator(m *notify.Message) string {
 	return cmp.Or(m.SMS.From, s.cfg.From)
 }
 
-// Check makes the configured request, with the credentials and those headers that need no message. Without one it
-// connects and says no more.
+// Check makes the configured request with the credentials, and with the headers that need no message. Without a configured
+// request it only connects.
 func (s *Sender) Check(ctx context.Context) error {
 	if s.cfg.Check.URL == "" {
 		if _, refused := s.token(ctx); refused != nil {
@@ -117,15 +122,15 @@ func (s *Sender) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
-	s.tokens.end()
+	s.tokens.stop()
 	s.http.Close()
 	return nil
 }
 
-// prepare renders m.
+// prepare renders the request for m.
 func (s *Sender) prepare(m *notify.Message, now time.Time) (call, *notify.Failure) {
 	channel := m.Channel
 	switch {

@@ -14,9 +14,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// statuses is the usual table, for answers that no rule of the configuration fits. What is not here is permanent (4xx),
-// ambiguous (5xx: nobody knows whether the message was taken before the server failed) or unavailable (3xx). The remedies
-// begin behind "gateways.NAME".
+// statuses are the default verdicts, for answers that no rule of the configuration matches. Missing statuses are permanent
+// (4xx), ambiguous (5xx: nobody knows whether the message was accepted before the server failed) or unavailable (3xx). The
+// remedies follow "gateways.NAME".
 var statuses = map[int]notify.Failure{
 	http.StatusUnauthorized:       {Verdict: notify.Unavailable, Reason: "the API does not know the credentials", Remedy: ": check token, oauth2, username and password, secret and signing"},
 	http.StatusPaymentRequired:    {Verdict: notify.Unavailable, Reason: "the API wants payment", Remedy: ": see the credit of the account at the provider"},
@@ -30,7 +30,7 @@ var statuses = map[int]notify.Failure{
 	http.StatusServiceUnavailable: {Verdict: notify.Transient, Reason: "the API is unavailable"},
 }
 
-// verdicts are those of the configuration's rules.
+// verdicts are the verdicts of the configuration's rules.
 var verdicts = map[string]notify.Failure{
 	"permanent":   {Verdict: notify.Permanent, Reason: "the API refused the message"},
 	"gone":        {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonRecipientGone},
@@ -40,7 +40,7 @@ var verdicts = map[string]notify.Failure{
 	"ambiguous":   {Verdict: notify.Ambiguous, Reason: "the API failed; it may have taken the message"},
 }
 
-// judge returns the provider's id, or the failure that the response to m means. A rule that fits comes before everything.
+// judge returns the provider's ID, or the failure that the response to m means. A matching rule has precedence.
 func (s *Sender) judge(x gateway.Exchange, m *notify.Message, now time.Time) (id string, f *notify.Failure) {
 	if x.Status == 0 {
 		return "", x.Lost()
@@ -51,12 +51,12 @@ func (s *Sender) judge(x gateway.Exchange, m *notify.Message, now time.Time) (id
 		f = &notify.Failure{Verdict: notify.Ambiguous, Reason: "the API accepted a part of the message and refused the rest"}
 	}
 	if f == nil {
-		id, f = s.usual(x, a, now)
+		id, f = s.judgeUnmatched(x, a, now)
 	}
-	return id, s.named(f, x, code, m)
+	return id, s.withCode(f, x, code, m)
 }
 
-// retriesWhole reports whether a failure says that the provider has nothing of the message, so that it is sent again.
+// retriesWhole reports whether the failure says that the provider has no part of the message, so that it is sent again.
 func retriesWhole(f *notify.Failure) bool {
 	return f.Verdict == notify.Transient || f.Verdict == notify.Throttled || f.Verdict == notify.Unavailable
 }
@@ -70,19 +70,19 @@ func (s *Sender) judgeCheck(x gateway.Exchange, now time.Time) *notify.Failure {
 	if f == nil && !x.OK() {
 		f = s.status(x, now)
 	}
-	return s.named(f, x, code, nil)
+	return s.withCode(f, x, code, nil)
 }
 
-// rule returns the verdict of the first rule that fits, nil if none does, and the provider's code: the code that fits, else
-// the first one that is not a value of success.
+// rule returns the verdict of the first matching rule, or nil, and the provider's code: the code that matches, or else the
+// first code that is not a value of success.
 func (s *Sender) rule(x gateway.Exchange, a answer, now time.Time) (f *notify.Failure, code string) {
 	codes := a.texts(s.cfg.CodePath, s.patterns.code)
 	for i, r := range s.cfg.Rules {
-		if code, fits := s.fits(i, x, a, codes); fits {
+		if code, fits := s.matches(i, x, a, codes); fits {
 			return ruleFailure(r, gateway.RetryAfter(x.Header, now)), code
 		}
 	}
-	return nil, s.worst(codes)
+	return nil, s.refusalCode(codes)
 }
 
 func ruleFailure(r config.HTTPRule, wait time.Duration) *notify.Failure {
@@ -96,14 +96,14 @@ func ruleFailure(r config.HTTPRule, wait time.Duration) *notify.Failure {
 	return &f
 }
 
-// fits reports whether rule i fits, and returns the code by which it does.
-func (s *Sender) fits(i int, x gateway.Exchange, a answer, codes []string) (code string, fits bool) {
+// matches reports whether rule i matches, and returns the code by which it does.
+func (s *Sender) matches(i int, x gateway.Exchange, a answer, codes []string) (code string, fits bool) {
 	r, pattern := s.cfg.Rules[i], s.patterns.rules[i]
 	if len(r.Status) > 0 && !r.Status.Has(x.Status) || pattern != nil && !a.hasMatch(pattern) {
 		return "", false
 	}
 	if len(r.Code) == 0 {
-		return s.worst(codes), true
+		return s.refusalCode(codes), true
 	}
 	at := slices.IndexFunc(codes, func(c string) bool { return c != "" && slices.Contains(r.Code, c) })
 	if at < 0 {
@@ -112,20 +112,20 @@ func (s *Sender) fits(i int, x gateway.Exchange, a answer, codes []string) (code
 	return codes[at], true
 }
 
-// worst returns the first code that is not a value of success, else the first one.
-func (s *Sender) worst(codes []string) string {
+// refusalCode returns the first code that is not a value of success, or else the first code.
+func (s *Sender) refusalCode(codes []string) string {
 	refusals := slices.DeleteFunc(slices.Clone(codes), func(c string) bool { return slices.Contains(s.cfg.Success.Values, c) })
 	return cmp.Or(cmp.Or(refusals...), cmp.Or(codes...))
 }
 
-// usual judges a response that no rule fits.
-func (s *Sender) usual(x gateway.Exchange, a answer, now time.Time) (id string, f *notify.Failure) {
+// judgeUnmatched judges a response that no rule matches.
+func (s *Sender) judgeUnmatched(x gateway.Exchange, a answer, now time.Time) (id string, f *notify.Failure) {
 	accepting := s.cfg.Success.Status.Has(x.Status)
 	switch {
 	case accepting && !s.readable(a):
-		return "", notOurs("the answer is not the API's; check url, and success and id_path or id_match, if this goes on")
+		return "", unprovenSuccess("the answer is not the API's; check url, and success and id_path or id_match, if this goes on")
 	case accepting:
-		return s.usualBody(a)
+		return s.judgeBody(a)
 	case x.OK():
 		return "", notAccepted()
 	case x.Status == http.StatusNotFound && s.templates.pathOfMessage:
@@ -134,19 +134,19 @@ func (s *Sender) usual(x gateway.Exchange, a answer, now time.Time) (id string, 
 	return "", s.status(x, now)
 }
 
-// usualBody judges the readable body of a response with a status of success.
-func (s *Sender) usualBody(a answer) (id string, f *notify.Failure) {
+// judgeBody judges the readable body of a response with a status of success.
+func (s *Sender) judgeBody(a answer) (id string, f *notify.Failure) {
 	switch accepted := s.accepted(a); {
 	case accepted == acceptedPart:
 		return "", &notify.Failure{Verdict: notify.Permanent, Reason: "the API accepted only a part of the message"}
 	case accepted == acceptedNothing && s.patterns.namesRefusals() && cmp.Or(a.texts("", s.patterns.code)...) == "":
-		return "", notOurs("the answer matches neither success nor a refusal that the configuration knows; check url and the patterns if this goes on")
+		return "", unprovenSuccess("the answer matches neither success nor a refusal that the configuration knows; check url and the patterns if this goes on")
 	case accepted == acceptedNothing:
 		return "", notAccepted()
 	}
 	id = strings.TrimSpace(notify.Clip(cmp.Or(a.texts(s.cfg.IDPath, s.patterns.id)...), maxID))
 	if id == "" && (s.cfg.IDPath != "" || s.patterns.id != nil) {
-		return "", notOurs("the answer names no message where id_path or id_match looks; check url and that setting if this goes on")
+		return "", unprovenSuccess("the answer names no message where id_path or id_match looks; check url and that setting if this goes on")
 	}
 	return id, nil
 }
@@ -155,12 +155,13 @@ func notAccepted() *notify.Failure {
 	return &notify.Failure{Verdict: notify.Permanent, Reason: "the answer does not say that the message was taken"}
 }
 
-// notOurs: something said yes that is not provably the provider (a proxy, a portal), or its answer was cut short.
-func notOurs(why string) *notify.Failure {
+// unprovenSuccess returns the failure of a success that does not provably come from the provider but perhaps from a proxy, or that was
+// cut short.
+func unprovenSuccess(why string) *notify.Failure {
 	return &notify.Failure{Verdict: notify.Ambiguous, Reason: why}
 }
 
-// status judges by the usual table.
+// status returns the default failure of a status.
 func (s *Sender) status(x gateway.Exchange, now time.Time) *notify.Failure {
 	f, known := statuses[x.Status]
 	switch {
@@ -178,16 +179,17 @@ func (s *Sender) status(x gateway.Exchange, now time.Time) *notify.Failure {
 	return &f
 }
 
-// named completes a failure by its code and the gateway's name. A code of the provider's that could be more than a code,
-// such as a number or a token that it quotes, stays out.
-func (s *Sender) named(f *notify.Failure, x gateway.Exchange, code string, m *notify.Message) *notify.Failure {
+// withCode completes a failure with its code and the gateway's name. A provider's code that may be more than a code, such as a
+// number or a token that it quotes, is left out.
+func (s *Sender) withCode(f *notify.Failure, x gateway.Exchange, code string, m *notify.Message) *notify.Failure {
 	if f == nil {
 		return nil
 	}
 	if f.Remedy != "" {
 		f.Remedy = "gateways." + s.name + f.Remedy
 	}
-	if f.Code = "HTTP " + strconv.Itoa(x.Status); s.harmless(code, m) {
+	f.Code = "HTTP " + strconv.Itoa(x.Status)
+	if s.isSafeCode(code, m) {
 		f.Code = code
 	}
 	return f
@@ -195,7 +197,7 @@ func (s *Sender) named(f *notify.Failure, x gateway.Exchange, code string, m *no
 
 var codeShape = regexp.MustCompile(`^(-?[0-9]{1,6}|[A-Za-z][A-Za-z0-9_.-]{0,63})$`)
 
-func (s *Sender) harmless(code string, m *notify.Message) bool {
+func (s *Sender) isSafeCode(code string, m *notify.Message) bool {
 	if slices.ContainsFunc(s.cfg.Rules, func(r config.HTTPRule) bool { return slices.Contains(r.Code, code) }) {
 		return true
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Answers as APIs spell them, against sections as their users write them.
+// Answers in the form of real APIs, judged with sections as users write them.
 func TestJudge_Answers(t *testing.T) {
 	const sent, ambiguous, permanent = notify.Accepted, notify.Ambiguous, notify.Permanent
 	path := func(path string, values ...string) func(*config.HTTP) {

@@ -7,8 +7,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// data is what templates get of m; docs/gateway-http.md lists it. Every name is always there, empty where the message has
-// nothing, so that a name which is not there is a mistake. Blocks of other channels are empty maps.
+// data returns the data of templates for m; docs/gateway-http.md lists it. Every name is always present, and empty if the
+// message lacks the field, so that an unknown name is a mistake. Blocks of other channels are empty maps.
 func data(m *notify.Message, from string, now time.Time) map[string]any {
 	d := map[string]any{
 		"id": m.ID, "tenant": m.Tenant, "channel": string(m.Channel), "lane": string(m.Lane),
@@ -29,7 +29,7 @@ func data(m *notify.Message, from string, now time.Time) map[string]any {
 	return d
 }
 
-// expiresIn is the whole seconds that remain, at least 1; 0: the message does not expire.
+// expiresIn returns the whole seconds that remain, at least 1; 0 if the message does not expire.
 func expiresIn(at *time.Time, now time.Time) int {
 	if at == nil {
 		return 0
@@ -60,13 +60,13 @@ func push(p *notify.Push) map[string]any {
 	}
 }
 
-// block gives a platform's JSON with its names, so that templates can look into it.
+// block returns a platform's JSON as a map, so that templates can read its fields.
 func block(raw json.RawMessage) map[string]any {
 	m, _ := read(raw).value.(map[string]any)
 	return m
 }
 
-// dict and list write as {} and [], not as null.
+// dict and list replace nil, which would be written as null, by {} and [].
 func dict(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}

@@ -18,8 +18,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// tokens keeps the access token of an API until shortly before it expires. Its methods may be called at once from many
-// goroutines; at most one request for a token is under way.
+// tokens keeps the access token of an API until shortly before it expires. Concurrent calls are safe, and share one request for
+// a token.
 type tokens struct {
 	host   string // of the token endpoint
 	fetch  func() (*oauth2.Token, error)
@@ -28,10 +28,10 @@ type tokens struct {
 
 	mu    sync.Mutex
 	token *oauth2.Token
-	last  string // the access token that was kept last: no code may quote it
+	last  string // the last access token: no code of a failure may quote it
 }
 
-// newTokens returns nil for a section that asks for none.
+// newTokens returns nil for a section without OAuth 2.0.
 func newTokens(cfg config.HTTPOAuth2, connections *gateway.Connections) *tokens {
 	if !cfg.On() {
 		return nil
@@ -55,12 +55,12 @@ func newTokens(cfg config.HTTPOAuth2, connections *gateway.Connections) *tokens 
 	return &tokens{host: endpoint.Host, close: cancel, fetch: func() (*oauth2.Token, error) { return grant.Token(ctx) }}
 }
 
-// get returns the token that is kept, or a new one. A nil tokens has none. It ends with ctx.
+// get returns the current token, or a new one. It blocks until there is a token or ctx ends. A nil tokens returns nil.
 func (t *tokens) get(ctx context.Context) (token *oauth2.Token, err error) {
 	if t == nil {
 		return nil, nil
 	}
-	if token := t.kept(); token.Valid() {
+	if token := t.current(); token.Valid() {
 		return token, nil
 	}
 	return t.flight.Token(ctx, func() (*oauth2.Token, error) {
@@ -78,13 +78,13 @@ func (t *tokens) get(ctx context.Context) (token *oauth2.Token, err error) {
 	})
 }
 
-func (t *tokens) kept() *oauth2.Token {
+func (t *tokens) current() *oauth2.Token {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.token
 }
 
-// secrets returns what no text of the API may repeat. A nil tokens has none.
+// secrets returns the texts that no failure may quote. A nil tokens has none.
 func (t *tokens) secrets() []string {
 	if t == nil {
 		return nil
@@ -103,7 +103,7 @@ func (t *tokens) forget(refused *oauth2.Token) {
 	}
 }
 
-func (t *tokens) end() {
+func (t *tokens) stop() {
 	if t != nil {
 		t.close()
 	}
@@ -115,13 +115,13 @@ var (
 	errBadToken = errors.New("the token has characters that no header may have")
 )
 
-// denied judges why there is no access token. The message was not sent, whatever became of the request for a token.
-func (s *Sender) denied(err error) *notify.Failure {
+// tokenFailure returns the failure of a missing access token. The message was not sent, whatever the token endpoint did.
+func (s *Sender) tokenFailure(err error) *notify.Failure {
 	var refused *oauth2.RetrieveError
 	var lost *url.Error
 	switch {
 	case errors.As(err, &refused) && refused.Response != nil: // not wrapped: its text holds the whole answer
-		return refusedToken(refused, "gateways."+s.name+".oauth2: check client_id, client_secret, scopes, params and auth")
+		return refusedTokenFailure(refused, "gateways."+s.name+".oauth2: check client_id, client_secret, scopes, params and auth")
 	case !errors.As(err, &lost) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return &notify.Failure{
 			Verdict: notify.Unavailable, Code: "token", Reason: "the answer of the token endpoint has no access token",
@@ -145,8 +145,8 @@ func (s *Sender) denied(err error) *notify.Failure {
 	return f
 }
 
-// refusedToken judges an answer of the token endpoint that has no token.
-func refusedToken(r *oauth2.RetrieveError, remedy string) *notify.Failure {
+// refusedTokenFailure returns the failure of an answer of the token endpoint that has no token.
+func refusedTokenFailure(r *oauth2.RetrieveError, remedy string) *notify.Failure {
 	f := &notify.Failure{Verdict: notify.Unavailable, Code: "HTTP " + strconv.Itoa(r.Response.StatusCode), Reason: "the token endpoint gives no access token", Remedy: remedy}
 	if errorShape.MatchString(r.ErrorCode) {
 		f.Code = r.ErrorCode
@@ -154,7 +154,9 @@ func refusedToken(r *oauth2.RetrieveError, remedy string) *notify.Failure {
 	wait := gateway.RetryAfter(r.Response.Header, time.Now())
 	switch status := r.Response.StatusCode; {
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && wait > 0:
-		f.Verdict, f.After, f.Remedy = notify.Throttled, wait, ""
+		f.Verdict = notify.Throttled
+		f.After = wait
+		f.Remedy = ""
 	case status >= 500, r.ErrorCode == "temporarily_unavailable", r.ErrorCode == "server_error":
 		f.Verdict, f.Remedy = notify.Transient, ""
 	}

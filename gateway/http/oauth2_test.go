@@ -27,7 +27,7 @@ const (
 	clientSecret = "gwclient:secret/+%"
 )
 
-// issuer is a token endpoint and an API that takes its last token.
+// issuer is a token endpoint, and an API that accepts its last token.
 type issuer struct {
 	*httptest.Server
 	t      testing.TB
@@ -100,10 +100,12 @@ func (i *issuer) counts() (issued, messages int) {
 	return i.issued, i.messages
 }
 
-// sender of messages to the API by tokens of the issuer.
+// sender returns a sender of messages to the API, with tokens of the issuer.
 func (i *issuer) sender(change func(*config.HTTP)) *Sender {
 	cfg := base(i.URL + "/messages")
-	cfg.Body, cfg.IDPath, cfg.CodePath = `{"to": {{json .address}}}`, "/id", "/error/code"
+	cfg.Body = `{"to": {{json .address}}}`
+	cfg.IDPath = "/id"
+	cfg.CodePath = "/error/code"
 	cfg.OAuth2 = config.HTTPOAuth2{TokenURL: i.URL + "/token", ClientID: clientID, ClientSecret: clientSecret, Auth: "basic"}
 	if change != nil {
 		change(&cfg)
@@ -135,7 +137,7 @@ func TestOAuth2_OneTokenServesManyMessages(t *testing.T) {
 	require.Empty(t, url.Values(i.fields).Get("client_secret"), "it went in the header")
 }
 
-func TestOAuth2_SecretAsAField(t *testing.T) {
+func TestOAuth2_SecretAsField(t *testing.T) {
 	i := newIssuer(t)
 	s := i.sender(func(c *config.HTTP) { c.OAuth2.Auth = "post" })
 	_, err := s.Send(t.Context(), gatewaytest.SMS(1))
@@ -143,7 +145,7 @@ func TestOAuth2_SecretAsAField(t *testing.T) {
 	require.NoError(t, s.Check(t.Context()), "without check.url it asks for a token, too")
 }
 
-func TestOAuth2_AnExpiredTokenIsReplaced(t *testing.T) {
+func TestOAuth2_ExpiredTokenIsReplaced(t *testing.T) {
 	for _, lasts := range []int{5, -1} { // shorter than the time by which a token is renewed early
 		i := newIssuer(t)
 		i.lasts = lasts
@@ -166,9 +168,8 @@ func TestOAuth2_AnExpiredTokenIsReplaced(t *testing.T) {
 	require.Equal(t, 1, issued, "no time is for ever")
 }
 
-// A token that the API refuses before its time costs no message an attempt, and credentials that it refuses are not asked for
-// without end.
-func TestOAuth2_ARevokedTokenIsReplacedAtOnce(t *testing.T) {
+// A token that the API refuses early costs no attempt of a message, and refused credentials are not tried without end.
+func TestOAuth2_RevokedTokenIsReplacedAtOnce(t *testing.T) {
 	i := newIssuer(t)
 	s := i.sender(nil)
 	_, err := s.Send(t.Context(), gatewaytest.SMS(1))
@@ -197,7 +198,7 @@ func TestOAuth2_ARevokedTokenIsReplacedAtOnce(t *testing.T) {
 	require.Equal(t, 3, issued, "one request for each try")
 }
 
-// What the token endpoint answers is no fault of the message, and shows no secret.
+// A failure of the token endpoint is no fault of the message, and its text shows no secret.
 func TestOAuth2_NoToken(t *testing.T) {
 	answer := func(status int, body string, headers ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -274,8 +275,8 @@ func TestOAuth2_NoToken(t *testing.T) {
 	}
 }
 
-// A token endpoint that says nothing holds an attempt no longer than its time, and ends with the gateway.
-func TestOAuth2_ASilentEndpoint(t *testing.T) {
+// A silent token endpoint delays an attempt no longer than its timeout, and its request ends when the gateway is closed.
+func TestOAuth2_SilentEndpoint(t *testing.T) {
 	i := newIssuer(t)
 	asked, over := make(chan struct{}, 10), make(chan struct{})
 	i.answer = func(_ http.ResponseWriter, r *http.Request) {
@@ -296,7 +297,7 @@ func TestOAuth2_ASilentEndpoint(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-func TestConformanceOAuth2(t *testing.T) {
+func TestConformance_OAuth2(t *testing.T) {
 	i := newIssuer(t)
 	i.answer = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

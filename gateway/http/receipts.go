@@ -15,19 +15,19 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Receipts reads what is said of messages later, as docs/receipts.md describes it: JSON, signed by the Standard Webhooks scheme.
+// Receipts reads delivery reports as described in docs/receipts.md: JSON, signed by the Standard Webhooks scheme.
 type Receipts struct{ key *standardwebhooks.Webhook }
 
-// NewReceipts gives the receipts of the gateway called name, whose section has a secret for them.
+// NewReceipts returns the reader of the gateway called name, whose section has a secret for receipts.
 func NewReceipts(name string, cfg config.HTTPReceipts) (*Receipts, error) {
 	key, err := standardwebhooks.NewWebhook(string(cfg.Secret))
 	if err != nil || cfg.Secret == "" {
-		return nil, fmt.Errorf("gateways.%s.receipts.secret must be whsec_ and bytes in base64", name) // err would show some of it
+		return nil, fmt.Errorf("gateways.%s.receipts.secret must be whsec_ and bytes in base64", name) // err would quote a part of it
 	}
 	return &Receipts{key}, nil
 }
 
-// receipt is the body of one.
+// receipt is the body of a delivery report.
 type receipt struct {
 	NotificationID string    `json:"notification_id"`
 	ProviderID     string    `json:"provider_id"`
@@ -38,8 +38,8 @@ type receipt struct {
 	Sender         string    `json:"sender"`
 }
 
-// Read checks the signature of a request with that body, and that it was signed within the last five minutes, and gives what it
-// says. It fails with [notify.ErrForged] or [notify.Faults].
+// Read returns the report in a request with that body. It checks the signature, and that the request was signed within the last
+// five minutes. It fails with [notify.ErrForged] or [notify.Faults].
 func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
 	if err := s.key.Verify(body, r.Header); err != nil {
 		return notify.Report{}, fmt.Errorf("%w: %w", notify.ErrForged, err)

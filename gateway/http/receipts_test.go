@@ -21,7 +21,7 @@ const (
 	about = "0190163d-8694-739b-aea5-966c26f8ad91"
 )
 
-// signed gives a request with what the Standard Webhooks scheme says of it.
+// signed returns a request with a signature of the Standard Webhooks scheme.
 func signed(secret, id string, at time.Time, body string) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	r.Header.Set("Webhook-Id", id)
@@ -36,7 +36,7 @@ func receipts(t *testing.T) *Receipts {
 	return s
 }
 
-func TestWhatIsSaidLater(t *testing.T) {
+func TestReceipts_Reports(t *testing.T) {
 	s := receipts(t)
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for body, want := range map[string]notify.Report{
@@ -54,7 +54,7 @@ func TestWhatIsSaidLater(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotSignedIsForged(t *testing.T) {
+func TestReceipts_UnsignedIsForged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := receipts(t)
 		const body, other = `{"provider_id":"p-1","state":"delivered"}`, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx"
@@ -81,7 +81,7 @@ func TestWhatIsNotSignedIsForged(t *testing.T) {
 	})
 }
 
-func TestSignedAndUnreadable(t *testing.T) {
+func TestReceipts_SignedAndUnreadable(t *testing.T) {
 	s := receipts(t)
 	for body, pointer := range map[string]string{
 		`hunter2`:                            "#",
@@ -104,7 +104,7 @@ func TestSignedAndUnreadable(t *testing.T) {
 	}
 }
 
-func TestReceiptsNeedASecret(t *testing.T) {
+func TestReceipts_NeedSecret(t *testing.T) {
 	for _, secret := range []config.Secret{"", "hunter2!"} {
 		_, err := NewReceipts("own", config.HTTPReceipts{Secret: secret})
 		require.ErrorContains(t, err, "gateways.own.receipts.secret")
@@ -112,7 +112,7 @@ func TestReceiptsNeedASecret(t *testing.T) {
 	}
 }
 
-func TestOnlyWithASecretAReceiptIsAwaited(t *testing.T) {
+func TestReceipts_AwaitedOnlyWithSecret(t *testing.T) {
 	for secret, awaited := range map[config.Secret]bool{"": false, key: true} {
 		f := apitest.New(t, false)
 		cfg := section(f)

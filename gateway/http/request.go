@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxHeader is how long a header may be: servers take 8 KiB of all of them, and an HTTP/2 connection breaks at more.
+// maxHeader is the longest header: servers accept 8 KiB for all headers, and an HTTP/2 connection breaks if there are more.
 const maxHeader = 4 << 10
 
 // call is one rendered request.
@@ -29,10 +29,11 @@ type call struct {
 	body   []byte
 }
 
-// render makes the request of a message out of its data.
+// render returns the request for a message's data.
 func (s *Sender) render(d map[string]any) (c call, refused *notify.Failure) {
 	c = call{method: s.cfg.Method, header: http.Header{}}
-	if c.url, refused = s.address(s.templates.url, d); refused != nil {
+	c.url, refused = s.address(s.templates.url, d)
+	if refused != nil {
 		return c, refused
 	}
 	for _, h := range s.templates.headers {
@@ -42,9 +43,10 @@ func (s *Sender) render(d map[string]any) (c call, refused *notify.Failure) {
 	}
 	body, err := execute(s.templates.body, d)
 	if err != nil {
-		return c, invalid(lacking("body", err))
+		return c, invalid(describeExecError("body", err))
 	}
-	if c.body = body; len(body) > 0 {
+	c.body = body
+	if len(body) > 0 {
 		c.header.Set("Content-Type", s.cfg.ContentType)
 		if isJSON(s.cfg.ContentType) && !json.Valid(body) {
 			return c, invalid("body: what the template gives is not JSON")
@@ -53,11 +55,11 @@ func (s *Sender) render(d map[string]any) (c call, refused *notify.Failure) {
 	return c, nil
 }
 
-// address renders an address and makes sure that it is still at the configured host.
+// address renders an address and checks that its host is still the configured one.
 func (s *Sender) address(t *template.Template, d map[string]any) (*url.URL, *notify.Failure) {
 	text, err := execute(t, d)
 	if err != nil {
-		return nil, invalid(lacking(t.Name(), err))
+		return nil, invalid(describeExecError(t.Name(), err))
 	}
 	u, err := url.Parse(string(text))
 	if err != nil || u.Scheme != s.base.Scheme || u.Host != s.base.Host || u.User != nil || u.Opaque != "" || u.Fragment != "" {
@@ -66,13 +68,13 @@ func (s *Sender) address(t *template.Template, d map[string]any) (*url.URL, *not
 	return u, nil
 }
 
-// set renders a header. One that is empty is left out; one that could begin another is refused.
+// set renders a header. An empty header is left out; a value that could begin another header is refused.
 func (c call) set(h header, d map[string]any) *notify.Failure {
 	text, err := execute(h.value, d)
 	field := "headers." + h.name
 	switch value := strings.TrimSpace(string(text)); {
 	case err != nil:
-		return invalid(lacking(field, err))
+		return invalid(describeExecError(field, err))
 	case strings.ContainsFunc(string(text), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return invalid(field + ": the value has a line end or another control character")
 	case len(value) > maxHeader:
@@ -83,10 +85,11 @@ func (c call) set(h header, d map[string]any) *notify.Failure {
 	return nil
 }
 
-// checkCall is the request of [Sender.Check]. Headers that need a message are left out.
+// checkCall returns the request of [Sender.Check]. Headers that need a message are left out.
 func (s *Sender) checkCall() (c call, refused *notify.Failure) {
 	c, none := call{method: s.cfg.Check.Method, header: http.Header{}}, map[string]any{}
-	if c.url, refused = s.address(s.templates.checkURL, none); refused != nil {
+	c.url, refused = s.address(s.templates.checkURL, none)
+	if refused != nil {
 		return c, refused
 	}
 	for _, h := range s.templates.headers {
@@ -101,15 +104,15 @@ func execute(t *template.Template, d map[string]any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// do makes the request once. An API that refuses an access token before its time has not looked at the request: it is made
-// once more with a new one. refused says why there is no token to call with.
+// do makes the request once. If the API refuses an access token early, it has not processed the request, so do makes the
+// request once more with a new token. Refused is the failure if there is no token.
 func (s *Sender) do(ctx context.Context, c call) (x gateway.Exchange, refused *notify.Failure) {
 	if s.closed.Load() {
 		return gateway.Exchange{Err: gateway.ErrClosed}, nil
 	}
-	ctx, cancel := s.bounded(ctx)
+	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
-	kept := s.tokens != nil && s.tokens.kept().Valid()
+	kept := s.tokens != nil && s.tokens.current().Valid()
 	for {
 		token, refused := s.token(ctx)
 		if refused != nil {
@@ -129,17 +132,17 @@ func (s *Sender) do(ctx context.Context, c call) (x gateway.Exchange, refused *n
 	}
 }
 
-// token returns the access token to call with; nil where the API takes none.
+// token returns the access token for a request; nil if the API takes none.
 func (s *Sender) token(ctx context.Context) (*oauth2.Token, *notify.Failure) {
 	token, err := s.tokens.get(ctx)
 	if err != nil {
-		return nil, s.denied(err)
+		return nil, s.tokenFailure(err)
 	}
 	return token, nil
 }
 
-// request gives c as net/http wants it, but without GetBody, and with a body that may be empty: otherwise a request
-// that looks idempotent (a GET, an Idempotency-Key) may be sent a second time after it has been written.
+// request returns c as a request of net/http without GetBody, and with a body that may be empty. Otherwise net/http could send
+// a request that looks idempotent (a GET, an Idempotency-Key) a second time after it was written.
 func (c call) request(ctx context.Context) *http.Request {
 	req := &http.Request{
 		Method: c.method, URL: c.url, Host: c.url.Host, Header: c.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -152,8 +155,8 @@ func (c call) request(ctx context.Context) *http.Request {
 	return req.WithContext(ctx)
 }
 
-// bounded keeps an attempt within the configured time.
-func (s *Sender) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+// withTimeout returns a context with the configured timeout.
+func (s *Sender) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if s.cfg.Timeout > 0 {
 		return context.WithTimeout(ctx, s.cfg.Timeout)
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// requireShape: the request has what the configuration gave it, and nothing more.
+// requireShape fails unless the request has exactly the parts that the configuration gave it.
 func requireShape(t *testing.T, c call) {
 	t.Helper()
 	require.Equal(t, "api.example.com", c.url.Host)
@@ -46,7 +46,7 @@ func requireShape(t *testing.T, c call) {
 	require.ErrorIs(t, d.Decode(&text), io.EOF)
 }
 
-// once sends a message to a handler and gives what the gateway says.
+// once sends a message to a handler and returns the result.
 func once(t *testing.T, h http.HandlerFunc, change func(*config.HTTP)) (notify.Receipt, *notify.Failure) {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -60,11 +60,14 @@ func once(t *testing.T, h http.HandlerFunc, change func(*config.HTTP)) (notify.R
 	return receipt, notify.Judge(err)
 }
 
-func TestRequest(t *testing.T) {
+func TestRequest_OfMessage(t *testing.T) {
 	var got *http.Request
 	var length int64
 	_, f := once(t, func(_ http.ResponseWriter, r *http.Request) { got, length = r, r.ContentLength }, func(c *config.HTTP) {
-		c.Method, c.URL, c.Username, c.Password = "PUT", c.URL+"/sms?x", "user", "word"
+		c.Method = "PUT"
+		c.URL = c.URL + "/sms?x"
+		c.Username = "user"
+		c.Password = "word"
 		c.Headers = map[string]string{"X-Empty": "{{.reference}}", "X-Id": " {{.id}} "}
 	})
 	require.Nil(t, f)
@@ -75,7 +78,9 @@ func TestRequest(t *testing.T) {
 	require.Positive(t, length)
 
 	_, f = once(t, func(_ http.ResponseWriter, r *http.Request) { got = r }, func(c *config.HTTP) {
-		c.Method, c.Body, c.URL = "GET", "", c.URL+"/send?to={{query .address}}"
+		c.Method = "GET"
+		c.Body = ""
+		c.URL = c.URL + "/send?to={{query .address}}"
 	})
 	require.Nil(t, f)
 	require.Equal(t, "to=%2B15550000001", got.URL.RawQuery)
@@ -87,8 +92,8 @@ func TestRequest(t *testing.T) {
 	require.Empty(t, got.TransferEncoding)
 }
 
-// The values come from: printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-func TestSignature(t *testing.T) {
+// The expected values are from: printf '1700000000.{}' | openssl dgst -sha256 -hmac key
+func TestRequest_Signature(t *testing.T) {
 	for _, c := range []struct{ algorithm, encoding, at, want string }{
 		{"sha256", "hex", "1700000000", "9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"},
 		{"sha256", "hex", "", "a777724d943eb48dc69bca8a4a6d57a04db3f9ec7e1de4e581e860265bdf3032"},
@@ -100,7 +105,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-func TestSignedRequest(t *testing.T) {
+func TestRequest_SignedBody(t *testing.T) {
 	f := apitest.New(t, false)
 	s := sender(t, f, section(f))
 	_, err := s.Send(t.Context(), gatewaytest.SMS(1))
@@ -112,8 +117,9 @@ func TestSignedRequest(t *testing.T) {
 	require.Equal(t, notify.Unavailable, notify.Judge(err).Verdict)
 }
 
-// TestOneTry: net/http sends again what looks idempotent when a kept connection breaks. A provider may have taken it.
-func TestOneTry(t *testing.T) {
+// TestSender_OneTry: net/http repeats idempotent requests when a reused connection breaks. The provider may have processed the
+// first one.
+func TestSender_OneTry(t *testing.T) {
 	for name, change := range map[string]func(*config.HTTP){
 		"GET":  func(c *config.HTTP) { c.Method, c.Body, c.URL = "GET", "", c.URL+"/?to={{query .address}}" },
 		"key":  func(c *config.HTTP) { c.Headers = map[string]string{"Idempotency-Key": "{{.id}}"} },
@@ -143,7 +149,7 @@ func TestOneTry(t *testing.T) {
 	}
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestSender_FollowsNoRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request went to another host") }))
 	defer other.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
@@ -152,8 +158,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestHostIsCheckedAgain: even a template that got past New goes nowhere else.
-func TestHostIsCheckedAgain(t *testing.T) {
+// TestRequest_HostIsChecked: even a template that New has accepted by mistake sends to no other host.
+func TestRequest_HostIsChecked(t *testing.T) {
 	s, err := New("api", base(api))
 	require.NoError(t, err)
 	for _, url := range []string{"https://evil.example/v1", "http://api.example.com/v1", "https://api.example.com:444/v1", "https://a@api.example.com/v1", "//api.example.com/", "https:api.example.com", "/v1", "https://api.example.com/\x00"} {
@@ -164,7 +170,7 @@ func TestHostIsCheckedAgain(t *testing.T) {
 	}
 }
 
-func TestAnswersWithoutJSON(t *testing.T) {
+func TestAnswer_WithoutJSON(t *testing.T) {
 	answers := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); _, _ = w.Write([]byte(body)) }
 	}
@@ -187,8 +193,9 @@ func TestAnswersWithoutJSON(t *testing.T) {
 	require.Equal(t, notify.Permanent, f.Verdict)
 }
 
-// TestNotFoundOfAMessage: where the message makes the address, a 404 is about the message, and no reason to stop.
-func TestNotFoundOfAMessage(t *testing.T) {
+// TestJudge_NotFoundOfMessage: if the message is part of the address, a 404 is about the message, and does not stop the
+// gateway.
+func TestJudge_NotFoundOfMessage(t *testing.T) {
 	for url, want := range map[string]notify.Verdict{
 		"/users/{{path .address}}": notify.Permanent, "/users?to={{query .address}}": notify.Unavailable,
 		"/bot{{secret | path}}/send": notify.Unavailable, "/users": notify.Unavailable,
@@ -198,7 +205,7 @@ func TestNotFoundOfAMessage(t *testing.T) {
 	}
 }
 
-func TestPointers(t *testing.T) {
+func TestAnswer_Pointers(t *testing.T) {
 	a := read([]byte(`{"a": [{"b/c": 1.50, "d~e": "x"}], "": false, "n": null}`))
 	for pointer, want := range map[string]string{
 		"/a/0/b~1c": "1.50", "/a/0/d~0e": "x", "/": "false", "/n": "", "/a": "", "/a/1": "", "/a/-1": "", "/a/x": "", "/a/0/d~0e/f": "", "/z": "", "": "",
@@ -211,8 +218,8 @@ func TestPointers(t *testing.T) {
 	}
 }
 
-// TestTimeout: the configured time bounds an attempt whose ctx has none.
-func TestTimeout(t *testing.T) {
+// TestSender_Timeout: the configured timeout bounds an attempt whose context has none.
+func TestSender_Timeout(t *testing.T) {
 	f := apitest.New(t, false)
 	f.Hang(gatewaytest.AtRequest)
 	cfg := section(f)
@@ -222,21 +229,23 @@ func TestTimeout(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// TestCheckSendsWhatNeedsNoMessage: the credentials, and those headers that do without a message.
-func TestCheckSendsWhatNeedsNoMessage(t *testing.T) {
+// TestCheck_SendsHeadersWithoutMessage: the check has the credentials, and the headers that need no message.
+func TestCheck_SendsHeadersWithoutMessage(t *testing.T) {
 	got := http.Header{}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
 	defer server.Close()
 	cfg := base(server.URL)
-	cfg.Body, cfg.Secret, cfg.Check.URL = "{{json .}}", "key", server.URL+"/account"
+	cfg.Body = "{{json .}}"
+	cfg.Secret = "key"
+	cfg.Check.URL = server.URL + "/account"
 	cfg.Headers = map[string]string{"X-Key": "{{secret}}", "X-Id": "{{.id}}"}
 	require.NoError(t, sender(t, &fake{}, cfg).Check(t.Context()))
 	require.Equal(t, "key", got.Get("X-Key"))
 	require.NotContains(t, got, "X-Id")
 }
 
-// TestCheckBehindAProxy: more than the proxy cannot be reached without sending.
-func TestCheckBehindAProxy(t *testing.T) {
+// TestCheck_BehindProxy: without sending, only the proxy can be reached.
+func TestCheck_BehindProxy(t *testing.T) {
 	f := apitest.New(t, false)
 	proxy, err := url.Parse(f.URL)
 	require.NoError(t, err)
@@ -245,8 +254,8 @@ func TestCheckBehindAProxy(t *testing.T) {
 	require.NoError(t, s.Check(t.Context()))
 }
 
-// TestCheckWithoutARequest connects, and the provider has to prove who it is.
-func TestCheckWithoutARequest(t *testing.T) {
+// TestCheck_WithoutRequest: the check connects, and verifies the provider's certificate.
+func TestCheck_WithoutRequest(t *testing.T) {
 	f := apitest.New(t, true)
 	cfg := section(f)
 	cfg.Check.URL = ""

@@ -10,9 +10,10 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// try renders a made-up message of each channel. To render none is a fault; a channel whose message cannot be rendered is
-// one that this gateway does not serve.
-func (s *Sender) try(at string) (faults []error) {
+// try renders a sample message of each channel. It is a fault if none can be rendered. The gateway does not serve a channel
+// whose sample cannot be rendered.
+func (s *Sender) try(at string) []error {
+	var faults []error
 	s.serves = map[notify.Channel]bool{}
 	var why []string
 	for _, m := range s.samples() {
@@ -31,7 +32,7 @@ func (s *Sender) try(at string) (faults []error) {
 	return faults
 }
 
-// Metadata and data have the names that the templates ask for: which ones there are, callers decide.
+// Metadata and data have the names that the templates use: callers may choose any names.
 var askedFor = regexp.MustCompile(`\.(?:metadata|data)\.(\w+)`)
 
 func (s *Sender) samples() []*notify.Message {

@@ -17,7 +17,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// authorise says who we are, in every way that is configured. token may be nil.
+// authorise adds the credentials in every configured way. Token may be nil.
 func (s *Sender) authorise(req *http.Request, token *oauth2.Token, body []byte, now time.Time) {
 	switch {
 	case token != nil:
@@ -43,7 +43,7 @@ func (s *Sender) authorise(req *http.Request, token *oauth2.Token, body []byte, 
 	req.Header.Set(sg.Header, sg.Prefix+signature(sg, at, body))
 }
 
-// signature is the HMAC of body, or of at, a dot and body.
+// signature returns the HMAC of the body, or of a timestamp, a dot and the body.
 func signature(sg config.HTTPSigning, at string, body []byte) string {
 	h := hmac.New(map[string]func() hash.Hash{"sha256": sha256.New, "sha1": sha1.New, "sha512": sha512.New}[sg.Algorithm], []byte(sg.Secret))
 	if at != "" {

@@ -53,7 +53,7 @@ func hexHash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// awsPath returns the path as it is signed: services other than S3 encode the encoded path once more.
+// awsPath returns the path as AWS signs it: services other than S3 encode the encoded path once more.
 func awsPath(u *url.URL) string {
 	path := u.EscapedPath()
 	if path == "" {
@@ -87,7 +87,7 @@ func awsQuery(u *url.URL) string {
 	return strings.Join(encoded, "&")
 }
 
-// awsEscape encodes all but the unreserved characters of RFC 3986.
+// awsEscape encodes all characters but the unreserved ones of RFC 3986.
 func awsEscape(s string) string {
 	return awsEscapes.Replace(url.QueryEscape(s))
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// TestSigV4 repeats the example of AWS's documents: ListUsers of IAM at 12:36:00 on 30 August 2015.
-func TestSigV4(t *testing.T) {
+// TestSigV4_Signature repeats the example of the AWS documentation: ListUsers of IAM at 12:36:00 on 30 August 2015.
+func TestSigV4_Signature(t *testing.T) {
 	sg := config.HTTPSigning{
 		Algorithm: "sigv4", AccessKeyID: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Region: "us-east-1", Service: "iam",
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// acceptance is how much of a message a response reports as accepted.
+// acceptance is the part of a message that a response reports as accepted.
 type acceptance int
 
 const (
@@ -16,7 +16,7 @@ const (
 	acceptedAll
 )
 
-// patterns are the regular expressions of a section. A nil one is not configured.
+// patterns are the regular expressions of a section. A nil pattern is not configured.
 type patterns struct {
 	success, id, code *regexp.Regexp
 	rules             []*regexp.Regexp
@@ -73,7 +73,7 @@ func (s *Sender) accepted(a answer) acceptance {
 	return acceptedAll
 }
 
-// readable reports whether the body is one that the section can say something about.
+// readable reports whether the section can interpret the body.
 func (s *Sender) readable(a answer) bool {
 	if s.cfg.Success.Path+s.cfg.IDPath != "" && !a.isJSON {
 		return false

@@ -27,7 +27,7 @@ type (
 	step  = gatewaytest.Step[*fake]
 )
 
-// base is a section as the loader gives it, with little more than an address.
+// base returns a section as the loader does, with little more than an address.
 func base(url string) config.HTTP {
 	return config.HTTP{
 		Method: "POST", URL: url, ContentType: "application/json", Timeout: 30 * time.Second,
@@ -37,7 +37,7 @@ func base(url string) config.HTTP {
 	}
 }
 
-// section speaks to the fake by everything that a section can say.
+// section returns a section that uses every setting.
 func section(f *fake) config.HTTP {
 	cfg := base(f.URL + apitest.Messages + "?channel={{query .channel}}")
 	cfg.Headers = map[string]string{"Idempotency-Key": "{{.id}}", "X-Reference": "{{.reference}}"}
@@ -60,7 +60,7 @@ func section(f *fake) config.HTTP {
 	return cfg
 }
 
-// sender also trusts the fake, where that speaks TLS.
+// sender returns a sender that also trusts the fake if the fake speaks TLS.
 func sender(t testing.TB, f *fake, cfg config.HTTP) *Sender {
 	s, err := New("api", cfg)
 	require.NoError(t, err)
@@ -71,10 +71,13 @@ func sender(t testing.TB, f *fake, cfg config.HTTP) *Sender {
 
 const oneCause = "a status has one meaning in the configuration: the next gateway and the calls at once are not among them"
 
-// conform runs the suite against a provider that speaks TLS, as in life: only there is a time at which nothing has been written yet.
-// The suite names what is special about it: how a sender is made, the messages and the replies.
+// conform runs the suite against a provider over TLS, like production: only there is a moment with a connection and nothing
+// written. The suite's fields are the special parts: how a sender is made, the messages and the replies.
 func conform(t *testing.T, s gatewaytest.Suite[*fake]) {
-	s.Accept, s.Refuse, s.Delivered, s.Origins = (*fake).Accept, (*fake).Refuse, delivered, origins
+	s.Accept = (*fake).Accept
+	s.Refuse = (*fake).Refuse
+	s.Delivered = delivered
+	s.Origins = origins
 	s.Secrets = append(s.Secrets, apitest.Token, apitest.SigningSecret, "gwapisecret")
 	s.Exempt = map[gatewaytest.Kind]string{gatewaytest.Elsewhere: oneCause, gatewaytest.Crowded: oneCause, gatewaytest.Paused: oneCause}
 	s.Steps = []step{at("handshake", gatewaytest.AtHandshake), at("request", gatewaytest.AtRequest), at("answer", gatewaytest.AtAnswer)}
@@ -143,7 +146,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// textSection speaks to a fake that answers in text.
+// textSection returns a section for a fake that answers in text.
 func textSection(f *fake) config.HTTP {
 	cfg := section(f)
 	cfg.Success = config.HTTPSuccess{Status: config.Statuses{"2xx"}, Match: `(?m)^(ID|ERR): `, Values: []string{"ID"}}
@@ -152,8 +155,8 @@ func textSection(f *fake) config.HTTP {
 	return cfg
 }
 
-// TestConformanceText speaks to a provider that answers in lines of text.
-func TestConformanceText(t *testing.T) {
+// TestConformance_Text runs against a provider that answers in lines of text.
+func TestConformance_Text(t *testing.T) {
 	conform(t, gatewaytest.Suite[*fake]{
 		Fake: func(t testing.TB) *fake {
 			f := overTLS(t)
@@ -187,8 +190,9 @@ func delivered(f *fake) (bodies []string) {
 	return bodies
 }
 
-// origins reads the sender of each message that was accepted.
-func origins(f *fake) (senders []string) {
+// origins returns the sender of each accepted message.
+func origins(f *fake) []string {
+	var senders []string
 	for _, taken := range f.Accepted() {
 		var body struct{ Message struct{ From string } }
 		_ = json.Unmarshal([]byte(taken.Body), &body) // then it has none

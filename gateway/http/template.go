@@ -12,7 +12,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// templates are the parts of a request, ready to be rendered.
+// templates are the parsed parts of a request.
 type templates struct {
 	url, checkURL, body *template.Template
 	headers             []header
@@ -24,7 +24,7 @@ type header struct {
 	value *template.Template
 }
 
-// parseAll reads every template of the section and gives all faults at once.
+// parseAll parses every template of the section and returns all faults.
 func parseAll(at string, cfg config.HTTP) (ts templates, faults []error) {
 	read := func(field, text string, needs needs) *template.Template {
 		t, fault := parseOne(field, text, string(cfg.Secret), needs)
@@ -49,7 +49,7 @@ var withSecret = regexp.MustCompile(`\{\{[^}]*\bsecret\b[^}]*\}\}`)
 func parseOne(name, text, secret string, needs needs) (t *template.Template, fault string) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(functions(secret)).Parse(text)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, describeParseError(err)
 	}
 	for _, part := range t.Templates() {
 		if part.Tree == nil || part.Root == nil {
@@ -66,9 +66,9 @@ func parseOne(name, text, secret string, needs needs) (t *template.Template, fau
 	return t, ""
 }
 
-// unreadable says of a parser's error where it is and, at most, the name that it stumbled over: the text may hold a secret
-// in the wrong place.
-func unreadable(err error) string {
+// describeParseError describes a parser's error by its line and, at most, the name that caused it: the full text may contain a
+// misplaced secret.
+func describeParseError(err error) string {
 	line := ""
 	if at := lineOf.FindStringSubmatch(err.Error()); at != nil {
 		line = "line " + at[1] + ": "
@@ -86,9 +86,9 @@ var (
 	missingKey = regexp.MustCompile(`map has no entry for key "([\w-]{1,64})"`)
 )
 
-// lacking says of an error of execution what is missing. It repeats names of the template alone: the rest of the text may
-// hold the message.
-func lacking(field string, err error) string {
+// describeExecError describes an error of execution by what is missing. It quotes only names of the template: the full text may contain
+// the message.
+func describeExecError(field string, err error) string {
 	var refused valueError
 	switch at := missingKey.FindStringSubmatch(err.Error()); {
 	case errors.As(err, &refused):

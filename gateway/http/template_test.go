@@ -14,7 +14,7 @@ import (
 
 const api = "https://api.example.com/v1"
 
-// rendered gives the request that a message makes.
+// rendered returns the request of a message.
 func rendered(t *testing.T, m *notify.Message, change func(*config.HTTP)) call {
 	t.Helper()
 	c, refused := render(t, m, change)
@@ -33,7 +33,7 @@ func render(t testing.TB, m *notify.Message, change func(*config.HTTP)) (call, *
 
 func body(text string) func(*config.HTTP) { return func(c *config.HTTP) { c.Body = text } }
 
-func TestWhatTemplatesHave(t *testing.T) {
+func TestTemplate_Data(t *testing.T) {
 	m := gatewaytest.SMS(1)
 	m.Reference, m.Metadata = `order "1"`, map[string]string{"shop": "é<&>"}
 	c := rendered(t, m, body(`{"id": {{json .id}}, "to": {{.address | json}}, "text": {{json .sms.body}}, "lane": {{json .lane}}, "ref": {{json .reference}},
@@ -50,7 +50,7 @@ func TestWhatTemplatesHave(t *testing.T) {
 	require.Equal(t, 1, data(m, "", at.Add(time.Hour))["expires_in"])
 }
 
-func TestEmailAndPushData(t *testing.T) {
+func TestTemplate_EmailAndPushData(t *testing.T) {
 	m := gatewaytest.Email(1)
 	m.Email.Attachments = []notify.Attachment{{Filename: "a.txt", Content: []byte("hi")}}
 	c := rendered(t, m, body(`{"from": {"name": {{mail_name .from | json}}, "email": {{json (mail_address .from)}}}, "to": {{json .recipient}}, "cc": {{json .email.cc}},
@@ -64,7 +64,7 @@ func TestEmailAndPushData(t *testing.T) {
 	require.JSONEq(t, `{"t": "`+p.Push.Title+`", "d": {"k": "gwsecretdata"}, "ttl": "5s", "n": 12345678901234567890, "s": "12345678901234567890", "apns": null}`, string(c.body))
 }
 
-func TestSenderOfThePayloadWins(t *testing.T) {
+func TestTemplate_SenderOfPayloadWins(t *testing.T) {
 	from := func(c *config.HTTP) { c.From, c.Body = "ACME", "{{json .from}}" }
 	m := gatewaytest.SMS(1)
 	require.Equal(t, `"ACME"`, string(rendered(t, m, from).body))
@@ -72,10 +72,12 @@ func TestSenderOfThePayloadWins(t *testing.T) {
 	require.Equal(t, `"SHOP"`, string(rendered(t, m, from).body))
 }
 
-// TestWholeMessageHoldsNoSecret: the message can be passed on as it is.
-func TestWholeMessageHoldsNoSecret(t *testing.T) {
+// TestTemplate_WholeMessageHasNoSecret: a template may send the whole message.
+func TestTemplate_WholeMessageHasNoSecret(t *testing.T) {
 	c := rendered(t, gatewaytest.Push(1), func(c *config.HTTP) {
-		c.Body, c.Secret, c.Token = "{{json .}}", "hush", "hush"
+		c.Body = "{{json .}}"
+		c.Secret = "hush"
+		c.Token = "hush"
 		c.Headers = map[string]string{"X-Key": "{{secret}}"}
 	})
 	require.Contains(t, string(c.body), `"recipient_type":"fcm"`)
@@ -83,7 +85,7 @@ func TestWholeMessageHoldsNoSecret(t *testing.T) {
 	require.Equal(t, "hush", c.header.Get("X-Key"))
 }
 
-func TestFormsAndAddresses(t *testing.T) {
+func TestTemplate_FormsAndAddresses(t *testing.T) {
 	m := gatewaytest.SMS(1)
 	m.SMS.Body = "a&b=c d\n+é"
 	c := rendered(t, m, func(c *config.HTTP) {
@@ -95,8 +97,9 @@ func TestFormsAndAddresses(t *testing.T) {
 	require.Equal(t, "text=a%26b%3Dc+d%0A%2B%C3%A9", c.url.RawQuery)
 }
 
-// TestRefusedMessages: what a message lacks, or what it would break, is its own fault; nothing of it is in the failure.
-func TestRefusedMessages(t *testing.T) {
+// TestTemplate_RefusedMessages: a message that lacks a field, or would break the request, is refused; the failure quotes
+// nothing of it.
+func TestTemplate_RefusedMessages(t *testing.T) {
 	for want, change := range map[string]func(*config.HTTP, *notify.Message){
 		"body: the message has no order":                   func(c *config.HTTP, _ *notify.Message) { c.Body = "{{json .metadata.order}}" },
 		"headers.X-A: the value has a line end":            func(_ *config.HTTP, m *notify.Message) { m.Reference = "hush\r\nX-Evil: 1" },
@@ -131,14 +134,14 @@ func TestRefusedMessages(t *testing.T) {
 	}
 }
 
-// TestChannelOfNoTemplate: it is the configuration's fault that nothing can be sent, so no message is thrown away.
-func TestChannelOfNoTemplate(t *testing.T) {
+// TestTemplate_ChannelWithoutTemplate: the configuration is at fault, so no message becomes a dead letter.
+func TestTemplate_ChannelWithoutTemplate(t *testing.T) {
 	_, refused := render(t, gatewaytest.Email(1), body(`{"text": {{json .sms.body}}}`))
 	require.Equal(t, notify.Unavailable, refused.Verdict)
 	require.Contains(t, refused.Remedy, "gateways.api serve channel email")
 }
 
-func TestFaultsOfTemplates(t *testing.T) {
+func TestTemplate_Faults(t *testing.T) {
 	for _, c := range []struct {
 		want   string
 		change func(*config.HTTP)
@@ -178,13 +181,15 @@ func TestFaultsOfTemplates(t *testing.T) {
 		require.NotContains(t, err.Error(), "\n", "one fault, one line")
 	}
 	cfg := base(api)
-	cfg.Body, cfg.URL, cfg.IDPath = "{{x", api+"/{{y", "id"
+	cfg.Body = "{{x"
+	cfg.URL = api + "/{{y"
+	cfg.IDPath = "id"
 	_, err := New("api", cfg)
 	require.Len(t, strings.Split(err.Error(), "\n"), 3, "all faults at once")
 }
 
-// FuzzHostileValues: whatever is in a message, a request that comes of it is at the configured host, has the same paths,
-// parameters and headers, and JSON of the same shape.
+// FuzzHostileValues: for any values in a message, the request goes to the configured host, with the same path segments,
+// parameters and headers, and with JSON of the same shape.
 func FuzzHostileValues(f *testing.F) {
 	for _, v := range []string{
 		"a", `"`, `\`, `","admin":true,"x":"`, "a\r\nX-Evil: 1", "\x00", "../../x", "..", "?a=b&c=d#e", "@evil.example/", "%2e%2e", "//evil.example", "\u2028</script>",
@@ -199,7 +204,10 @@ func FuzzHostileValues(f *testing.F) {
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, a, b string) {
 		m := gatewaytest.SMS(1)
-		m.Address, m.Reference, m.SMS.Body, m.Metadata = a, b, b, map[string]string{a: b}
+		m.Address = a
+		m.Reference = b
+		m.SMS.Body = b
+		m.Metadata = map[string]string{a: b}
 		c, refused := s.prepare(m, time.Now())
 		if refused != nil {
 			require.Equal(t, notify.Permanent, refused.Verdict)

@@ -1,16 +1,16 @@
-// Package sim plays a provider, for load tests and drills: it sends nothing, takes as long as it is told and judges by the
-// recipient.
+// Package sim simulates a provider, for load tests and drills. It sends nothing, waits for the configured latency, and judges each
+// message by its recipient.
 //
-//	recipient            sms              what happens
+//	recipient            sms              verdict
 //	anything else        anything else    accepted
 //	soft-2x              +15005551nnn     transient twice, then accepted
 //	hard                 +15005552nnn     permanent, about the message
 //	throttle-3s          +15005553nnn     throttled once for 3 s, then accepted
-//	hang                 +15005554nnn     silent until the attempt's time is up: ambiguous
-//	drop-after-write     +15005555nnn     taken, and the answer lost, every time: ambiguous
+//	hang                 +15005554nnn     no answer until the deadline of the attempt: ambiguous
+//	drop-after-write     +15005555nnn     accepted, and the answer lost, every time: ambiguous
 //
-// The word is the recipient up to the first "@", "+" or ":", so that one word has many recipients: soft-2x+7@example.com,
-// soft-2x:device-7. How often a notification was tried is remembered by its id, for the last 10,000 that matter.
+// The keyword is the recipient up to the first "@", "+" or ":", so that each keyword has many recipients: soft-2x+7@example.com,
+// soft-2x:device-7. The tries of soft-2x and throttle-3s are counted by notification ID, for the last 10,000 IDs.
 package sim
 
 import (
@@ -30,29 +30,29 @@ import (
 type Sender struct {
 	latency, timeout time.Duration
 
-	wait  func(context.Context, time.Duration) error
-	took  func(*notify.Message) // each message that was taken; nil in life
-	taken atomic.Uint64
+	wait       func(context.Context, time.Duration) error
+	onAccepted func(*notify.Message) // called for each accepted message; only in tests
+	accepted   atomic.Uint64
 
 	closed atomic.Bool
 	mu     sync.Mutex
-	tries  memory
+	tries  tryCounter
 }
 
 var _ gateway.Sender = (*Sender)(nil)
 
-// New makes the provider of the gateway called name.
+// New returns the simulated provider of the gateway called name.
 func New(name string, cfg config.Sim) (*Sender, error) {
 	if cfg.Latency < 0 || cfg.Timeout < 0 {
 		return nil, fmt.Errorf("gateways.%s: latency and timeout must not be negative", name)
 	}
-	return &Sender{latency: cfg.Latency, timeout: cfg.Timeout, wait: sleep, tries: newMemory(10_000)}, nil
+	return &Sender{latency: cfg.Latency, timeout: cfg.Timeout, wait: sleep, tries: newTryCounter(10_000)}, nil
 }
 
-// Taken is how many messages the provider has taken, those included whose answer was lost.
-func (s *Sender) Taken() uint64 { return s.taken.Load() }
+// Taken returns the number of messages that the provider has accepted, including those with a lost answer.
+func (s *Sender) Taken() uint64 { return s.accepted.Load() }
 
-// Send plays one try.
+// Send simulates one try.
 func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return notify.Receipt{}, notify.Judge(err)
@@ -60,7 +60,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	if s.closed.Load() {
 		return notify.Receipt{}, (&gateway.Exchange{Err: gateway.ErrClosed}).Lost()
 	}
-	verdict := word(m)
+	verdict := keyword(m)
 	if err := s.think(ctx, verdict == "hang"); err != nil {
 		return notify.Receipt{}, silent(err)
 	}
@@ -72,16 +72,17 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	case verdict == "throttle-3s" && s.try(m.ID) == 1:
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Throttled, Code: "sim throttle", Reason: "the simulated provider asks to slow down", After: 3 * time.Second}
 	}
-	s.take(m)
+	s.accept(m)
 	if verdict == "drop-after-write" {
 		return notify.Receipt{}, &notify.Failure{Verdict: notify.Ambiguous, Code: "sim drop", Reason: "the simulated provider took the message and its answer was lost"}
 	}
 	return notify.Receipt{ProviderID: "sim-" + m.ID, Simulated: true}, nil
 }
 
-// think takes the provider's time. One that takes none costs none: it measures all but the gateway.
-func (s *Sender) think(ctx context.Context, forEver bool) error {
-	if s.latency == 0 && !forEver {
+// think waits for the provider's latency. Without latency it does not wait, so that load tests measure everything but the
+// gateway.
+func (s *Sender) think(ctx context.Context, hang bool) error {
+	if s.latency == 0 && !hang {
 		return nil
 	}
 	if s.timeout > 0 {
@@ -89,14 +90,14 @@ func (s *Sender) think(ctx context.Context, forEver bool) error {
 		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
-	if forEver {
+	if hang {
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	return s.wait(ctx, s.latency)
 }
 
-// Check has nothing to connect to.
+// Check fails only if ctx has ended: there is nothing to connect to.
 func (s *Sender) Check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return notify.Judge(err)
@@ -110,17 +111,17 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-// try counts the tries of a notification, this one included.
+// try returns the number of tries of a notification, this one included.
 func (s *Sender) try(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tries.count(id)
 }
 
-func (s *Sender) take(m *notify.Message) {
-	s.taken.Add(1)
-	if s.took != nil {
-		s.took(m)
+func (s *Sender) accept(m *notify.Message) {
+	s.accepted.Add(1)
+	if s.onAccepted != nil {
+		s.onAccepted(m)
 	}
 }
 
@@ -139,10 +140,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// numbers are the words of the digit after +1500555, a block that belongs to nobody.
+// numbers are the keywords by the digit after +1500555, a block of numbers that belongs to nobody.
 var numbers = map[byte]string{'1': "soft-2x", '2': "hard", '3': "throttle-3s", '4': "hang", '5': "drop-after-write"}
 
-func word(m *notify.Message) string {
+func keyword(m *notify.Message) string {
 	if rest, ok := strings.CutPrefix(m.Address, "+1500555"); ok && len(rest) == 4 {
 		return numbers[rest[0]]
 	}

@@ -14,8 +14,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// verdicts are those of four tries of the same notification.
-func verdicts(t *testing.T, s *Sender, address string) (all []notify.Verdict) {
+// verdicts returns the verdicts of four tries of the same notification.
+func verdicts(t *testing.T, s *Sender, address string) []notify.Verdict {
+	var all []notify.Verdict
 	m := gatewaytest.Push(1)
 	m.ID, m.Address = notify.NewID(), address
 	for range 4 {
@@ -29,7 +30,7 @@ func verdicts(t *testing.T, s *Sender, address string) (all []notify.Verdict) {
 	return all
 }
 
-func TestWords(t *testing.T) {
+func TestSender_KeywordsDecide(t *testing.T) {
 	const (
 		ok   = notify.Accepted
 		soft = notify.Transient
@@ -54,7 +55,7 @@ func TestWords(t *testing.T) {
 	})
 }
 
-func TestTimes(t *testing.T) {
+func TestSender_Times(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, config.Sim{Latency: 50 * time.Millisecond, Timeout: 8 * time.Second})
 		for address, want := range map[string]time.Duration{
@@ -72,7 +73,7 @@ func TestTimes(t *testing.T) {
 	})
 }
 
-func TestTaken(t *testing.T) {
+func TestSender_CountsAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSender(t, config.Sim{})
 		verdicts(t, s, "drop-after-write@example.com")
@@ -82,9 +83,9 @@ func TestTaken(t *testing.T) {
 	})
 }
 
-// TestMemory: other messages do not push out what matters, and it does not grow.
-func TestMemory(t *testing.T) {
-	m := newMemory(10)
+// TestTryCounter_ForgetsOldest: messages without a keyword are not counted, and the counter does not grow without bound.
+func TestTryCounter_ForgetsOldest(t *testing.T) {
+	m := newTryCounter(10)
 	require.Equal(t, 1, m.count("first"))
 	for i := range 9 {
 		m.count(fmt.Sprint(i))
@@ -98,7 +99,7 @@ func TestMemory(t *testing.T) {
 	require.Len(t, m.tries, 10)
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	_, err := New("drill", config.Sim{Latency: -1})
 	require.ErrorContains(t, err, "gateways.drill")
 }

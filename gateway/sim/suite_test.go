@@ -18,14 +18,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake sees what the simulated provider takes, and makes it fall silent.
+// fake sees the messages that the simulated provider accepts, and can make it silent.
 type fake struct {
 	mu      sync.Mutex
 	got     []string
 	reached chan struct{} // not nil: fall silent
 }
 
-func (f *fake) took(m *notify.Message) {
+func (f *fake) onAccepted(m *notify.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -68,7 +68,7 @@ func newSender(t testing.TB, cfg config.Sim) *Sender {
 	return s
 }
 
-// to sends to the recipient of a word on whatever channel.
+// to returns messages to the recipient of a keyword, on every channel.
 func to(word, digit string) func(*notify.Message) {
 	return func(m *notify.Message) {
 		switch {
@@ -89,7 +89,7 @@ func TestConformance(t *testing.T) {
 		Fake: func(testing.TB) *fake { return &fake{} },
 		New: func(t testing.TB, f *fake, _ *zap.Logger) gateway.Sender {
 			s := newSender(t, config.Sim{Latency: time.Millisecond, Timeout: 30 * time.Second})
-			s.took, s.wait = f.took, f.wait
+			s.onAccepted, s.wait = f.onAccepted, f.wait
 			return s
 		},
 		Messages:  []func(int) *notify.Message{gatewaytest.Email, gatewaytest.SMS, gatewaytest.Push},

@@ -15,18 +15,19 @@ var (
 	errUnsafe = errors.New("a password would go unencrypted")
 )
 
-// noAuthError says that the relay offers no mechanism that we know.
+// noAuthError is returned if the relay offers no mechanism that this package supports.
 type noAuthError struct{ offered []string }
 
 func (*noAuthError) Error() string { return "no way of authentication is offered that we know" }
 
-// onlyOAuth reports whether the relay takes tokens alone.
+// onlyOAuth reports whether the relay accepts only access tokens.
 func (e *noAuthError) onlyOAuth() bool {
 	return slices.ContainsFunc(e.offered, func(m string) bool { return m == "XOAUTH2" || m == "OAUTHBEARER" })
 }
 
-// offered lists the mechanisms of EHLO's reply in upper case. Old servers write AUTH=LOGIN.
-func offered(client *gosmtp.Client) (all []string) {
+// offered returns the mechanisms in the reply to EHLO, in upper case. Old servers write AUTH=LOGIN.
+func offered(client *gosmtp.Client) []string {
+	var all []string
 	_, list := client.Extension("AUTH")
 	all = strings.Fields(strings.ToUpper(list))
 	for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
@@ -37,7 +38,7 @@ func offered(client *gosmtp.Client) (all []string) {
 	return all
 }
 
-// mechanisms lists those of the offered ones that we know, the first to be tried first.
+// mechanisms returns the supported ones of the offered mechanisms, in the order in which they are tried.
 func (r relay) mechanisms(offered []string) []gosmtp.Auth {
 	user, password := r.username, string(r.password)
 	var plain, login, rest []gosmtp.Auth
@@ -56,8 +57,8 @@ func (r relay) mechanisms(offered []string) []gosmtp.Auth {
 	return slices.Concat(plain, login, rest)
 }
 
-// authenticate tries the mechanisms in turn while the relay answers 504: it offers the mechanism, and does not implement it. Safe says
-// that the connection is encrypted or does not leave this host.
+// authenticate tries the mechanisms in turn while the relay answers 504, which means that it offers a mechanism without
+// implementing it. Safe says that the connection is encrypted or does not leave this host.
 func (r relay) authenticate(client *gosmtp.Client, encrypted, safe bool) error {
 	if !safe {
 		return errUnsafe
@@ -65,7 +66,8 @@ func (r relay) authenticate(client *gosmtp.Client, encrypted, safe bool) error {
 	info := &gosmtp.ServerInfo{Name: r.host, TLS: encrypted, Auth: offered(client)}
 	var err error = &noAuthError{offered: info.Auth}
 	for _, a := range r.mechanisms(info.Auth) {
-		if err = exchange(client.Text, a, info); err == nil {
+		err = exchange(client.Text, a, info)
+		if err == nil {
 			return nil
 		}
 		var refused *textproto.Error
@@ -76,7 +78,7 @@ func (r relay) authenticate(client *gosmtp.Client, encrypted, safe bool) error {
 	return err
 }
 
-// exchange leads one AUTH command to its end (RFC 4954 4). The client of go-mail ends the connection when a mechanism is refused.
+// exchange makes one AUTH dialogue (RFC 4954 4). The client of go-mail would close the connection when a mechanism is refused.
 func exchange(c *textproto.Conn, a gosmtp.Auth, info *gosmtp.ServerInfo) error {
 	mechanism, answer, err := a.Start(info)
 	if err != nil {
@@ -105,7 +107,7 @@ func exchange(c *textproto.Conn, a gosmtp.Auth, info *gosmtp.ServerInfo) error {
 			answer, err = a.Next(challenge, true)
 		}
 		if err != nil {
-			_ = c.PrintfLine("*") // the connection is given up all the same
+			_ = c.PrintfLine("*") // the connection is closed in any case
 			return errGarbled     // the error may quote the relay
 		}
 		line = base64.StdEncoding.EncodeToString(answer)

@@ -24,8 +24,8 @@ const (
 	benchConnections = 16
 )
 
-// BenchmarkSMTP compares this package with go-mail's own way of sending, over a pool of the same size, into the same
-// sink: a server in this process, whose work is in the figures of both.
+// BenchmarkSMTP compares this package with go-mail's own sending, over a pool of the same size, into the same sink. The sink is
+// a server in this process, so its work is in both results.
 func BenchmarkSMTP(b *testing.B) {
 	b.Run("sender", func(b *testing.B) {
 		sink := &backend{}
@@ -46,7 +46,7 @@ func BenchmarkSMTP(b *testing.B) {
 	})
 }
 
-// direct is what one writes without this package: it knows neither contexts nor what a failure means.
+// direct sends without this package: it ignores contexts and does not classify failures.
 func direct(b *testing.B, port int) (send func(*notify.Message) error, end func()) {
 	client, err := gomail.NewClient("127.0.0.1", gomail.WithPort(port), gomail.WithTLSPolicy(gomail.NoTLS),
 		gomail.WithoutNoop(), gomail.WithoutRset(), gomail.WithoutSMTPUTF8())
@@ -67,12 +67,12 @@ func direct(b *testing.B, port int) (send func(*notify.Message) error, end func(
 		}
 		msg.Subject(m.Email.Subject)
 		msg.SetBodyString(gomail.TypeTextPlain, m.Email.Text)
-		kept, err := pool.Acquire(context.Background())
+		pooled, err := pool.Acquire(context.Background())
 		if err != nil {
 			return err
 		}
-		defer kept.Release()
-		return client.SendWithSMTPClient(kept.Value(), msg)
+		defer pooled.Release()
+		return client.SendWithSMTPClient(pooled.Value(), msg)
 	}, pool.Close
 }
 
@@ -102,7 +102,7 @@ func measure(b *testing.B, sink *backend, send func(*notify.Message) error) {
 	require.Equal(b, b.N+benchConnections, sink.mails)
 }
 
-// cpuTime is what this process has used of all processors.
+// cpuTime returns the CPU time of this process.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))

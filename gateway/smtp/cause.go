@@ -30,13 +30,13 @@ const (
 	causeContent     cause = "content"
 )
 
-// codeRule gives a cause to enhanced status codes, without their class.
+// codeRule assigns a cause to enhanced status codes, which are written without their class.
 type codeRule struct {
 	cause cause
 	codes []string
 }
 
-// exactCodes mean the same whatever the text: Exchange and Microsoft 365 use details of two and three digits
+// exactCodes are codes with one meaning, for any text: Exchange and Microsoft 365 use details of two and three digits
 // (https://learn.microsoft.com/exchange/mail-flow-best-practices/non-delivery-reports-in-exchange-online), RFC 7372 and
 // RFC 7505 define codes for a sender's domain and for a host.
 var exactCodes = codeTable( //nolint:gochecknoglobals // never changed
@@ -52,8 +52,8 @@ var exactCodes = codeTable( //nolint:gochecknoglobals // never changed
 	codeRule{causeMailbox, []string{"2.121", "2.122"}}, // the recipient gets too much mail in an hour
 )
 
-// generalCodes are those of RFC 3463, RFC 4954, RFC 6531, RFC 7293 and RFC 7505. Relays use many of them loosely: the text
-// comes first.
+// generalCodes are the codes of RFC 3463, RFC 4954, RFC 6531, RFC 7293 and RFC 7505. Relays use many of them loosely, so the text
+// has precedence.
 var generalCodes = codeTable( //nolint:gochecknoglobals // never changed
 	codeRule{causeRecipient, []string{"1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.1", "2.3", "2.4", "4.1", "4.4", "7.2", "7.17", "7.18"}},
 	codeRule{causeSender, []string{"1.7", "1.8"}},
@@ -77,20 +77,20 @@ func codeTable(rules ...codeRule) map[string]cause {
 	return table
 }
 
-// textRule gives a cause to what a relay says. The text is in lower case, on one line, without addresses and links.
+// textRule assigns a cause to the text of a reply. The text is in lower case, on one line, without addresses and links.
 type textRule struct {
 	cause cause
 	text  *regexp.Regexp
 }
 
-func says(c cause, patterns ...string) textRule {
+func newTextRule(c cause, patterns ...string) textRule {
 	return textRule{c, regexp.MustCompile(strings.Join(patterns, "|"))}
 }
 
-// textRules are tried in this order: the more exact one comes first.
+// textRules are tried in this order: the more specific rule comes first.
 var textRules = []textRule{
 	// Too many recipients in one hour is a quota (SendGrid), else it is about the transaction (RFC 5321 4.5.3.1.10).
-	says(causeQuota,
+	newTextRule(causeQuota,
 		`\b(daily|hourly|monthly|weekly)\b.{0,40}\b(limit|quota)`,              // Gmail 5.4.5, SES 454 "Daily message quota exceeded"
 		`\b(sending|submission|relay|messaging) ?(limit|quota)s?\b`,            // Exchange "submission quota exceeded", SendGrid "messaging limits"
 		`submissionquotaexceeded`,                                              // Exchange, in its diagnostic data
@@ -100,25 +100,25 @@ var textRules = []textRule{
 		`\bmax(imum)? (defers and failures|emails?|messages?) per (hour|day)`,  // cPanel's Exim
 		`\btenant has exceeded`, `\brecipient limit exceeded`,                  // Microsoft 365, Mailgun
 	),
-	says(causeRecipients, `\btoo many recipients\b`),
-	says(causeGreylist, `\bgr[ae]y-?list`), // Postgrey, Exim, rspamd
-	says(causeMailbox,
+	newTextRule(causeRecipients, `\btoo many recipients\b`),
+	newTextRule(causeGreylist, `\bgr[ae]y-?list`), // Postgrey, Exim, rspamd
+	newTextRule(causeMailbox,
 		`\bmail ?box (is |size )?(full|over|limit|quota|exceeded|busy|locked)`, `\b(is )?over ?quota\b`, `\b(mail ?box|user|disk|storage) quota\b`,
 		`\bquota exceeded\b`, `\brecipient storage full`, `\breceiving mail (too quickly|at a rate)`, // Gmail 4.2.1 and 5.2.1
 	),
-	says(causeHELO, `\b(he|eh)lo\b.{0,40}\b(reject|invalid|argument|name|refused|not|host|bad)`, `\b(bad|invalid|illegal)\b.{0,30}\b(he|eh)lo\b`),
-	says(causeHost, `\bclient host\b`, `\bclient\b.{0,20}\bbanned\b`),
-	says(causeEncryption, `\b(starttls|tls|encryption|ssl)\b.{0,30}\b(first|required|needed|mandatory)\b`, `\b(must|need).{0,20}\b(starttls|tls)\b`),
-	says(causeConnections,
+	newTextRule(causeHELO, `\b(he|eh)lo\b.{0,40}\b(reject|invalid|argument|name|refused|not|host|bad)`, `\b(bad|invalid|illegal)\b.{0,30}\b(he|eh)lo\b`),
+	newTextRule(causeHost, `\bclient host\b`, `\bclient\b.{0,20}\bbanned\b`),
+	newTextRule(causeEncryption, `\b(starttls|tls|encryption|ssl)\b.{0,30}\b(first|required|needed|mandatory)\b`, `\b(must|need).{0,20}\b(starttls|tls)\b`),
+	newTextRule(causeConnections,
 		`\b(concurrent|simultaneous|parallel) .{0,20}(connection|session)s?\b`, // SES 421, Microsoft 365 432 and 421
 		`\btoo many .{0,20}(connection|session)s?\b`, `\bthread limit\b`, `\b(connection|session) limit\b`, `\bmax(imum)? (number of )?(\w+ )?(connections|sessions)\b`,
 	),
-	says(causeRate,
+	newTextRule(causeRate,
 		`\b(sending|submission|message|mail|connection|recipient) rate\b`, `\brate[- ]?limit`, `\brate\b.{0,20}\b(limit|exceed|too|high)`, `\bunusual rate\b`,
 		`\bfrequency limited\b`, `\bthrottl`, `\btoo many (unauthenticated )?(messages|mails|e-?mails|requests|login|auth|new|commands)\b`, `\btoo (much mail|fast|quick(ly)?)\b`,
 		`\bslow down\b`, `\bserver busy\b`, `\bunexpected volume\b`, // QQ, SES, Postfix's anvil, Microsoft 365 4.7.500, Yahoo TSS04
 	),
-	says(causeSender,
+	newTextRule(causeSender,
 		`\bsender( e?-?mail)?( address)?( domain)? (is |was |has been )?(rejected|denied|refused|blocked|invalid|not|un\w+|must|does|could|verif\w+ failed)`, // Postfix, Exim, GMX
 		`\bsender verify failed`, `\binvalid sender\b|\bbad sender\b`, `\bnot (owned by|local sender)\b`, // Postfix, mail.ru
 		`\b(from|sender) address (does|is|must|was|has|not|you)\b`, `\bmail from\b.{0,30}\b(must|not|denied|reject|refus)`, // SendGrid, iCloud, QQ, 163
@@ -128,7 +128,7 @@ var textRules = []textRule{
 		`\b(sender|from|sending|outbound)('s)? ?(domain|sender)\b`, `\b(unregistered|unverified) (sender|domain)s?\b`,
 		`\bsender (is |you used )`, `\bbad outbound sender\b`, `\bdmarc\b|\bspf\b|\bdkim\b`,
 	),
-	says(causeAccount,
+	newTextRule(causeAccount,
 		`\brelay(ing)?( access)?( is)? (denied|not|prohibited|disallowed|forbidden|refused)`, `\b(un)?able to relay\b`, `\b(not|cannot|won't|refus\w+) (to )?relay\b`, `\brelay access\b`, `\brelay denied\b`,
 		`\bdisallowed as\b`, `\ballowed rcpthosts\b`, `\bmust (first )?(authenticate|log ?in)`, `\bauthenticat(e|ion)\b.{0,20}\b(required|needed|first|failed|unsuccessful|credentials)`, // Zoho, qmail, SES
 		`\brequires? (smtp )?authentication\b|\bproper authentication\b|\bnot authenticated\b|\bunauthenticated senders?\b`,
@@ -136,24 +136,24 @@ var textRules = []textRule{
 		`\b(your|this|sending) (smtp )?account\b|\baccount (is )?(not (yet )?activated|under review|suspended|pending|on probation)`, `\bsending (is |has been )?(paused|suspended|disabled)`,
 		`\bconfiguration set\b`, `\bcredentials\b`,
 	),
-	says(causeContent, `\b(url|uri|link|surbl|uribl|attachments?|virus|malware|phish\w*|content|spam message|body|header)\b`),
-	says(causeHost,
+	newTextRule(causeContent, `\b(url|uri|link|surbl|uribl|attachments?|virus|malware|phish\w*|content|spam message|body|header)\b`),
+	newTextRule(causeHost,
 		`\bblock(ed)? (using|by|list)|\bbl[ao]ck-?list`, `\brbl\b|\bdnsbl\b|\bspamhaus\b|\bbarracuda\b|\bproofpoint\b`, `\breputation\b`,
 		`\b(reverse|inverse) (dns|host ?name|lookup|mapping)|\bptr\b`, `\b(your|this|sending|connecting) (ip|host|server|network|mail server)\b`,
 		`\bip( address)?( \S+)? (is |has been |was )?(blocked|listed|denied|banned|not)`, `\bbanned sending ip\b|\bfrom this ip\b|\bfrom your ip\b|\byour network\b`, // Microsoft 365 5.7.606, Yahoo BL21, Outlook S3150
 	),
 }
 
-// looseRules come after the codes.
+// looseRules apply after the codes.
 var looseRules = []textRule{
-	says(causeSize, `\b(message|mail|size)\b.{0,40}\b(too (big|large|long)|exceeds|maximum size|size limit)\b`),
-	says(causeAbility, `\bsmtputf8\b|\b8bitmime\b|\bnon-ascii\b`),
-	says(causeRecipient, `\brecipient address rejected\b|\b(user|mailbox|recipient|account)\b.{0,30}\b(unknown|not (exist|found)|does(n't| not) exist|disabled|inactive|unavailable)|\bunrouteable\b|\bno such (user|mailbox|recipient)`),
-	says(causeAccount, `^access denied\b`),
+	newTextRule(causeSize, `\b(message|mail|size)\b.{0,40}\b(too (big|large|long)|exceeds|maximum size|size limit)\b`),
+	newTextRule(causeAbility, `\bsmtputf8\b|\b8bitmime\b|\bnon-ascii\b`),
+	newTextRule(causeRecipient, `\brecipient address rejected\b|\b(user|mailbox|recipient|account)\b.{0,30}\b(unknown|not (exist|found)|does(n't| not) exist|disabled|inactive|unavailable)|\bunrouteable\b|\bno such (user|mailbox|recipient)`),
+	newTextRule(causeAccount, `^access denied\b`),
 }
 
-// classify gives the cause of a refusal, or causeUnknown when neither its codes nor its text name one. Hide removes what the
-// text quotes of the mail: one message must not stop a gateway with words of its own.
+// classify returns the cause of a refusal, or causeUnknown if neither its codes nor its text name one. Hide removes quotes of the
+// mail from the text: the words of one message must not stop a gateway.
 func classify(r reply, hide func(words []string) []string) cause {
 	code := enhanced(r)
 	if c, ok := exactCodes[code.number()]; ok {
@@ -162,11 +162,11 @@ func classify(r reply, hide func(words []string) []string) cause {
 	if code.subject == 7 && code.detail >= 606 && code.detail <= 649 { // Microsoft 365: a banned address
 		return causeHost
 	}
-	text := words(r.text, hide)
+	text := normalize(r.text, hide)
 	if c := match(textRules, text, r, code); c != causeUnknown {
 		return c
 	}
-	if c, ok := generalCodes[code.number()]; ok && fitting(c, r, code) {
+	if c, ok := generalCodes[code.number()]; ok && isPlausible(c, r, code) {
 		return c
 	}
 	if c := match(looseRules, text, r, code); c != causeUnknown {
@@ -189,15 +189,15 @@ func classify(r reply, hide func(words []string) []string) cause {
 
 func match(rules []textRule, text string, r reply, code status) cause {
 	for _, rule := range rules {
-		if rule.text.MatchString(text) && fitting(rule.cause, r, code) {
+		if rule.text.MatchString(text) && isPlausible(rule.cause, r, code) {
 			return rule.cause
 		}
 	}
 	return causeUnknown
 }
 
-// fitting excludes words and codes that mean something else beside the rest of the reply.
-func fitting(c cause, r reply, code status) bool {
+// isPlausible reports whether the rest of the reply permits the cause: some words and codes mean something else in other replies.
+func isPlausible(c cause, r reply, code status) bool {
 	temporary := r.code < 500
 	switch c {
 	case causeHELO:
@@ -222,9 +222,9 @@ var (
 	anyEnhanced   = regexp.MustCompile(`(^|\n)\s*[245]\.\d{1,3}\.\d{1,3}\b`)
 )
 
-// words brings the text of a reply into the form that textRules read. What another server has said to the relay is left out: a relay
-// that verifies recipients quotes the refusals of their servers, and these are not about us.
-func words(text string, hide func([]string) []string) string {
+// normalize returns the text of a reply in the form that textRules expect. It removes quotes of other servers: a relay that verifies
+// recipients quotes the refusals of their servers, and these are not about the gateway.
+func normalize(text string, hide func([]string) []string) string {
 	text, _, _ = strings.Cut(text, " said: ")
 	text = anyEnhanced.ReplaceAllString(text, " ")
 	all := strings.Fields(strings.ToLower(quotedAddress.ReplaceAllString(text, " ")))

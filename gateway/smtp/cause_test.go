@@ -9,8 +9,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestCause: what relays and providers say, by the thing that it is about. The step is RCPT, where most relays report all of it.
-func TestCause(t *testing.T) {
+// TestCause_OfReplies lists replies of relays and providers by their cause. The step is RCPT, at which most relays report all
+// of them.
+func TestCause_OfReplies(t *testing.T) {
 	for want, replies := range map[cause][]string{
 		causeHELO: {
 			"504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname", "450 4.7.1 <vm.example>: Helo command rejected: Host not found",
@@ -90,11 +91,11 @@ func causeOf(line string, at step) cause {
 		r.text = r.text[1:]
 	}
 	e := &envelope{message: message("ada@example.com"), to: []string{"<ada@example.com>"}, fields: []string{"recipient"}, from: "<no-reply@acme.example>"}
-	return relay{name: "mail", username: user, password: pass}.cause(e, &setback{at: at, field: "recipient", reply: r})
+	return relay{name: "mail", username: user, password: pass}.cause(e, &stepFailure{at: at, field: "recipient", reply: r})
 }
 
-// TestCause_VerdictByOwner: the same refusal of a sender stops the gateway when the sender is the gateway's, and goes on to the
-// next gateway when it is the message's.
+// TestCause_VerdictByOwner: the same refusal of a sender stops the gateway if it is the gateway's sender, and passes the
+// message on to the next gateway if it is the message's.
 func TestCause_VerdictByOwner(t *testing.T) {
 	for _, c := range []struct {
 		say     string
@@ -111,28 +112,30 @@ func TestCause_VerdictByOwner(t *testing.T) {
 		{"550 5.1.1 no such user", false, notify.Permanent, false},
 	} {
 		e := &envelope{message: message("ada@example.com"), to: []string{"<ada@example.com>"}, fields: []string{"recipient"}, ownFrom: c.ownFrom}
-		f := judged(e, &setback{at: atRcpt, field: "recipient", reply: said(c.say)})
+		f := judged(e, &stepFailure{at: atRcpt, field: "recipient", reply: said(c.say)})
 		require.Equal(t, []any{c.verdict, c.next}, []any{f.Verdict, f.Next}, c.say)
 		require.NotContains(t, f.Error(), "acme.example")
 	}
 }
 
-// TestCause_SandboxAccount: SES names the identities that are not verified. Without the sender among them they are recipients.
+// TestCause_SandboxAccount: SES lists the identities that are not verified. If the sender is not in the list, they are
+// recipients.
 func TestCause_SandboxAccount(t *testing.T) {
 	require.Equal(t, causeAccount, causeOf("554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: ada@example.com", atDot))
 	require.Equal(t, causeSender, causeOf("554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: NO-REPLY@acme.example, ada@example.com", atDot))
 }
 
-// TestCause_QuotedMail: a relay that quotes the mail cannot be led to stop its gateway by the words of one message.
+// TestCause_QuotedMail: if a relay quotes the mail, the words of one message must not stop the gateway.
 func TestCause_QuotedMail(t *testing.T) {
 	m := message("ada@example.com", func(e *notify.Email) { e.Text = "They said: relay access denied." })
 	e := &envelope{message: m, to: []string{"<ada@example.com>"}, fields: []string{"recipient"}}
-	f := judged(e, &setback{at: atDot, reply: said("554 5.7.1 bad words: relay access denied")})
+	f := judged(e, &stepFailure{at: atDot, reply: said("554 5.7.1 bad words: relay access denied")})
 	require.Equal(t, notify.Permanent, f.Verdict)
 	require.False(t, f.Next)
 }
 
-// TestCheck_OwnSender: the check goes on to RCPT with the gateway's own sender, where Postfix reports its rules, and sends nothing.
+// TestCheck_OwnSender: the check goes up to RCPT with the gateway's own sender, where Postfix reports its rules, and sends
+// nothing.
 func TestCheck_OwnSender(t *testing.T) {
 	for _, c := range []struct {
 		at      step
@@ -171,13 +174,13 @@ func TestCheck_OwnSender(t *testing.T) {
 	}
 }
 
-// TestHELO: a host's name is used only when it is fully qualified.
-func TestHELO(t *testing.T) {
+// TestRelay_EHLOName: a host name is used only if it is fully qualified.
+func TestRelay_EHLOName(t *testing.T) {
 	for name, want := range map[string]bool{
 		"mail.acme.example": true, "a.b": true, "vm": false, "": false, "vm.local": false, "localhost.localdomain": false, "ip-10-0-0-1.ec2.internal": false,
 		"10.0.0.1": false, "a..b": false, "a_b.example": false, "-a.example": false, "é.example": false,
 	} {
-		require.Equal(t, want, qualified(name), name)
+		require.Equal(t, want, isFQDN(name), name)
 	}
 	f := newFake(t)
 	s := newSender(t, f)

@@ -7,31 +7,31 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 )
 
-// connection is one kept dialogue with the relay. One goroutine at a time uses it.
+// connection is one connection to the relay, which is reused. One goroutine at a time uses it.
 type connection struct {
 	client   *gosmtp.Client
 	wire     *wire
 	timeouts timeouts
 
 	pipelining, utf8 bool
-	maxSize          int // 0: not told
+	maxSize          int // 0: not announced
 
-	used   bool // a transaction has ended on it
-	open   bool // the last one was given up: RSET comes first
-	kept   bool // a transaction had ended on it before the current one
-	heard  bool // the relay has answered something about the current message
-	broken bool // of no further use
+	used       bool // the connection has had a transaction, the current one included
+	needsReset bool // the last transaction was not finished: RSET comes first
+	reused     bool // the connection had a transaction before the current one
+	answered   bool // the relay has answered a command of the current message
+	broken     bool // must be closed
 
-	taken []int // recipients of the current transaction that the relay has accepted, by their places in the envelope
-	rest  []int // those that it refused because the transaction is full
+	accepted []int // recipients of the current transaction that the relay has accepted, by their indexes in the envelope
+	deferred []int // recipients that the relay refused because the transaction is full
 
 	lenient bool // of the current envelope
 	refused []refusal
 }
 
-// refusal is a reply to RCPT of a lenient envelope.
+// refusal is a refused RCPT of a lenient envelope.
 type refusal struct {
-	place int
+	index int
 	reply reply
 }
 
@@ -45,7 +45,7 @@ func (c *connection) greeted(client *gosmtp.Client) {
 	c.maxSize, _ = strconv.Atoi(size)
 }
 
-// quit ends the dialogue politely, if that takes no time.
+// quit sends QUIT if that takes no longer than a second, and closes the connection.
 func (c *connection) quit() {
 	if c.wire == nil {
 		return

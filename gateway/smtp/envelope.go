@@ -9,14 +9,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// envelope is one transaction, ready for the wire.
+// envelope holds the data of one transaction.
 type envelope struct {
 	message *notify.Message
 	id      string   // the Message-ID without brackets
 	from    string   // <address>
 	to      []string // <address>
-	fields  []string // what each of to is called in the notification
-	ownFrom bool     // the sender is the gateway's, not the message's
+	fields  []string // name of each recipient in the notification, such as cc[0]
+	ownFrom bool     // the sender is from the gateway's configuration, not from the message
 	utf8    bool     // it needs SMTPUTF8
 	data    []byte   // the mail, dots stuffed, the final dot included
 	size    int      // of the mail
@@ -24,11 +24,13 @@ type envelope struct {
 	lenient bool     // a refused recipient does not stop the others
 }
 
-// only is e for some of its recipients, by their places.
-func (e *envelope) only(places []int) *envelope {
+// only returns an envelope for some of e's recipients, by their indexes.
+func (e *envelope) only(indexes []int) *envelope {
 	part := *e
-	part.part, part.to, part.fields = true, nil, nil
-	for _, i := range places {
+	part.part = true
+	part.to = nil
+	part.fields = nil
+	for _, i := range indexes {
 		part.to = append(part.to, e.to[i])
 		part.fields = append(part.fields, e.fields[i])
 	}
@@ -45,11 +47,11 @@ func (s *Sender) envelope(m *notify.Message) (*envelope, error) {
 		e.to = append(e.to, r.Address)
 		e.fields = append(e.fields, r.Field)
 	}
-	e.data = stuffed(msg.Data)
+	e.data = dotStuff(msg.Data)
 	return e, nil
 }
 
-// probe is an envelope from the gateway's own sender to the same address, without a mail.
+// probe returns an envelope from the gateway's own sender to the same address, without a mail.
 func (s *Sender) probe() (*envelope, error) {
 	from, err := mail.ParseAddress(s.from)
 	if err != nil {
@@ -61,8 +63,8 @@ func (s *Sender) probe() (*envelope, error) {
 	})
 }
 
-// stuffed doubles the dots that begin lines and adds the final one, so that all goes out in one write.
-func stuffed(raw []byte) []byte {
+// dotStuff doubles the dots at the beginning of lines and adds the final dot, so that one write sends all of it.
+func dotStuff(raw []byte) []byte {
 	if bytes.Contains(raw, []byte("\n.")) {
 		raw = bytes.ReplaceAll(raw, []byte("\n."), []byte("\n.."))
 	}
@@ -75,7 +77,7 @@ func stuffed(raw []byte) []byte {
 	return append(raw, ".\r\n"...)
 }
 
-// queueID finds the relay's name for the message in what Postfix, Exim and the like say of it; names have a digit.
+// queueID finds the queue ID in the final reply of Postfix, Exim and similar relays; it contains a digit.
 var queueID = regexp.MustCompile(`(?i)(?:queued as |queued mail as |\bid=|^(?:2\.\d\.\d )?ok:? )([\w-]*\d[\w.-]{3,100})\b`)
 
 func providerID(answer string, e *envelope) string {

@@ -20,7 +20,7 @@ const (
 	pass = "relay-pass-hush"
 )
 
-// act is what the fake does at a step in place of going on.
+// act is what the fake does at a step instead of a normal reply.
 type act struct {
 	reply  string // said instead
 	drop   bool   // hang up, after the reply if there is one
@@ -28,7 +28,7 @@ type act struct {
 	silent chan struct{} // say nothing any more; closed when the step is reached
 }
 
-// fake is a relay by hand, which can misbehave at each step of the protocol. It keeps what it accepted.
+// fake is a relay that can break the protocol at each step. It keeps the mails that it accepted.
 type fake struct {
 	listener net.Listener
 	ext      []string    // offered by EHLO
@@ -83,7 +83,7 @@ func newFake(t testing.TB, set ...func(*fake)) *fake {
 	return f
 }
 
-// hangUp drops every connection, as a relay does that restarts.
+// hangUp drops every connection, like a relay that restarts.
 func (f *fake) hangUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,7 +130,7 @@ func (f *fake) commands() []string {
 	return append([]string(nil), f.heard...)
 }
 
-// open counts the connections that are.
+// open returns the number of open connections.
 func (f *fake) open() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,7 +151,7 @@ func (f *fake) config() config.SMTP {
 	return c
 }
 
-// dialogue is one connection's side of the fake.
+// dialogue is the fake's side of one connection.
 type dialogue struct {
 	*fake
 	conn net.Conn
@@ -224,7 +224,7 @@ func (d *dialogue) command(line string) bool {
 		}
 		return d.say(atRcpt, "250 2.1.5 ok")
 	case "DATA":
-		return d.say(atData, "354 go on") && (d.misbehaves(atData) || d.content())
+		return d.say(atData, "354 go on") && (d.misbehaves(atData) || d.writeMail())
 	case "RSET":
 		return d.say(atReset, "250 2.0.0 ok")
 	case "QUIT":
@@ -235,7 +235,7 @@ func (d *dialogue) command(line string) bool {
 	return err == nil
 }
 
-func (d *dialogue) content() bool {
+func (d *dialogue) writeMail() bool {
 	if d.misbehaves(atContent) && !d.say(atContent, "") {
 		return false
 	}
@@ -267,7 +267,7 @@ func (d *dialogue) misbehaves(at step) bool {
 	return bad
 }
 
-// say answers, or does what it was asked to do at this step; false ends the connection.
+// say sends a reply, or does the act of this step; it returns false if the connection ends.
 func (d *dialogue) say(at step, normal string) bool {
 	d.mu.Lock()
 	a, bad := d.acts[at]
@@ -291,7 +291,7 @@ func (d *dialogue) say(at step, normal string) bool {
 	return err == nil && !a.drop
 }
 
-// echo fills in what a reply should not repeat, and relays do.
+// echo inserts private words into a reply, as relays do.
 func (d *dialogue) echo(reply string) string {
 	to := ""
 	if len(d.mail.to) > 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// mask takes out of a relay's reply what must not reach events and logs: relays quote recipients, credentials and
-// pieces of the mail. It works word by word and rather hides too much.
+// mask removes from a relay's reply what must not reach events and logs: relays quote recipients, credentials and parts of the
+// mail. It works word by word, and hides too much rather than too little.
 type mask struct {
 	words   []string // lower case: a word that contains one is hidden
 	payload string   // lower case
@@ -17,7 +17,7 @@ type mask struct {
 
 const hidden = "***"
 
-// mask for replies to e, or to no message at all.
+// mask returns the mask for replies to e; a nil e is for replies outside of a transaction.
 func (r relay) mask(e *envelope) mask {
 	var m mask
 	user, password := r.username, string(r.password)
@@ -47,7 +47,7 @@ func (r relay) mask(e *envelope) mask {
 	return m
 }
 
-// hide: a needle of one or two letters would hide everything.
+// hide adds needles. It ignores needles of one or two bytes, which would hide almost every word.
 func (m *mask) hide(needles ...string) {
 	for _, n := range needles {
 		if len(n) > 2 {
@@ -56,11 +56,11 @@ func (m *mask) hide(needles ...string) {
 	}
 }
 
-// clean gives reply text fit for a Reason: one line, without enhanced codes, clipped, masked.
+// clean returns the text of a reply in the form of a Reason: on one line, without enhanced codes, masked and clipped.
 func (m mask) clean(text string) string {
 	var words []string
 	for line := range strings.SplitSeq(text, "\n") {
-		line = leading.ReplaceAllString(strings.TrimSpace(line), "")
+		line = enhancedPrefix.ReplaceAllString(strings.TrimSpace(line), "")
 		words = append(words, strings.Fields(line)...)
 	}
 	out := append([]string(nil), words...)
@@ -69,7 +69,7 @@ func (m mask) clean(text string) string {
 			out[i] = hidden
 		}
 		for n := 2; n <= 3 && i+n <= len(words); n++ {
-			if m.quotes(words[i : i+n]) {
+			if m.quotesPayload(words[i : i+n]) {
 				for j := range n {
 					out[i+j] = hidden
 				}
@@ -79,12 +79,12 @@ func (m mask) clean(text string) string {
 	return strings.TrimSpace(notify.Clip(strings.Join(out, " "), 300))
 }
 
-// withoutQuotes leaves out words that follow each other in the mail too.
+// withoutQuotes returns the words without phrases that are also in the mail.
 func (m mask) withoutQuotes(words []string) []string {
 	quoted := make([]bool, len(words))
 	for i := range words {
 		for n := 2; n <= 3 && i+n <= len(words); n++ {
-			if m.quotes(words[i : i+n]) {
+			if m.quotesPayload(words[i : i+n]) {
 				for j := range n {
 					quoted[i+j] = true
 				}
@@ -100,11 +100,12 @@ func (m mask) withoutQuotes(words []string) []string {
 	return rest
 }
 
-// quotes reports whether the words follow each other in the mail, and are not just such as follow each other everywhere.
-func (m mask) quotes(words []string) bool {
+// quotesPayload reports whether the words are a phrase of the mail. A short phrase does not count, as it may occur in any text.
+func (m mask) quotesPayload(words []string) bool {
 	cores := make([]string, len(words))
 	for i, w := range words {
-		if cores[i] = core(w); cores[i] == "" {
+		cores[i] = core(w)
+		if cores[i] == "" {
 			return false
 		}
 	}
@@ -122,12 +123,12 @@ func (m mask) hides(word string) bool {
 			return true
 		}
 	}
-	// A number, link or code out of the mail; plain words are common to all mail.
+	// Hide numbers, links and codes of the mail; plain words occur in every mail.
 	c := core(word)
 	return len(c) > 3 && strings.ContainsFunc(c, func(r rune) bool { return !unicode.IsLetter(r) }) && strings.Contains(m.payload, c)
 }
 
-// core is a word in lower case without the punctuation around it.
+// core returns a word in lower case, without the punctuation around it.
 func core(word string) string {
 	return strings.TrimFunc(strings.ToLower(word), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) })
 }

@@ -15,8 +15,8 @@ import (
 
 func connections(n int) func(*config.SMTP) { return func(c *config.SMTP) { c.Connections = n } }
 
-// TestDeadConnectionIsReplaced: what died while idle costs no try, whatever way it shows.
-func TestDeadConnectionIsReplaced(t *testing.T) {
+// TestPool_DeadConnectionIsReplaced: a connection that died while idle costs no try, however the death shows.
+func TestPool_DeadConnectionIsReplaced(t *testing.T) {
 	for name, die := range map[string]func(*fake){
 		"closed":         func(f *fake) { f.hangUp() },
 		"421 when used":  func(f *fake) { f.once(atMail, act{reply: "421 4.4.2 idle too long", drop: true}) },
@@ -38,8 +38,9 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// TestNotReplaced: once the relay has answered anything of this message, a loss is a loss.
-func TestNotReplaced(t *testing.T) {
+// TestPool_AnsweredConnectionIsNotReplaced: once the relay has answered a command of this message, a lost connection is a
+// failure.
+func TestPool_AnsweredConnectionIsNotReplaced(t *testing.T) {
 	f := newFake(t)
 	s := newSender(t, f, connections(1))
 	_, failure := send(t, s, message("ada@example.com"))
@@ -50,18 +51,22 @@ func TestNotReplaced(t *testing.T) {
 	require.Equal(t, 1, f.connections())
 }
 
-// TestNeverMoreConnections: the senders take turns, and one that gets no turn says so when its time is over.
-func TestNeverMoreConnections(t *testing.T) {
+// TestPool_BoundsConnections: senders wait for a connection, and a sender that gets none before its deadline fails.
+func TestPool_BoundsConnections(t *testing.T) {
 	f := newFake(t, pipelined)
 	s := newSender(t, f, connections(2))
 	var wg sync.WaitGroup
-	for range 32 {
+	sent := make(chan error, 32)
+	for range cap(sent) {
 		wg.Go(func() {
 			_, err := s.Send(t.Context(), message("ada@example.com"))
-			require.NoError(t, err)
+			sent <- err
 		})
 	}
 	wg.Wait()
+	for range cap(sent) {
+		require.NoError(t, <-sent)
+	}
 	require.LessOrEqual(t, f.connections(), 2)
 	require.Len(t, f.mails(), 32)
 
@@ -84,8 +89,8 @@ func TestNeverMoreConnections(t *testing.T) {
 	wg.Wait()
 }
 
-// TestIdleAndOld: a connection ends, politely, when it has been idle or alive for long enough.
-func TestIdleAndOld(t *testing.T) {
+// TestPool_ClosesIdleAndOldConnections: a connection is closed with QUIT after its idle time or its lifetime.
+func TestPool_ClosesIdleAndOldConnections(t *testing.T) {
 	f := newFake(t)
 	s := newSender(t, f, func(c *config.SMTP) { c.IdleTimeout = 10 * time.Millisecond })
 	_, failure := send(t, s, message("ada@example.com"))
@@ -103,7 +108,7 @@ func TestIdleAndOld(t *testing.T) {
 
 func last(s []string) string { return s[len(s)-1] }
 
-func TestNewNamesFaults(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	good := config.SMTP{Host: "relay.example"}
 	for field, change := range map[string]func(*config.SMTP){
 		"host":        func(c *config.SMTP) { c.Host = "" },

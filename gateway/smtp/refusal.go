@@ -10,17 +10,17 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// quotaWait is the time between two probes of a gateway whose quota is used up, where the relay names none.
+// quotaWait is the time between two probes of a gateway whose quota is used up, if the relay names no time.
 const quotaWait = 5 * time.Minute
 
-// refused judges a reply by its cause. E is nil while a connection is being made.
-func (r relay) refused(e *envelope, s *setback) *notify.Failure {
+// judgeReply returns the failure that a reply means, by its cause. E is nil while a connection is being made.
+func (r relay) judgeReply(e *envelope, s *stepFailure) *notify.Failure {
 	why := r.cause(e, s)
 	f := &notify.Failure{Verdict: notify.Permanent}
 	if s.reply.code < 500 {
 		f.Verdict = notify.Transient
 	}
-	what := s.what()
+	what := s.refusedThing()
 	switch why {
 	case causeHELO, causeHost, causeAccount, causeEncryption, causeQuota:
 		what = r.unavailable(f, why, s)
@@ -31,11 +31,13 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 		}
 		f.Next = f.Verdict == notify.Permanent
 	case causeRate, causeConnections, causeGreylist:
-		f.Verdict, f.After = notify.Throttled, after(s.reply.text)
+		f.Verdict, f.After = notify.Throttled, retryAfter(s.reply.text)
 		f.Crowded, f.Works = why == causeConnections, why == causeGreylist
 	case causeClosing:
-		f.Verdict, f.After, f.Next = notify.Throttled, after(s.reply.text), true
-	case causeMailbox: // it may be emptied, even after 552 5.2.2
+		f.Verdict = notify.Throttled
+		f.After = retryAfter(s.reply.text)
+		f.Next = true
+	case causeMailbox: // the mailbox may be emptied, even after 552 5.2.2
 		f.Verdict, f.Works = notify.Transient, true
 	case causeRecipients, causeAbility:
 		f.Next = f.Verdict == notify.Permanent
@@ -47,7 +49,7 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 		f.Works = f.Verdict == notify.Transient && s.at == atRcpt
 		if code := enhanced(s.reply); code.is(2, 3) { // the recipient's own limit
 			f.Reason = notify.ReasonTooLarge
-		} else if f.Verdict == notify.Permanent && e.names(s) == "recipient" {
+		} else if f.Verdict == notify.Permanent && e.refusedField(s) == "recipient" {
 			f.Gone, f.Reason = code.gone()
 		}
 	}
@@ -60,8 +62,9 @@ func (r relay) refused(e *envelope, s *setback) *notify.Failure {
 	return f
 }
 
-// unavailable makes f say that the relay refuses us. It returns the name of the thing that was refused: the setting to change.
-func (r relay) unavailable(f *notify.Failure, why cause, s *setback) (what string) {
+// unavailable makes f an unavailable failure with its remedy. It returns what the relay refused, which names the setting to
+// change.
+func (r relay) unavailable(f *notify.Failure, why cause, s *stepFailure) string {
 	f.Verdict = notify.Unavailable
 	setting := "gateways." + r.name
 	switch why {
@@ -72,7 +75,8 @@ func (r relay) unavailable(f *notify.Failure, why cause, s *setback) (what strin
 		f.Remedy = "set " + setting + ".from to a sender that the relay lets us use, or have the relay verify this sender and its domain (SPF, DKIM)"
 		return setting + ".from"
 	case causeQuota:
-		if f.After = after(s.reply.text); f.After == 0 {
+		f.After = retryAfter(s.reply.text)
+		if f.After == 0 {
 			f.After = quotaWait
 		}
 		f.Remedy = "have the provider raise the quota of " + setting + ", set its rate, or add another gateway to the route"
@@ -99,28 +103,28 @@ func (r relay) unavailable(f *notify.Failure, why cause, s *setback) (what strin
 	}
 }
 
-// cause classifies the reply, and falls back on the step where neither codes nor text name a cause.
-func (r relay) cause(e *envelope, s *setback) cause {
+// cause returns the cause of a reply. If neither codes nor text name one, the step decides.
+func (r relay) cause(e *envelope, s *stepFailure) cause {
 	var hide func([]string) []string
 	if s.at == atData || s.at == atDot {
 		hide = r.mask(e).withoutQuotes
 	}
 	why := classify(s.reply, hide)
 	if why == causeUnknown {
-		why = s.usually()
+		why = s.defaultCause()
 	}
 	if e == nil {
-		return why.ofUs(s)
+		return why.beforeMessage(s)
 	}
-	// An account in SES's sandbox may send to verified recipients only.
+	// An account in the sandbox of SES may send only to verified recipients.
 	if text := strings.ToLower(s.reply.text); why == causeSender && strings.Contains(text, "identities failed") && !strings.Contains(text, strings.ToLower(strings.Trim(e.from, "<>"))) {
 		return causeAccount
 	}
 	return why
 }
 
-// ofUs is a cause before any message: it can only be about us.
-func (c cause) ofUs(s *setback) cause {
+// beforeMessage returns the cause of a reply before any message. Such a reply can only be about the gateway itself.
+func (c cause) beforeMessage(s *stepFailure) cause {
 	switch c {
 	case causeHELO, causeHost, causeAccount, causeEncryption, causeQuota, causeRate, causeConnections, causeClosing:
 		return c
@@ -134,13 +138,13 @@ func (c cause) ofUs(s *setback) cause {
 	return causeUnknown
 }
 
-// usually is what a reply at this step is about that names no cause.
-func (s *setback) usually() cause {
+// defaultCause returns the cause of a reply that names none, by its step and code.
+func (s *stepFailure) defaultCause() cause {
 	code := enhanced(s.reply)
 	switch {
 	case s.reply.code == 421, code.is(3, 2) && s.reply.code < 500:
 		return causeClosing
-	case s.reply.code == 503: // it and we have lost the thread
+	case s.reply.code == 503: // the two sides disagree about the state of the dialogue
 		return causeSequence
 	case s.reply.code < 500 && code.subject == 7 && s.reply.code != 454 && s.at == atRcpt:
 		return causeGreylist
@@ -162,7 +166,7 @@ func (s *setback) usually() cause {
 	return causeUnknown
 }
 
-// replyCode is the code of a reply, with the enhanced one if there is one.
+// replyCode returns the code of a reply, followed by the enhanced status code if there is one.
 func replyCode(r reply) string {
 	return strings.TrimSpace(strconv.Itoa(r.code) + " " + enhanced(r).String())
 }

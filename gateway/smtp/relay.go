@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/config"
 )
 
-// How a connection is encrypted.
+// The values of tls in the configuration.
 const (
 	mandatory     = "mandatory"     // STARTTLS, or nothing is sent
 	implicit      = "implicit"      // from the first byte
@@ -26,7 +26,7 @@ const (
 	plain         = "none"
 )
 
-// relay is whom to connect to, and how.
+// relay holds the address of the relay, and how to connect and authenticate.
 type relay struct {
 	name     string // of the gateway, for remedies
 	host     string
@@ -41,26 +41,26 @@ type relay struct {
 }
 
 func withDefaults(c config.SMTP) config.SMTP {
-	or(&c.Port, 587)
-	or(&c.TLS, mandatory)
-	or(&c.Connections, 16)
-	or(&c.IdleTimeout, 30*time.Second)
-	or(&c.ConnectionLifetime, 10*time.Minute)
-	or(&c.Timeout, 30*time.Second)
-	or(&c.ConnectTimeout, 30*time.Second)
-	or(&c.GreetingTimeout, 5*time.Minute)
-	or(&c.CommandTimeout, 5*time.Minute)
-	or(&c.ReplyTimeout, 10*time.Minute)
+	setDefault(&c.Port, 587)
+	setDefault(&c.TLS, mandatory)
+	setDefault(&c.Connections, 16)
+	setDefault(&c.IdleTimeout, 30*time.Second)
+	setDefault(&c.ConnectionLifetime, 10*time.Minute)
+	setDefault(&c.Timeout, 30*time.Second)
+	setDefault(&c.ConnectTimeout, 30*time.Second)
+	setDefault(&c.GreetingTimeout, 5*time.Minute)
+	setDefault(&c.CommandTimeout, 5*time.Minute)
+	setDefault(&c.ReplyTimeout, 10*time.Minute)
 	if c.HELO == "" {
-		if host, _ := os.Hostname(); qualified(host) {
+		if host, _ := os.Hostname(); isFQDN(host) {
 			c.HELO = host
 		}
 	}
 	return c
 }
 
-// qualified reports whether relays can take name for a host's public name (RFC 5321 2.3.5).
-func qualified(name string) bool {
+// isFQDN reports whether a relay accepts name as the public name of a host (RFC 5321 2.3.5).
+func isFQDN(name string) bool {
 	labels := strings.Split(name, ".")
 	for _, l := range labels {
 		if l == "" || len(l) > 63 || strings.Trim(l, "-") != l || strings.ContainsFunc(l, func(r rune) bool {
@@ -76,8 +76,9 @@ func qualified(name string) bool {
 	return len(labels) > 1 && strings.Trim(labels[len(labels)-1], "0123456789") != "" && len(name) <= 253
 }
 
-// greeting is the name for EHLO: helo, or the address literal of this end of the connection (RFC 5321 4.1.3).
-func (r relay) greeting(w *wire) string {
+// ehloName returns the name for EHLO: the configured one, or the address literal of this end of the connection (RFC 5321
+// 4.1.3).
+func (r relay) ehloName(w *wire) string {
 	if r.helo != "" {
 		return r.helo
 	}
@@ -91,7 +92,7 @@ func (r relay) greeting(w *wire) string {
 	return "[IPv6:" + local.IP.String() + "]"
 }
 
-func or[T comparable](v *T, d T) {
+func setDefault[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
 		*v = d
@@ -126,7 +127,7 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 		tls:      &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12},
 		username: c.Username, password: c.Password, log: log,
 		timeouts: timeouts{
-			connect: c.ConnectTimeout, greeting: c.GreetingTimeout, command: c.CommandTimeout, reply: c.ReplyTimeout, leave: c.Timeout,
+			connect: c.ConnectTimeout, greeting: c.GreetingTimeout, command: c.CommandTimeout, reply: c.ReplyTimeout, handover: c.Timeout,
 		},
 	}
 	if c.CAFile != "" {
@@ -142,38 +143,38 @@ func newRelay(name string, c config.SMTP, log *zap.Logger) (relay, error) {
 	return r, nil
 }
 
-// needsImplicit reports whether the port is for implicit TLS and the configuration says otherwise.
+// needsImplicit reports whether the port is that of implicit TLS although the configuration says otherwise.
 func (r relay) needsImplicit() bool {
 	return r.mode != implicit && strings.HasSuffix(r.address, implicitPort)
 }
 
-// connect makes c ready for mail: greeted, encrypted, authenticated. Its errors are failures.
-func (r relay) connect(ctx context.Context, c *connection, early time.Time) error {
-	d := net.Dialer{Timeout: r.timeouts.connect, Deadline: early}
+// connect connects c to the relay, up to and including authentication. Its errors are failures.
+func (r relay) connect(ctx context.Context, c *connection, handoverBy time.Time) error {
+	d := net.Dialer{Timeout: r.timeouts.connect, Deadline: handoverBy}
 	raw, err := d.DialContext(ctx, "tcp", r.address)
 	if err != nil {
-		return r.judge(ctx, nil, &setback{at: atDial, err: err})
+		return r.judge(ctx, nil, &stepFailure{at: atDial, err: err})
 	}
-	c.wire, c.timeouts = &wire{Conn: raw, early: early}, r.timeouts
-	release := c.wire.bind(ctx)
-	client, at, err := r.greet(c.wire)
+	c.wire, c.timeouts = &wire{Conn: raw, handoverBy: handoverBy}, r.timeouts
+	release := c.wire.closeWhenDone(ctx)
+	client, at, err := r.handshake(c.wire)
 	if !release() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		c.broken = true
 		_ = c.wire.Close()
-		return r.judge(ctx, nil, &setback{at: at, err: err})
+		return r.judge(ctx, nil, &stepFailure{at: at, err: err})
 	}
 	c.greeted(client)
 	return nil
 }
 
-// greet leads the dialogue up to the first mail; when it fails, at says where.
-func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
+// handshake makes the dialogue before the first mail. After an error, at is the step that failed.
+func (r relay) handshake(w *wire) (client *gosmtp.Client, at step, err error) {
 	var conn net.Conn = w
 	if r.mode == implicit {
-		w.expect(r.timeouts.command)
+		w.setTimeout(r.timeouts.command)
 		secure := tls.Client(w, r.tls)
 		if err := secure.Handshake(); err != nil { //nolint:noctx // the wire is bound to the context
 			return nil, atTLS, err
@@ -182,15 +183,15 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 	}
 	wait := r.timeouts.greeting
 	if r.needsImplicit() {
-		wait = min(wait, r.timeouts.leave) // it waits for TLS, as we wait for its greeting
+		wait = min(wait, r.timeouts.handover) // the relay waits for TLS while this side waits for the greeting
 	}
-	w.expect(wait)
+	w.setTimeout(wait)
 	client, err = gosmtp.NewClient(conn, r.host)
 	if err != nil {
 		return nil, atGreeting, err
 	}
-	w.expect(2 * r.timeouts.command) // EHLO, and perhaps HELO
-	if err := client.Hello(r.greeting(w)); err != nil {
+	w.setTimeout(2 * r.timeouts.command) // EHLO, and perhaps HELO
+	if err := client.Hello(r.ehloName(w)); err != nil {
 		return nil, atHello, err
 	}
 	encrypted := r.mode == implicit
@@ -198,7 +199,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		if !offered {
 			return nil, atTLS, errNoTLS
 		}
-		w.expect(2 * r.timeouts.command) // and EHLO once more
+		w.setTimeout(2 * r.timeouts.command) // and EHLO once more
 		if err := client.StartTLS(r.tls); err != nil {
 			return nil, atTLS, err
 		}
@@ -208,7 +209,7 @@ func (r relay) greet(w *wire) (client *gosmtp.Client, at step, err error) {
 		r.log.Debug("mail goes unencrypted", zap.String("gateway", r.name), zap.String("relay", r.address))
 	}
 	if r.username != "" {
-		w.expect(r.timeouts.command) // for the whole exchange
+		w.setTimeout(r.timeouts.command) // for the whole exchange
 		if err := r.authenticate(client, encrypted, encrypted || w.loopback()); err != nil {
 			return nil, atAuth, err
 		}

@@ -10,14 +10,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// reply is what a relay answered.
+// reply is one reply of a relay.
 type reply struct {
 	code int
 	text string // without the code, lines joined by \n
 }
 
-// fits reports whether r lets the dialogue go on.
-func (r reply) fits(at step) bool {
+// proceeds reports whether the transaction goes on after r.
+func (r reply) proceeds(at step) bool {
 	if at == atData {
 		return r.code == 354
 	}
@@ -26,11 +26,11 @@ func (r reply) fits(at step) bool {
 
 func (r reply) refusal() bool { return r.code/100 == 4 || r.code/100 == 5 }
 
-var wait = regexp.MustCompile(`(?i)\b(?:in|after|for|wait) (\d{1,4}) ?(s|m|h)(?:ec|in|econd|inute|r|our)?s?\b`)
+var waitPattern = regexp.MustCompile(`(?i)\b(?:in|after|for|wait) (\d{1,4}) ?(s|m|h)(?:ec|in|econd|inute|r|our)?s?\b`)
 
-// after finds how long the relay asks to wait, a day at most; there is no other field for it than its text.
-func after(text string) time.Duration {
-	m := wait.FindStringSubmatch(text)
+// retryAfter returns how long the relay asks to wait, at most one day. A reply has no field for it other than its text.
+func retryAfter(text string) time.Duration {
+	m := waitPattern.FindStringSubmatch(text)
 	if m == nil {
 		return 0
 	}
@@ -39,13 +39,13 @@ func after(text string) time.Duration {
 	return min(time.Duration(n)*unit, 24*time.Hour)
 }
 
-// status is an enhanced status code (RFC 3463) without its class, which the reply's code gives more reliably.
+// status is an enhanced status code (RFC 3463). Use the code of the reply instead of its class, as the code is more reliable.
 type status struct{ class, subject, detail int }
 
-var leading = regexp.MustCompile(`^([245])\.(\d{1,3})\.(\d{1,3})(?:\s|$)`)
+var enhancedPrefix = regexp.MustCompile(`^([245])\.(\d{1,3})\.(\d{1,3})(?:\s|$)`)
 
 func enhanced(r reply) status {
-	m := leading.FindStringSubmatch(r.text)
+	m := enhancedPrefix.FindStringSubmatch(r.text)
 	if m == nil {
 		return status{}
 	}
@@ -60,7 +60,7 @@ func (s status) is(subject, detail int) bool {
 	return s.known() && s.subject == subject && s.detail == detail
 }
 
-// number is the code without its class; empty when there is none.
+// number returns the code without its class, or an empty text if there is no code.
 func (s status) number() string {
 	if !s.known() {
 		return ""
@@ -75,7 +75,8 @@ func (s status) String() string {
 	return fmt.Sprintf("%d.%d.%d", s.class, s.subject, s.detail)
 }
 
-// gone: no such user, or no such domain; 5.1.10 is a domain that takes no mail (RFC 7505).
+// gone reports whether the code says that the recipient or its domain does not exist, and returns the reason. 5.1.10 is a
+// domain that accepts no mail (RFC 7505).
 func (s status) gone() (bool, string) {
 	switch {
 	case s.is(1, 1) || s.is(1, 6):

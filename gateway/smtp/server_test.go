@@ -16,8 +16,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestRealServer: a server that others wrote, with all that a relay offers, agrees with what we say.
-func TestRealServer(t *testing.T) {
+// TestSender_RealServer sends to the server of another library, with all extensions.
+func TestSender_RealServer(t *testing.T) {
 	ca, cert := authority(t)
 	b := &backend{}
 	addr := startServer(t, b, cert)
@@ -50,7 +50,10 @@ func startServer(t testing.TB, b *backend, cert *tls.Config) net.Listener {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := gosmtpd.NewServer(b)
-	server.Domain, server.TLSConfig, server.EnableSMTPUTF8, server.MaxMessageBytes = "relay.example", cert, true, 10<<20
+	server.Domain = "relay.example"
+	server.TLSConfig = cert
+	server.EnableSMTPUTF8 = true
+	server.MaxMessageBytes = 10 << 20
 	server.AllowInsecureAuth = cert == nil
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
@@ -75,7 +78,8 @@ func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
 
 func (s *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
-		if s.known = username == user && password == pass; !s.known {
+		s.known = username == user && password == pass
+		if !s.known {
 			return errors.New("no")
 		}
 		return nil

@@ -1,13 +1,16 @@
-// Package smtp hands mail to a relay by RFC 5321, over connections that are kept.
+// Package smtp sends e-mail through a relay by SMTP (RFC 5321), over a pool of connections.
 //
-// It alone knows the relay's protocol and what its replies mean, which it judges by their cause (cause.go). One Send is one
-// transaction for recipient, cc and bcc together: all or nothing. Only a relay that takes fewer recipients at a time gets several
-// (split.go). Up to the final dot a lost connection means that nothing was sent (transient); after it, only
-// the relay knows (ambiguous). A reply decides by itself. Nothing is retried, but for one case: a kept connection that
-// turns out to be dead before the relay has answered anything is replaced within the same try.
+// Only this package knows the relay's protocol and the meaning of its replies, which it judges by their cause (cause.go). One Send
+// is one transaction for recipient, cc and bcc together: all or nothing. If a relay accepts only a few recipients at a time, Send
+// makes several transactions (split.go).
 //
-// Each step has a timeout of its own (RFC 5321 4.5.3.2). Until the relay has the mail, Send also keeps to the gateway's timeout, so that
-// another gateway is asked soon; SendPatiently does not. The wait for the reply to the final dot may be long, and keeps its connection.
+// Failure policy: if the connection is lost before the final dot, nothing was sent (transient). After the final dot only the relay
+// knows (ambiguous). A reply always decides. Nothing is retried, with one exception: a pooled connection that turns out to be dead
+// before the relay has answered anything is replaced within the same try.
+//
+// Each step has its own timeout (RFC 5321 4.5.3.2). Until the relay has the mail, Send also keeps to the gateway's timeout, so that
+// another gateway is called soon; SendPatiently does not. The wait for the reply to the final dot may be long, and occupies its
+// connection.
 package smtp
 
 import (
@@ -26,10 +29,10 @@ import (
 
 var _ gateway.LongSender = (*Sender)(nil)
 
-// Sender sends over one relay.
+// Sender sends mail through one relay.
 type Sender struct {
 	relay relay
-	from  string // of mail that names none; may be empty
+	from  string // default sender; may be empty
 	limit config.SMTP
 	pool  *puddle.Pool[*connection]
 
@@ -38,7 +41,7 @@ type Sender struct {
 	reaper sync.WaitGroup
 }
 
-// New checks cfg and makes its sender; it connects to nothing yet. What cfg leaves zero has the documented default.
+// New returns a sender for a valid configuration. It does not connect yet. Zero fields of cfg have their documented defaults.
 func New(name string, cfg config.SMTP, log *zap.Logger) (*Sender, error) {
 	cfg = withDefaults(cfg)
 	r, err := newRelay(name, cfg, log)
@@ -48,29 +51,29 @@ func New(name string, cfg config.SMTP, log *zap.Logger) (*Sender, error) {
 	s := &Sender{relay: r, from: cfg.From, limit: cfg, closed: make(chan struct{})}
 	s.pool, err = puddle.NewPool(&puddle.Config[*connection]{
 		MaxSize: int32(cfg.Connections), //nolint:gosec // bounded by newRelay
-		// Not connected yet: puddle would do that without the deadline of the Send that waits for it.
+		// The connection is made later: puddle would make it without the deadline of the Send that waits for it.
 		Constructor: func(context.Context) (*connection, error) { return &connection{}, nil },
 		Destructor:  (*connection).quit,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.reaper.Go(s.reap)
+	s.reaper.Go(s.closeIdle)
 	return s, nil
 }
 
-// Send hands m to the relay. Its receipt has the relay's queue id or, if it told none, the Message-ID.
+// Send sends m through the relay. The receipt has the relay's queue ID or, without one, the Message-ID.
 func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
-	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.leave))
+	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.handover))
 }
 
-// SendPatiently is [gateway.LongSender]'s.
+// SendPatiently implements [gateway.LongSender].
 func (s *Sender) SendPatiently(ctx context.Context, m *notify.Message) (notify.Receipt, error) {
-	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.patient()))
+	return s.send(ctx, m, time.Now().Add(s.relay.timeouts.longest()))
 }
 
-// send hands m to the relay. The relay must have it by early, and then has reply_timeout to say what becomes of it.
-func (s *Sender) send(ctx context.Context, m *notify.Message, early time.Time) (notify.Receipt, error) {
+// send sends m. The relay must have the mail by handoverBy, and then has reply_timeout for its final reply.
+func (s *Sender) send(ctx context.Context, m *notify.Message, handoverBy time.Time) (notify.Receipt, error) {
 	e, err := s.envelope(m)
 	if err != nil {
 		return notify.Receipt{}, err
@@ -78,46 +81,46 @@ func (s *Sender) send(ctx context.Context, m *notify.Message, early time.Time) (
 	if p := m.Parts; p != nil {
 		p.Fields = e.fields
 		if p.Apart() {
-			return s.sendApart(ctx, e, early)
+			return s.sendPerRecipient(ctx, e, handoverBy)
 		}
 	}
 	for {
-		kept, err := s.acquire(ctx, early)
+		pooled, err := s.acquire(ctx, handoverBy)
 		if err != nil {
 			return notify.Receipt{}, err
 		}
-		answer, rest, lost := kept.Value().send(ctx, e, early)
+		answer, rest, failed := pooled.Value().send(ctx, e, handoverBy)
 		var warnings []string
-		if lost == nil && len(rest) > 0 {
-			answer, warnings, lost = s.split(ctx, kept.Value(), e, early)
+		if failed == nil && len(rest) > 0 {
+			answer, warnings, failed = s.split(ctx, pooled.Value(), e, handoverBy)
 		}
-		s.release(kept)
+		s.release(pooled)
 		switch {
-		case lost == nil:
+		case failed == nil:
 			return notify.Receipt{ProviderID: providerID(answer, e), Warnings: warnings}, nil
-		case lost.stale && ctx.Err() == nil && time.Now().Before(early):
-			continue // it is gone from the pool: another kept one, or a new one
+		case failed.stale && ctx.Err() == nil && time.Now().Before(handoverBy):
+			continue // the dead connection is no longer in the pool: try another one
 		default:
-			return notify.Receipt{}, s.relay.judge(ctx, e, lost)
+			return notify.Receipt{}, s.relay.judge(ctx, e, failed)
 		}
 	}
 }
 
-// Check connects and authenticates on a connection of its own. Then it names the gateway's own sender as sender and recipient
-// of a mail, and resets: by default Postfix reports at RCPT that it refuses the client, its name or its sender. What the relay
-// says of the recipient is no fault of the gateway.
+// Check connects and authenticates on a separate connection. Then it names the gateway's own sender as sender and recipient of
+// a mail, and resets the transaction: by default Postfix reports only at RCPT that it refuses the client, its name or its
+// sender. A refusal of the recipient itself is not a fault of the gateway.
 func (s *Sender) Check(ctx context.Context) error {
-	early := time.Now().Add(s.relay.timeouts.leave)
+	handoverBy := time.Now().Add(s.relay.timeouts.handover)
 	var c connection
 	defer c.quit()
-	if err := s.relay.connect(ctx, &c, early); err != nil || s.from == "" {
+	if err := s.relay.connect(ctx, &c, handoverBy); err != nil || s.from == "" {
 		return err
 	}
 	e, err := s.probe()
 	if err != nil {
 		return err
 	}
-	refused := c.probe(ctx, e, early)
+	refused := c.probe(ctx, e, handoverBy)
 	if refused == nil {
 		return nil
 	}
@@ -128,7 +131,7 @@ func (s *Sender) Check(ctx context.Context) error {
 	return f
 }
 
-// Close waits for what is being sent and says goodbye on every connection.
+// Close waits for the messages in flight and closes every connection.
 func (s *Sender) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	s.pool.Close()
@@ -136,45 +139,45 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-func (s *Sender) acquire(ctx context.Context, early time.Time) (*puddle.Resource[*connection], error) {
-	waits, cancel := context.WithDeadline(ctx, early)
+func (s *Sender) acquire(ctx context.Context, handoverBy time.Time) (*puddle.Resource[*connection], error) {
+	waits, cancel := context.WithDeadline(ctx, handoverBy)
 	defer cancel()
 	for {
-		kept, err := s.pool.Acquire(waits)
+		pooled, err := s.pool.Acquire(waits)
 		switch {
 		case errors.Is(err, puddle.ErrClosedPool):
 			return nil, &notify.Failure{Verdict: notify.Transient, Reason: "the gateway is closed", Err: err}
 		case err != nil:
 			return nil, &notify.Failure{Verdict: notify.Transient, Reason: "no connection to the relay became free in time", Err: err}
-		case s.tired(kept):
-			kept.Destroy()
+		case s.idleTooLong(pooled):
+			pooled.Destroy()
 			continue
 		}
-		if c := kept.Value(); !c.ready() {
-			if err := s.relay.connect(ctx, c, early); err != nil {
-				kept.Destroy()
+		if c := pooled.Value(); !c.ready() {
+			if err := s.relay.connect(ctx, c, handoverBy); err != nil {
+				pooled.Destroy()
 				return nil, err
 			}
 		}
-		return kept, nil
+		return pooled, nil
 	}
 }
 
-func (s *Sender) release(kept *puddle.Resource[*connection]) {
-	if kept.Value().broken || time.Since(kept.CreationTime()) > s.limit.ConnectionLifetime {
-		kept.Destroy()
+func (s *Sender) release(pooled *puddle.Resource[*connection]) {
+	if pooled.Value().broken || time.Since(pooled.CreationTime()) > s.limit.ConnectionLifetime {
+		pooled.Destroy()
 		return
 	}
-	kept.Release()
+	pooled.Release()
 }
 
-// tired: relays drop what is idle, and say so only when it is used again.
-func (s *Sender) tired(kept *puddle.Resource[*connection]) bool {
-	return kept.IdleDuration() > s.limit.IdleTimeout
+// idleTooLong reports whether the relay may have closed the connection: relays close idle connections without a word.
+func (s *Sender) idleTooLong(pooled *puddle.Resource[*connection]) bool {
+	return pooled.IdleDuration() > s.limit.IdleTimeout
 }
 
-// reap closes idle connections on time, also when nothing is sent any more.
-func (s *Sender) reap() {
+// closeIdle closes idle connections in time, also when nothing is sent any more.
+func (s *Sender) closeIdle() {
 	tick := time.NewTicker(max(s.limit.IdleTimeout/2, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -183,11 +186,11 @@ func (s *Sender) reap() {
 			return
 		case <-tick.C:
 		}
-		for _, kept := range s.pool.AcquireAllIdle() {
-			if s.tired(kept) {
-				kept.Destroy()
+		for _, pooled := range s.pool.AcquireAllIdle() {
+			if s.idleTooLong(pooled) {
+				pooled.Destroy()
 			} else {
-				kept.ReleaseUnused()
+				pooled.ReleaseUnused()
 			}
 		}
 	}

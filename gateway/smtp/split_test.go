@@ -13,9 +13,9 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestSplit: a relay that takes two recipients a transaction. Each address gets the mail once, or nobody gets it; where the relay takes
-// one transaction at a time, the warnings list the refused ones.
-func TestSplit(t *testing.T) {
+// TestSplit_ManyRecipients: the relay accepts two recipients per transaction. Each address gets the mail once, or nobody gets
+// it. If the relay accepts one transaction at a time, the warnings list the refused recipients.
+func TestSplit_ManyRecipients(t *testing.T) {
 	five := func(e *notify.Email) {
 		e.CC, e.BCC = []string{"b@example.com", "c@example.com"}, []string{"d@example.com", "e@example.com"}
 	}

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestConformance: over a relay that takes pipelining, one that does not, one with STARTTLS and one with implicit TLS.
+// TestConformance runs over a relay with pipelining, one without, one with STARTTLS and one with implicit TLS.
 func TestConformance(t *testing.T) {
 	ca, cert := authority(t)
 	for name, v := range map[string]struct {
@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 }
 
 func suite(set func(*fake), conf func(*config.SMTP)) gatewaytest.Suite[*fake] {
-	says := func(at step, reply string) func(*fake) {
+	replyAt := func(at step, reply string) func(*fake) {
 		return func(f *fake) {
 			f.on(at, act{reply: reply})
 			if at == atGreeting || at == atHello || at == atAuth {
@@ -55,38 +55,39 @@ func suite(set func(*fake), conf func(*config.SMTP)) gatewaytest.Suite[*fake] {
 		},
 		Messages:  []func(int) *notify.Message{gatewaytest.Email},
 		Accept:    (*fake).accept,
-		Refuse:    says(atAuth, "535 5.7.8 no {user} with {pass} or {plain}"),
+		Refuse:    replyAt(atAuth, "535 5.7.8 no {user} with {pass} or {plain}"),
 		Delivered: (*fake).delivered,
 		Secrets:   []string{pass, user, base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + pass))},
 		Replies: []c{
-			{Name: "policy", Reply: says(atDot, "554 5.7.1 spam: {body}"), Want: notify.Permanent, WantCode: "554 5.7.1"},
-			{Name: "sender", Reply: says(atMail, "553 5.7.1 not you, {user}"), Want: notify.Permanent, WantNext: true, WantReason: "from"},
-			{Name: "sender at RCPT", Reply: says(atRcpt, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not owned by user {user}"), Want: notify.Permanent, WantNext: true, WantReason: "from"},
-			{Name: "host at RCPT", Reply: says(atRcpt, "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked, {to}"), Want: notify.Unavailable, WantReason: "this host"},
-			{Name: "HELO at RCPT", Reply: says(atRcpt, "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname"), Want: notify.Unavailable, WantReason: "gateways.mail.helo"},
-			{Name: "daily quota", Reply: says(atDot, "550 5.4.5 Daily user sending limit exceeded, {user}"), Want: notify.Unavailable, WantAfter: quotaWait, WantReason: "quota"},
-			{Name: "sending rate", Reply: says(atDot, "454 Throttling failure: Maximum sending rate exceeded."), Want: notify.Throttled},
-			{Name: "connections in use", Reply: says(atMail, "432 4.3.2 Concurrent connections limit exceeded"), Want: notify.Throttled, WantFewer: true},
-			{Name: "no such user", Reply: says(atRcpt, "550-5.1.1 <{to}>:\r\n550 5.1.1 {local} is unknown"), Want: notify.Permanent, WantGone: true, WantCode: "550 5.1.1", WantReason: notify.ReasonRecipientGone},
-			{Name: "mailbox full", Reply: says(atRcpt, "552 5.2.2 {local} over quota"), Want: notify.Transient, WantCode: "552 5.2.2"},
-			{Name: "busy", Reply: says(atMail, "451 4.3.0 later"), Want: notify.Transient},
-			{Name: "closing", Reply: says(atMail, "421 4.3.2 closing"), Want: notify.Throttled, WantNext: true},
-			{Name: "closing after the dot", Reply: says(atDot, "421 4.3.2 closing"), Want: notify.Throttled, WantNext: true},
-			{Name: "greylisted", Reply: says(atRcpt, "450 4.7.1 {to} greylisted, try again in 5 minutes"), Want: notify.Throttled, WantAfter: 5 * time.Minute},
-			{Name: "too many connections", Reply: says(atGreeting, "421 4.7.0 too many connections"), Want: notify.Throttled, WantFewer: true},
-			{Name: "must authenticate", Reply: says(atMail, "530 5.7.0 log in as {user}"), Want: notify.Unavailable, WantRemedy: "gateways.mail.username"},
-			{Name: "blocked", Reply: says(atGreeting, "554 5.7.1 go away"), Want: notify.Unavailable},
-			{Name: "login busy", Reply: says(atAuth, "454 4.7.0 later"), Want: notify.Transient},
-			{Name: "babble", Kind: gatewaytest.Garbled, Reply: says(atMail, "hello {user}"), Want: notify.Transient},
-			{Name: "wrong turn", Kind: gatewaytest.Garbled, Reply: says(atData, "250 {to}"), Want: notify.Transient},
-			{Name: "babble after the dot", Kind: gatewaytest.Garbled, Reply: says(atDot, "<html>{body}"), Want: notify.Ambiguous},
+			{Name: "policy", Reply: replyAt(atDot, "554 5.7.1 spam: {body}"), Want: notify.Permanent, WantCode: "554 5.7.1"},
+			{Name: "sender", Reply: replyAt(atMail, "553 5.7.1 not you, {user}"), Want: notify.Permanent, WantNext: true, WantReason: "from"},
+			{Name: "sender at RCPT", Reply: replyAt(atRcpt, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not owned by user {user}"), Want: notify.Permanent, WantNext: true, WantReason: "from"},
+			{Name: "host at RCPT", Reply: replyAt(atRcpt, "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked, {to}"), Want: notify.Unavailable, WantReason: "this host"},
+			{Name: "HELO at RCPT", Reply: replyAt(atRcpt, "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname"), Want: notify.Unavailable, WantReason: "gateways.mail.helo"},
+			{Name: "daily quota", Reply: replyAt(atDot, "550 5.4.5 Daily user sending limit exceeded, {user}"), Want: notify.Unavailable, WantAfter: quotaWait, WantReason: "quota"},
+			{Name: "sending rate", Reply: replyAt(atDot, "454 Throttling failure: Maximum sending rate exceeded."), Want: notify.Throttled},
+			{Name: "connections in use", Reply: replyAt(atMail, "432 4.3.2 Concurrent connections limit exceeded"), Want: notify.Throttled, WantFewer: true},
+			{Name: "no such user", Reply: replyAt(atRcpt, "550-5.1.1 <{to}>:\r\n550 5.1.1 {local} is unknown"), Want: notify.Permanent, WantGone: true, WantCode: "550 5.1.1", WantReason: notify.ReasonRecipientGone},
+			{Name: "mailbox full", Reply: replyAt(atRcpt, "552 5.2.2 {local} over quota"), Want: notify.Transient, WantCode: "552 5.2.2"},
+			{Name: "busy", Reply: replyAt(atMail, "451 4.3.0 later"), Want: notify.Transient},
+			{Name: "closing", Reply: replyAt(atMail, "421 4.3.2 closing"), Want: notify.Throttled, WantNext: true},
+			{Name: "closing after the dot", Reply: replyAt(atDot, "421 4.3.2 closing"), Want: notify.Throttled, WantNext: true},
+			{Name: "greylisted", Reply: replyAt(atRcpt, "450 4.7.1 {to} greylisted, try again in 5 minutes"), Want: notify.Throttled, WantAfter: 5 * time.Minute},
+			{Name: "too many connections", Reply: replyAt(atGreeting, "421 4.7.0 too many connections"), Want: notify.Throttled, WantFewer: true},
+			{Name: "must authenticate", Reply: replyAt(atMail, "530 5.7.0 log in as {user}"), Want: notify.Unavailable, WantRemedy: "gateways.mail.username"},
+			{Name: "blocked", Reply: replyAt(atGreeting, "554 5.7.1 go away"), Want: notify.Unavailable},
+			{Name: "login busy", Reply: replyAt(atAuth, "454 4.7.0 later"), Want: notify.Transient},
+			{Name: "babble", Kind: gatewaytest.Garbled, Reply: replyAt(atMail, "hello {user}"), Want: notify.Transient},
+			{Name: "wrong turn", Kind: gatewaytest.Garbled, Reply: replyAt(atData, "250 {to}"), Want: notify.Transient},
+			{Name: "babble after the dot", Kind: gatewaytest.Garbled, Reply: replyAt(atDot, "<html>{body}"), Want: notify.Ambiguous},
 		},
 		Exempt: map[gatewaytest.Kind]string{gatewaytest.Partial: "a refused copy ends the transaction before DATA"},
 		Steps:  steps(atGreeting, atHello, atAuth, atMail, atRcpt, atData, atDot),
 	}
 }
 
-func steps(all ...step) (out []gatewaytest.Step[*fake]) {
+func steps(all ...step) []gatewaytest.Step[*fake] {
+	var out []gatewaytest.Step[*fake]
 	for _, at := range all {
 		out = append(out, gatewaytest.Step[*fake]{
 			Name: string(at), Written: at == atDot,

@@ -14,12 +14,16 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// stepTimeouts lets no step time out; the test sets the timeout that it is about.
+// stepTimeouts lets no step time out; a test sets the timeout that it checks.
 func stepTimeouts(c *config.SMTP) {
-	c.Timeout, c.ConnectTimeout, c.GreetingTimeout, c.CommandTimeout, c.ReplyTimeout = time.Hour, time.Hour, time.Hour, time.Hour, time.Hour
+	c.Timeout = time.Hour
+	c.ConnectTimeout = time.Hour
+	c.GreetingTimeout = time.Hour
+	c.CommandTimeout = time.Hour
+	c.ReplyTimeout = time.Hour
 }
 
-// Each step of the dialogue has a timeout of its own. Before the relay has the message it was not sent, after that nobody knows.
+// Each step of the dialogue has its own timeout. Before the relay has the message, it was not sent; afterwards nobody knows.
 func TestTimeout_OfEachStep(t *testing.T) {
 	soon := 50 * time.Millisecond
 	for _, c := range []struct {
@@ -51,7 +55,8 @@ func TestTimeout_OfEachStep(t *testing.T) {
 	require.Equal(t, notify.Transient, notify.Judge(s.Check(context.Background())).Verdict)
 }
 
-// A relay that is slow is waited for: where no other gateway can be asked, at each step, and with the message in any case.
+// The gateway waits for a slow relay: at each step if no other gateway can be called, and in any case once the relay has the
+// message.
 func TestTimeout_SlowRelayIsWaitedFor(t *testing.T) {
 	for _, verb := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Dot} {
 		r := smtptest.New(t)
@@ -78,7 +83,7 @@ func TestTimeout_SlowRelayIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A wait for the final reply ends with the context, and nobody knows what became of the message.
+// The wait for the final reply ends with the context, and nobody knows whether the message was sent.
 func TestTimeout_ContextEndsTheWaitForTheFinalReply(t *testing.T) {
 	f := newFake(t)
 	reached := make(chan struct{})
@@ -94,7 +99,7 @@ func TestTimeout_ContextEndsTheWaitForTheFinalReply(t *testing.T) {
 	require.Empty(t, f.mails())
 }
 
-// A kept connection that says nothing may be dead: another one is made before the command's own timeout is over.
+// A pooled connection that says nothing may be dead: it is replaced before the command's own timeout.
 func TestTimeout_DeadKeptConnectionIsReplaced(t *testing.T) {
 	f := newFake(t)
 	s := newSender(t, f, stepTimeouts, func(c *config.SMTP) { c.Timeout = 50 * time.Millisecond })
@@ -109,6 +114,6 @@ func TestTimeout_DeadKeptConnectionIsReplaced(t *testing.T) {
 
 func TestTimeout_OfTheConnectionIsNamed(t *testing.T) {
 	r := relay{name: "mail", address: "relay.example:587"}
-	f := notify.Judge(r.judge(t.Context(), nil, &setback{at: atDial, err: &net.OpError{Op: "dial", Err: context.DeadlineExceeded}}))
+	f := notify.Judge(r.judge(t.Context(), nil, &stepFailure{at: atDial, err: &net.OpError{Op: "dial", Err: context.DeadlineExceeded}}))
 	require.Equal(t, "relay.example:587 was not reached: no answer in time", f.Reason)
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// authority makes a CA of one certificate, for 127.0.0.1: its file, and what a relay shows.
+// authority returns a CA with one certificate for 127.0.0.1: its file, and the certificate of the relay.
 func authority(t testing.TB) (file string, relay *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -42,8 +42,8 @@ func authority(t testing.TB) (file string, relay *tls.Config) {
 	return file, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}} //nolint:gosec // a test's
 }
 
-// TestEncryption: what each mode does with what a relay offers. Nothing but connecting is done.
-func TestEncryption(t *testing.T) {
+// TestTLS_Modes: each mode with each kind of relay. The test only connects.
+func TestTLS_Modes(t *testing.T) {
 	ca, cert := authority(t)
 	other, _ := authority(t)
 	starttls := func(f *fake) { f.tls = cert }
@@ -93,10 +93,10 @@ func TestEncryption(t *testing.T) {
 	}
 }
 
-// TestPasswordNeedsTLS: beyond this host, none goes out unencrypted.
-func TestPasswordNeedsTLS(t *testing.T) {
+// TestAuth_PasswordNeedsTLS: no password leaves this host unencrypted.
+func TestAuth_PasswordNeedsTLS(t *testing.T) {
 	r := relay{name: "mail", username: user, password: pass}
-	f := notify.Judge(r.judge(t.Context(), nil, &setback{at: atAuth, err: r.authenticate(nil, false, false)}))
+	f := notify.Judge(r.judge(t.Context(), nil, &stepFailure{at: atAuth, err: r.authenticate(nil, false, false)}))
 	require.Equal(t, notify.Unavailable, f.Verdict)
 	require.Contains(t, f.Remedy, "gateways.mail.tls")
 	require.False(t, (&wire{Conn: faraway{}}).loopback())
@@ -106,8 +106,8 @@ type faraway struct{ net.Conn }
 
 func (faraway) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
 
-// TestAuth: the mechanism by what the relay offers; after 504 the next one on the same connection.
-func TestAuth(t *testing.T) {
+// TestAuth_Mechanisms: the mechanism depends on the relay's offer; after a 504 the next one is tried on the same connection.
+func TestAuth_Mechanisms(t *testing.T) {
 	plain, login := "AUTH PLAIN", "AUTH LOGIN"
 	for _, c := range []struct {
 		offers []string
@@ -157,26 +157,26 @@ func TestAuth(t *testing.T) {
 
 const plainText = plain
 
-// TestImplicitPort: a relay that waits for TLS greets nobody.
-func TestImplicitPort(t *testing.T) {
+// TestTLS_ImplicitPort: a relay that waits for TLS sends no greeting.
+func TestTLS_ImplicitPort(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
-	for _, s := range []*setback{{at: atGreeting, err: io.EOF}, {at: atGreeting, err: context.DeadlineExceeded}} {
+	for _, s := range []*stepFailure{{at: atGreeting, err: io.EOF}, {at: atGreeting, err: context.DeadlineExceeded}} {
 		f := notify.Judge(relay{name: "mail", address: "127.0.0.1:465", mode: mandatory}.judge(ctx, nil, s))
 		require.Equal(t, notify.Unavailable, f.Verdict)
 		require.Contains(t, f.Remedy, "gateways.mail.tls to implicit")
 	}
 }
 
-// TestNobodyThere: the network's faults are transient, a wrong name is the operator's.
-func TestNobodyThere(t *testing.T) {
+// TestRelay_Unreachable: faults of the network are transient; a wrong name needs the operator.
+func TestRelay_Unreachable(t *testing.T) {
 	f := newFake(t)
 	s := newSender(t, f)
 	require.NoError(t, f.listener.Close())
 	_, failure := send(t, s, message("ada@example.com"))
 	require.Equal(t, notify.Transient, failure.Verdict)
 	require.Equal(t, s.relay.address+" was not reached: connection refused", failure.Reason)
-	dns := notify.Judge(relay{name: "mail"}.judge(t.Context(), nil, &setback{at: atDial, err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}))
+	dns := notify.Judge(relay{name: "mail"}.judge(t.Context(), nil, &stepFailure{at: atDial, err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}))
 	require.Equal(t, notify.Unavailable, dns.Verdict)
 	require.Contains(t, dns.Remedy, ".host")
 }

@@ -12,69 +12,75 @@ import (
 type command struct {
 	at    step
 	field string
-	place int // atRcpt: of the recipient in the envelope
+	index int // atRcpt: index of the recipient in the envelope
 	line  string
 }
 
-// send leads one transaction; its answer is the relay's last word. On anything but a clean end it leaves the connection
-// marked for what it is still good for. When the relay takes the mail for a part of its recipients only, send stops before the
-// mail and gives the places of the rest.
-func (c *connection) send(ctx context.Context, e *envelope, early time.Time) (answer string, rest []int, lost *setback) {
-	if lost = c.begin(ctx, e, early); lost == nil && len(c.rest) == 0 {
-		answer, lost = c.finish(ctx, e)
+// send makes one transaction and returns the relay's final reply. After a failure it marks whether the connection can be used
+// again. If the relay accepts the mail only for a part of its recipients at a time, send stops before the mail and returns the
+// indexes of the rest.
+func (c *connection) send(ctx context.Context, e *envelope, handoverBy time.Time) (answer string, rest []int, failed *stepFailure) {
+	failed = c.begin(ctx, e, handoverBy)
+	if failed == nil && len(c.deferred) == 0 {
+		answer, failed = c.finish(ctx, e)
 	}
-	return answer, c.rest, lost
+	return answer, c.deferred, failed
 }
 
-// begin names sender and recipients. It returns before the mail may go.
-func (c *connection) begin(ctx context.Context, e *envelope, early time.Time) (lost *setback) {
-	c.taken, c.rest, c.refused, c.lenient = nil, nil, nil, e.lenient
-	if err := c.fits(e); err != nil {
-		return &setback{at: atMail, err: err}
+// begin sends the envelope: sender and recipients. It returns before the mail.
+func (c *connection) begin(ctx context.Context, e *envelope, handoverBy time.Time) (failed *stepFailure) {
+	c.accepted = nil
+	c.deferred = nil
+	c.refused = nil
+	c.lenient = e.lenient
+	if err := c.checkLimits(e); err != nil {
+		return &stepFailure{at: atMail, err: err}
 	}
-	release := c.wire.bind(ctx)
-	c.wire.early = early
-	c.kept, c.used, c.heard = c.used, true, false
+	release := c.wire.closeWhenDone(ctx)
+	c.wire.handoverBy = handoverBy
+	c.reused = c.used
+	c.used = true
+	c.answered = false
 	defer func() {
-		c.ended(release(), lost)
-		if lost != nil {
-			lost.stale = c.kept && !c.heard && (lost.err != nil || lost.reply.code == 421)
+		c.markAfter(release(), failed)
+		if failed != nil {
+			failed.stale = c.reused && !c.answered && (failed.err != nil || failed.reply.code == 421)
 		}
 	}()
-	return c.introduce(e)
+	return c.sendEnvelope(e)
 }
 
-// finish sends the mail to those whom the relay has accepted.
-func (c *connection) finish(ctx context.Context, e *envelope) (answer string, lost *setback) {
-	release := c.wire.bind(ctx)
-	defer func() { c.ended(release(), lost) }()
-	if e.late() {
-		if lost := c.exchange([]command{{at: atData, line: "DATA\r\n"}}); lost != nil {
-			return "", lost
+// finish sends the mail to the recipients that the relay has accepted.
+func (c *connection) finish(ctx context.Context, e *envelope) (answer string, failed *stepFailure) {
+	release := c.wire.closeWhenDone(ctx)
+	defer func() { c.markAfter(release(), failed) }()
+	if e.dataIsSeparate() {
+		if failed := c.exchange([]command{{at: atData, line: "DATA\r\n"}}); failed != nil {
+			return "", failed
 		}
 	}
-	if err := c.content(e.data); err != nil { // not all was handed over, and the dot is the last of it
-		return "", &setback{at: atContent, err: err}
+	if err := c.writeMail(e.data); err != nil { // the relay has only a part of the mail, without the final dot
+		return "", &stepFailure{at: atContent, err: err}
 	}
-	c.wire.expectReply(c.timeouts.reply)
+	c.wire.setReplyTimeout(c.timeouts.reply)
 	r, err := c.read()
-	if err == nil && !r.fits(atDot) && !r.refusal() {
+	if err == nil && !r.proceeds(atDot) && !r.refusal() {
 		err = errGarbled
 	}
 	if err != nil {
-		return "", &setback{at: atDot, err: err}
+		return "", &stepFailure{at: atDot, err: err}
 	}
-	c.open = false
+	c.needsReset = false
 	if r.refusal() {
-		return "", &setback{at: atDot, reply: r}
+		return "", &stepFailure{at: atDot, reply: r}
 	}
 	return r.text, nil
 }
 
-// content writes the mail.
-func (c *connection) content(data []byte) error {
+// writeMail writes the mail.
+func (c *connection) writeMail(data []byte) error {
 	for block := range slices.Chunk(data, 64<<10) {
-		c.wire.expect(c.timeouts.command)
+		c.wire.setTimeout(c.timeouts.command)
 		if _, err := c.client.Text.W.Write(block); err != nil {
 			return err
 		}
@@ -82,18 +88,18 @@ func (c *connection) content(data []byte) error {
 	return c.flush()
 }
 
-// ended marks the connection after a part of a transaction. Bound says that the context has not closed it.
-func (c *connection) ended(bound bool, lost *setback) {
+// markAfter marks the state of the connection after a part of a transaction. Bound says that the context has not closed it.
+func (c *connection) markAfter(bound bool, failed *stepFailure) {
 	c.broken = c.broken || !bound
-	if lost != nil {
-		// A relay that serves too many connections serves one fewer.
-		c.broken = c.broken || lost.err != nil || lost.reply.code == 421 || lost.reply.code == 503 || classify(lost.reply, nil) == causeConnections
+	if failed != nil {
+		// A relay that serves too many connections serves one fewer if this one is closed.
+		c.broken = c.broken || failed.err != nil || failed.reply.code == 421 || failed.reply.code == 503 || classify(failed.reply, nil) == causeConnections
 	}
 }
 
-// late: DATA waits until every recipient has been answered for. If one of several were refused, the mail would have to follow
-// all the same.
-func (e *envelope) late() bool { return len(e.to) > 1 || e.part }
+// dataIsSeparate reports whether DATA waits for the replies to all recipients. With DATA in the same group, the mail would have
+// to follow even if one of several recipients is refused.
+func (e *envelope) dataIsSeparate() bool { return len(e.to) > 1 || e.part }
 
 var (
 	errGarbled  = errors.New("the relay answered something that is no SMTP reply")
@@ -101,8 +107,8 @@ var (
 	errTooLarge = errors.New("the mail is larger than the relay takes")
 )
 
-// fits finds what need not even be tried.
-func (c *connection) fits(e *envelope) error {
+// checkLimits returns an error if the relay is known to refuse the mail.
+func (c *connection) checkLimits(e *envelope) error {
 	switch {
 	case e.utf8 && !c.utf8:
 		return errNoUTF8
@@ -112,37 +118,37 @@ func (c *connection) fits(e *envelope) error {
 	return nil
 }
 
-// introduce leads up to the relay's "go ahead" (354), or up to the recipients when DATA is late. Where the relay takes
-// pipelining (RFC 2920), all goes out in one write.
-func (c *connection) introduce(e *envelope) *setback {
+// sendEnvelope sends the commands up to the relay's "go ahead" (354), or up to the recipients if DATA is separate. If the relay
+// offers pipelining (RFC 2920), one write sends all of them.
+func (c *connection) sendEnvelope(e *envelope) *stepFailure {
 	all := c.commands(e)
 	together := 1
 	if c.pipelining {
 		together = len(all)
 	}
-	c.open = true
+	c.needsReset = true
 	for len(all) > 0 {
 		group := all[:min(together, len(all))]
 		all = all[len(group):]
-		if lost := c.exchange(group); lost != nil {
-			return lost
+		if failed := c.exchange(group); failed != nil {
+			return failed
 		}
 	}
 	return nil
 }
 
-// probe names e's sender and recipient, one command at a time, and resets: no mail follows.
-func (c *connection) probe(ctx context.Context, e *envelope, early time.Time) *setback {
-	release := c.wire.bind(ctx)
-	c.wire.early = early
+// probe names e's sender and recipient, one command at a time, and resets the transaction: no mail follows.
+func (c *connection) probe(ctx context.Context, e *envelope, handoverBy time.Time) *stepFailure {
+	release := c.wire.closeWhenDone(ctx)
+	c.wire.handoverBy = handoverBy
 	defer func() { c.broken = !release() || c.broken }()
 	for _, cmd := range c.commands(e) {
 		if cmd.at == atData { // no mail follows
 			cmd = command{at: atReset, line: "RSET\r\n"}
 		}
-		if lost := c.exchange([]command{cmd}); lost != nil {
-			c.broken = lost.err != nil || lost.reply.code == 421
-			return lost
+		if failed := c.exchange([]command{cmd}); failed != nil {
+			c.broken = failed.err != nil || failed.reply.code == 421
+			return failed
 		}
 	}
 	return nil
@@ -150,7 +156,7 @@ func (c *connection) probe(ctx context.Context, e *envelope, early time.Time) *s
 
 func (c *connection) commands(e *envelope) []command {
 	all := make([]command, 0, len(e.to)+3)
-	if c.open {
+	if c.needsReset {
 		all = append(all, command{at: atReset, line: "RSET\r\n"})
 	}
 	mail := "MAIL FROM:" + e.from
@@ -162,62 +168,62 @@ func (c *connection) commands(e *envelope) []command {
 	}
 	all = append(all, command{at: atMail, line: mail + "\r\n"})
 	for i, to := range e.to {
-		all = append(all, command{at: atRcpt, field: e.fields[i], place: i, line: "RCPT TO:" + to + "\r\n"})
+		all = append(all, command{at: atRcpt, field: e.fields[i], index: i, line: "RCPT TO:" + to + "\r\n"})
 	}
-	if e.late() {
+	if e.dataIsSeparate() {
 		return all
 	}
 	return append(all, command{at: atData, line: "DATA\r\n"})
 }
 
-// exchange writes a group of commands and reads all their replies. Of several refused recipients the first that is
-// refused for good counts, else the first.
-func (c *connection) exchange(group []command) (worst *setback) {
+// exchange writes a group of commands and reads all their replies. Of several refused recipients it returns the first one that
+// is refused permanently, or else the first one.
+func (c *connection) exchange(group []command) (worst *stepFailure) {
 	wait := c.timeouts.command
-	if c.kept && !c.heard { // a kept connection that is dead says nothing at all
-		wait = min(wait, c.timeouts.leave)
+	if c.reused && !c.answered { // a dead connection gives no answer at all
+		wait = min(wait, c.timeouts.handover)
 	}
-	c.wire.expect(wait)
+	c.wire.setTimeout(wait)
 	for _, cmd := range group {
 		if err := c.write(cmd.line); err != nil {
-			return &setback{at: cmd.at, err: err}
+			return &stepFailure{at: cmd.at, err: err}
 		}
 	}
 	if err := c.flush(); err != nil {
-		return &setback{at: group[0].at, err: err}
+		return &stepFailure{at: group[0].at, err: err}
 	}
 	for _, cmd := range group {
 		r, err := c.read()
-		if err == nil && !r.fits(cmd.at) && (!r.refusal() || cmd.at == atReset) {
+		if err == nil && !r.proceeds(cmd.at) && (!r.refusal() || cmd.at == atReset) {
 			err = errGarbled
 		}
-		c.heard = c.heard || err == nil && cmd.at != atReset && r.code != 421
+		c.answered = c.answered || err == nil && cmd.at != atReset && r.code != 421
 		switch {
 		case err != nil && worst != nil:
 			c.broken = true
 			return worst
 		case err != nil:
-			return &setback{at: cmd.at, err: err}
+			return &stepFailure{at: cmd.at, err: err}
 		case cmd.at == atData && worst != nil && !r.refusal():
 			c.broken = true // the relay waits for a mail that must not come
-		case cmd.at == atRcpt && r.refusal() && len(c.taken) > 0 && classify(r, nil) == causeRecipients:
-			c.rest = append(c.rest, cmd.place)
+		case cmd.at == atRcpt && r.refusal() && len(c.accepted) > 0 && classify(r, nil) == causeRecipients:
+			c.deferred = append(c.deferred, cmd.index)
 		case cmd.at == atRcpt && r.refusal() && c.lenient && r.code != 421 && worst == nil:
-			c.refused = append(c.refused, refusal{cmd.place, r})
-		case r.refusal() && (worst == nil || graver(cmd, r, worst)):
-			worst = &setback{at: cmd.at, field: cmd.field, reply: r}
+			c.refused = append(c.refused, refusal{cmd.index, r})
+		case r.refusal() && (worst == nil || isWorse(cmd, r, worst)):
+			worst = &stepFailure{at: cmd.at, field: cmd.field, reply: r}
 		}
-		if cmd.at == atRcpt && r.fits(atRcpt) {
-			c.taken = append(c.taken, cmd.place)
+		if cmd.at == atRcpt && r.proceeds(atRcpt) {
+			c.accepted = append(c.accepted, cmd.index)
 		}
 		if r.code == 421 {
-			return worst // it has hung up
+			return worst // the relay has closed the connection
 		}
 	}
 	return worst
 }
 
-// graver: only refused recipients compare; what follows a refused MAIL is refused because of that.
-func graver(cmd command, r reply, worst *setback) bool {
+// isWorse compares refused recipients only: after a refused MAIL, the refusals that follow have the same reason.
+func isWorse(cmd command, r reply, worst *stepFailure) bool {
 	return cmd.at == atRcpt && worst.at == atRcpt && worst.reply.code < 500 && r.code >= 500
 }

@@ -40,8 +40,8 @@ func copies(e *notify.Email) {
 func pipelined(f *fake) { f.ext = []string{"PIPELINING"} }
 func oneByOne(*fake)    {}
 
-// TestEnvelope: all recipients in one transaction, the blind one in no header, dots doubled.
-func TestEnvelope(t *testing.T) {
+// TestTransaction_Envelope: one transaction has all recipients, no header names the bcc recipient, and dots are doubled.
+func TestTransaction_Envelope(t *testing.T) {
 	for name, set := range map[string]func(*fake){"pipelined": pipelined, "one by one": oneByOne} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, set)
@@ -60,8 +60,9 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
-// TestCopyRefused: one refused copy and nobody gets anything; the reason names the field, and the connection stays good.
-func TestCopyRefused(t *testing.T) {
+// TestTransaction_RefusedCopyStopsAll: if one copy is refused, nobody gets the mail; the reason names the field, and the
+// connection is reused.
+func TestTransaction_RefusedCopyStopsAll(t *testing.T) {
 	for name, set := range map[string]func(*fake){"pipelined": pipelined, "one by one": oneByOne} {
 		for reply, want := range map[string]notify.Verdict{"550 5.1.1 {local} unknown": notify.Permanent, "450 4.2.1 {local} busy": notify.Transient} {
 			t.Run(name+" "+reply, func(t *testing.T) {
@@ -90,9 +91,9 @@ func TestCopyRefused(t *testing.T) {
 	})
 }
 
-// TestGoAheadAfterRefusal: a relay may say 354 although it refused the only recipient (RFC 2920 §3.1). Then no mail may
-// follow, not even an empty one.
-func TestGoAheadAfterRefusal(t *testing.T) {
+// TestTransaction_GoAheadAfterRefusal: a relay may answer 354 although it refused the only recipient (RFC 2920 §3.1). Then no
+// mail may follow, not even an empty one.
+func TestTransaction_GoAheadAfterRefusal(t *testing.T) {
 	f := newFake(t, pipelined, func(f *fake) { f.refuse = map[string]string{"ada@example.com": "550 5.1.1 no"} })
 	s := newSender(t, f)
 	_, failure := send(t, s, message("ada@example.com"))
@@ -103,8 +104,8 @@ func TestGoAheadAfterRefusal(t *testing.T) {
 	require.Equal(t, 2, f.connections(), "the first one waited for a mail that did not come")
 }
 
-// TestUTF8 and size: asked for only when needed, and known beforehand where the relay cannot.
-func TestUTF8(t *testing.T) {
+// TestTransaction_UTF8: the extension is requested only if needed, and a relay without it gets no such mail.
+func TestTransaction_UTF8(t *testing.T) {
 	able := newFake(t, func(f *fake) { f.ext = []string{"8BITMIME", "SMTPUTF8"} })
 	s := newSender(t, able)
 	_, failure := send(t, s, message("ada@bücher.example"))
@@ -125,7 +126,7 @@ func TestUTF8(t *testing.T) {
 	require.Equal(t, 1, unable.connections())
 }
 
-func TestSize(t *testing.T) {
+func TestTransaction_Size(t *testing.T) {
 	f := newFake(t, func(f *fake) { f.ext = []string{"SIZE 5000"} })
 	s := newSender(t, f)
 	_, failure := send(t, s, message("ada@example.com", func(e *notify.Email) { e.Text = strings.Repeat("long line\n", 1000) }))
@@ -135,8 +136,8 @@ func TestSize(t *testing.T) {
 	require.Regexp(t, `^FROM:<no-reply@acme.example> SIZE=\d+$`, f.mails()[0].from)
 }
 
-// TestLostWhileWriting: more than the buffers between us and the relay hold, so it cannot have the final dot.
-func TestLostWhileWriting(t *testing.T) {
+// TestTransaction_LostWhileWriting: the mail is larger than all buffers, so the relay cannot have the final dot.
+func TestTransaction_LostWhileWriting(t *testing.T) {
 	f := newFake(t)
 	f.on(atContent, act{drop: true})
 	noise := make([]byte, 32<<20)
@@ -148,8 +149,8 @@ func TestLostWhileWriting(t *testing.T) {
 	require.Contains(t, failure.Reason, string(atContent))
 }
 
-// TestEndlessReply: a relay cannot fill our memory.
-func TestEndlessReply(t *testing.T) {
+// TestTransaction_EndlessReply: a relay cannot fill the memory.
+func TestTransaction_EndlessReply(t *testing.T) {
 	for at, want := range map[step]notify.Verdict{atGreeting: notify.Transient, atMail: notify.Transient, atDot: notify.Ambiguous} {
 		f := newFake(t)
 		f.on(at, act{reply: "250 " + strings.Repeat("x", 2*maxReplies)})
@@ -159,7 +160,7 @@ func TestEndlessReply(t *testing.T) {
 	}
 }
 
-func TestProviderID(t *testing.T) {
+func TestTransaction_ProviderID(t *testing.T) {
 	e := &envelope{id: "id@acme.example"}
 	for answer, want := range map[string]string{
 		"2.0.0 Ok: queued as 4XyZ01abc": "4XyZ01abc",
@@ -173,7 +174,7 @@ func TestProviderID(t *testing.T) {
 	}
 }
 
-func TestStuffed(t *testing.T) {
+func TestEnvelope_DotStuffing(t *testing.T) {
 	for raw, want := range map[string]string{
 		"":                  "\r\n.\r\n",
 		"a\r\n":             "a\r\n.\r\n",
@@ -181,6 +182,6 @@ func TestStuffed(t *testing.T) {
 		".\r\n..\r\na.\r\n": "..\r\n...\r\na.\r\n.\r\n",
 		"a\n.\nb":           "a\n..\nb\r\n.\r\n",
 	} {
-		require.Equal(t, want, string(stuffed([]byte(raw))), fmt.Sprintf("%q", raw))
+		require.Equal(t, want, string(dotStuff([]byte(raw))), fmt.Sprintf("%q", raw))
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestReplies: what relays say, and what it means. The field is the refused recipient's.
-func TestReplies(t *testing.T) {
+// TestVerdict_OfReplies: replies of relays, with their verdicts. The field is that of the refused recipient.
+func TestVerdict_OfReplies(t *testing.T) {
 	const from, password = "gateways.mail.from", "gateways.mail.username"
 	for _, c := range []struct {
 		at      step
@@ -60,7 +60,7 @@ func TestReplies(t *testing.T) {
 	} {
 		t.Run(string(c.at)+" "+c.say, func(t *testing.T) {
 			e := &envelope{message: message("ada@example.com"), to: []string{"<ada@example.com>"}, fields: []string{"recipient"}}
-			f := judged(e, &setback{at: c.at, field: c.field, reply: said(c.say)})
+			f := judged(e, &stepFailure{at: c.at, field: c.field, reply: said(c.say)})
 			require.Equal(t, c.verdict, f.Verdict)
 			require.Equal(t, []any{c.code, c.reason, c.gone, c.after}, []any{f.Code, f.Reason, f.Gone, f.After})
 			if c.remedy == "" {
@@ -69,18 +69,18 @@ func TestReplies(t *testing.T) {
 			require.Contains(t, f.Remedy, c.remedy)
 		})
 	}
-	// A sender of the gateway's own is no fault of the message.
+	// A refusal of the gateway's own sender is not a fault of the message.
 	own := &envelope{message: message("ada@example.com"), ownFrom: true}
-	f := judged(own, &setback{at: atMail, reply: said("550 5.7.1 not yours")})
+	f := judged(own, &stepFailure{at: atMail, reply: said("550 5.7.1 not yours")})
 	require.Equal(t, notify.Unavailable, f.Verdict)
 	require.Contains(t, f.Remedy, from)
-	// With copies, a refusal at the end is about nobody in particular.
+	// With copies, a refusal at the end names no recipient.
 	many := &envelope{message: message("ada@example.com"), to: []string{"<a@b.c>", "<d@e.f>"}, fields: []string{"recipient", "cc[0]"}}
-	require.False(t, judged(many, &setback{at: atDot, reply: said("550 5.1.1 no such user")}).Gone)
+	require.False(t, judged(many, &stepFailure{at: atDot, reply: said("550 5.1.1 no such user")}).Gone)
 }
 
-// TestWelcome: replies before any message.
-func TestWelcome(t *testing.T) {
+// TestVerdict_BeforeMessage: replies before any message.
+func TestVerdict_BeforeMessage(t *testing.T) {
 	for _, c := range []struct {
 		at      step
 		say     string
@@ -104,14 +104,14 @@ func TestWelcome(t *testing.T) {
 		{atAuth, "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant", notify.Unavailable, ".username"},
 	} {
 		t.Run(string(c.at)+" "+c.say, func(t *testing.T) {
-			f := judged(nil, &setback{at: c.at, reply: said(c.say)})
+			f := judged(nil, &stepFailure{at: c.at, reply: said(c.say)})
 			require.Equal(t, c.verdict, f.Verdict)
 			require.Contains(t, f.Remedy, c.remedy)
 		})
 	}
 }
 
-func judged(e *envelope, s *setback) *notify.Failure {
+func judged(e *envelope, s *stepFailure) *notify.Failure {
 	return notify.Judge(relay{name: "mail", username: user, password: pass}.judge(context.Background(), e, s))
 }
 
@@ -138,10 +138,12 @@ func message(to string, change ...func(*notify.Email)) *notify.Message {
 	return m
 }
 
-// TestMask: what relays quote, and what is left of it.
-func TestMask(t *testing.T) {
+// TestMask_HidesPrivateWords: quotes in replies, and the masked text.
+func TestMask_HidesPrivateWords(t *testing.T) {
 	m := message(`"Ada Lovelace" <ada.l@example.com>`, func(e *notify.Email) {
-		e.Subject, e.Text, e.CC = "Your code", "It is 493-201.\nSee https://acme.example/r?t=99 today or tomorrow", []string{"Grace <g@example.com>"}
+		e.Subject = "Your code"
+		e.Text = "It is 493-201.\nSee https://acme.example/r?t=99 today or tomorrow"
+		e.CC = []string{"Grace <g@example.com>"}
 		e.Headers = map[string]string{"X-Order": "A-1000234"}
 	})
 	e := &envelope{message: m, to: []string{"<ada.l@example.com>", `<"o d"@example.com>`, "<g@example.com>"}}

@@ -14,11 +14,11 @@ var (
 	accountSID = regexp.MustCompile(`^AC[0-9a-fA-F]{32}$`)
 	keySID     = regexp.MustCompile(`^SK[0-9a-fA-F]{32}$`)
 	serviceSID = regexp.MustCompile(`^MG[0-9a-fA-F]{32}$`)
-	// twilio-go refuses other credentials at every send, as if Twilio had called the message bad.
+	// twilio-go rejects other credentials in every request, as if Twilio had refused the message.
 	credential = regexp.MustCompile(`^[a-zA-Z0-9]+$`)
 )
 
-// check finds every fault of the section at once.
+// check returns every fault of the section.
 func check(name string, cfg config.Twilio) (*url.URL, error) {
 	var faults []error
 	fault := func(field, remedy string) {

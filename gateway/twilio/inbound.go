@@ -11,14 +11,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Inbound reads the texts that Twilio brings to the senders of a gateway
-// (https://www.twilio.com/docs/messaging/guides/webhook-request). It may be used by many goroutines at once.
+// Inbound reads the text messages that Twilio delivers to the senders of a gateway
+// (https://www.twilio.com/docs/messaging/guides/webhook-request). Concurrent calls are safe.
 type Inbound struct {
 	signature
 	cfg config.Twilio
 }
 
-// NewInbound returns the reader of a gateway that has an Inbound address.
+// NewInbound returns the reader for a gateway whose inbound is set.
 func NewInbound(cfg config.Twilio) *Inbound { return &Inbound{newSignature(cfg), cfg} }
 
 var (
@@ -26,14 +26,14 @@ var (
 	phone      = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 )
 
-// Read checks the signature of a request with that body, its account, and to whom the text was sent, and returns the text. It fails
-// with [notify.ErrForged], [notify.ErrForeignSender] or [notify.Faults], which repeat nothing of the request.
+// Read returns the text of a request with that body. It checks the signature, the account and the sender to which the text was
+// sent. It fails with [notify.ErrForged], [notify.ErrForeignSender] or [notify.Faults], which do not quote the request.
 func (s *Inbound) Read(r *http.Request, body []byte) (notify.Inbound, error) {
 	params, err := s.form(r, body, s.cfg.Inbound)
 	if err != nil {
 		return notify.Inbound{}, err
 	}
-	if params["AccountSid"] != s.cfg.AccountSID { // signed by the token that is configured, which may be another account's
+	if params["AccountSid"] != s.cfg.AccountSID { // signed with the configured token, which may belong to another account
 		return notify.Inbound{}, fmt.Errorf("%w: it is of another account", notify.ErrForged)
 	}
 	for _, name := range []string{"MessageSid", "From", "To"} {
@@ -48,15 +48,17 @@ func (s *Inbound) Read(r *http.Request, body []byte) (notify.Inbound, error) {
 	if len(in.Senders) == 0 {
 		return notify.Inbound{}, notify.ErrForeignSender
 	}
-	// An opt-out by RCS blocks the texts of the same sender, too (https://help.twilio.com/articles/223134027).
+	// An opt-out by RCS also blocks the texts of the same sender (https://help.twilio.com/articles/223134027).
 	if number := strings.TrimPrefix(in.From, "rcs:"); phone.MatchString(number) {
 		in.Address = number
 	}
 	return in, nil
 }
 
-// senders returns those of the gateway's senders that the text was sent to. A number of a messaging service brings the service.
-func (s *Inbound) senders(params map[string]string) (all []string) {
+// senders returns the senders of the gateway to which the text was sent. A text to a number of a messaging service names the
+// service.
+func (s *Inbound) senders(params map[string]string) []string {
+	var all []string
 	if service := s.cfg.MessagingServiceSID; service != "" && params["MessagingServiceSid"] == service {
 		all = append(all, service)
 	}
@@ -66,11 +68,11 @@ func (s *Inbound) senders(params map[string]string) (all []string) {
 	return all
 }
 
-// optOutTypes are the values of OptOutType, which comes with keywords that Twilio has acted on
-// (https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out). A value that is not known leaves the text to decide.
+// optOutTypes are the values of OptOutType, which Twilio sends for keywords that it has acted on
+// (https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out). For an unknown value the text decides.
 var optOutTypes = map[string]notify.Keyword{"STOP": notify.KeywordStop, "START": notify.KeywordStart, "HELP": notify.KeywordHelp}
 
-// Answer returns what Twilio expects: instructions, of which there are none. Twilio itself answers keywords.
+// Answer returns the body that Twilio expects: a list of instructions, which is empty. Twilio itself answers keywords.
 func (s *Inbound) Answer() (contentType string, body []byte) {
 	return "text/xml; charset=utf-8", []byte(`<?xml version="1.0" encoding="UTF-8"?><Response></Response>`)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// TestConformance_MessagingService: the service is what an opt-out of its texts blocks.
+// TestConformance_MessagingService: an opt-out blocks the messaging service.
 func TestConformance_MessagingService(t *testing.T) {
 	f := twiliotest.New(t, false)
 	cfg := section(f)
@@ -40,7 +40,7 @@ func inboundSection() config.Twilio {
 	return config.Twilio{AccountSID: twiliotest.AccountSID, AuthToken: twiliotest.AuthToken, From: "+15005550006", Inbound: inboundAt}
 }
 
-func TestInbound(t *testing.T) {
+func TestInbound_Texts(t *testing.T) {
 	byService := inboundSection()
 	byService.From, byService.MessagingServiceSID = "", service
 	more := inboundSection()
@@ -93,8 +93,8 @@ func TestInbound(t *testing.T) {
 	}
 }
 
-// TestInbound_TheAddressIsSigned: a text to one gateway, or a receipt, is none for another.
-func TestInbound_TheAddressIsSigned(t *testing.T) {
+// TestInbound_AddressIsSigned: a text to one gateway, or a receipt, is not accepted by another.
+func TestInbound_AddressIsSigned(t *testing.T) {
 	read := func(address string, change func(*http.Request)) error {
 		r := twiliotest.Inbound(address, twiliotest.SID(1), "+14155550123", "+15005550006", "STOP")
 		body, err := io.ReadAll(r.Body)
@@ -134,7 +134,9 @@ func readMore(t *testing.T) error {
 // TestInbound_RCS: an opt-out by RCS blocks the texts of the same service.
 func TestInbound_RCS(t *testing.T) {
 	cfg := inboundSection()
-	cfg.From, cfg.MessagingServiceSID, cfg.Senders = "", service, []string{"+15550100777"}
+	cfg.From = ""
+	cfg.MessagingServiceSID = service
+	cfg.Senders = []string{"+15550100777"}
 	form := twiliotest.Text(twiliotest.SID(1), "rcs:+14155550123", "rcs:acme_agent", "STOP")
 	form.Set("MessagingServiceSid", service)
 	r := twiliotest.Signed(inboundAt, form, twiliotest.AuthToken)

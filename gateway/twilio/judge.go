@@ -13,7 +13,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// What an operator does about an answer that is about us and not about the message.
+// Remedies for answers that are about the gateway and not about the message.
 const (
 	fixCredentials = "check account_sid with auth_token, or api_key with api_secret, against the Twilio console"
 	fixAccount     = "the account is suspended or closed: see the Twilio console"
@@ -21,9 +21,9 @@ const (
 	fixAddress     = "check base_url, and that account_sid belongs to these credentials"
 )
 
-// codes are Twilio's error codes that say more than their HTTP status (https://www.twilio.com/docs/api/errors). Twilio
-// advises to judge by status and adds codes as it goes, so this table is short: what is about the recipient, for
-// suppression, and what is about the account, so that nothing is dead-lettered for it.
+// codes are Twilio's error codes that say more than their HTTP status (https://www.twilio.com/docs/api/errors). Twilio advises
+// to judge by the status, and adds codes at any time. So the table is short: codes about the recipient, for suppressions, and
+// codes about the account, so that they make no dead letters.
 var codes = map[int]notify.Failure{
 	21610: {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonOptedOut},
 	21211: {Verdict: notify.Permanent, Gone: true, Reason: notify.ReasonBadRecipient}, // not a phone number
@@ -40,11 +40,11 @@ var codes = map[int]notify.Failure{
 
 // statuses are the HTTP statuses that are not simply permanent (4xx) or ambiguous (5xx).
 //
-// 429: "this request is never processed" (https://support.twilio.com/hc/en-us/articles/360044308153). 500, 502, 503 and
-// 504 are all worth a retry (https://support.twilio.com/hc/en-us/articles/48916449686299), but Twilio does not say that
-// they were not processed, and it has no idempotency key. A 503 is a refusal to begin. Of the others nobody knows whether
-// the message was queued before the server failed or the one behind it fell silent: they are ambiguous, which is retried
-// too, unless the caller prefers to hold.
+// 429: "this request is never processed" (https://support.twilio.com/hc/en-us/articles/360044308153). 500, 502, 503 and 504 may
+// be retried (https://support.twilio.com/hc/en-us/articles/48916449686299), but Twilio does not say that such requests were not
+// processed, and has no idempotency key. A 503 means that the processing did not begin. After the others nobody knows whether
+// the message was queued before the server failed. So they are ambiguous, which is also retried unless the caller prefers to
+// hold.
 var statuses = map[int]notify.Failure{
 	http.StatusUnauthorized:        {Verdict: notify.Unavailable, Reason: "Twilio does not know the credentials", Remedy: fixCredentials},
 	http.StatusForbidden:           {Verdict: notify.Unavailable, Reason: "Twilio denies access", Remedy: fixPermission},
@@ -60,12 +60,12 @@ var statuses = map[int]notify.Failure{
 	http.StatusGatewayTimeout:      {Verdict: notify.Ambiguous, Reason: "Twilio failed; the message may have been queued"},
 }
 
-// firstMessageCode: Twilio's codes from here on are about a message, its sender or its destination, those below about the
-// account and the API. With a 403 it tells a region that is not permitted (21408) from a key that is not.
+// firstMessageCode separates Twilio's codes: codes from here on are about a message, its sender or its destination; lower codes
+// are about the account and the API. With a 403 it separates a region that is not permitted (21408) from a key that is not.
 const firstMessageCode = 21_000
 
-// judge gives nil for an answer that twilio-go could read as a success. err is only asked for Twilio's code: its text
-// holds the recipient.
+// judge returns the failure of an answer, or nil if twilio-go has read a success. It takes only Twilio's code from err: the
+// text of err contains the recipient.
 func judge(x gateway.Exchange, err error, now time.Time) *notify.Failure {
 	switch {
 	case x.Status == 0 && x.Err == nil:
@@ -108,7 +108,8 @@ func refusal(status, code int) *notify.Failure {
 	return &f
 }
 
-// notOurs: something said yes that is not provably Twilio (a proxy, a portal), or its answer was cut short.
+// notOurs returns the failure of a success that does not provably come from Twilio but perhaps from a proxy, or that was cut
+// short.
 func notOurs(x gateway.Exchange) *notify.Failure {
 	return &notify.Failure{
 		Verdict: notify.Ambiguous, Code: "HTTP " + strconv.Itoa(x.Status),

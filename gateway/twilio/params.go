@@ -9,11 +9,11 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// maxValidity is Twilio's limit for how long a message may wait in its queue; it takes whole seconds from 1 on.
+// maxValidity is Twilio's limit for the time that a message may wait in its queue, in whole seconds from 1 on.
 const maxValidity = 36_000
 
-// params is m as Twilio's parameters. A sender in the payload goes before the configured one, and before the messaging
-// service, which Twilio would otherwise make choose among its own senders only.
+// params returns Twilio's parameters for m. A sender in the payload has precedence over the configured sender and over the
+// messaging service: with the service, Twilio would choose only among the service's senders.
 func (s *Sender) params(m *notify.Message, now time.Time) (*api.CreateMessageParams, *notify.Failure) {
 	if m.SMS == nil {
 		return nil, &notify.Failure{Verdict: notify.Permanent, Reason: notify.ReasonInvalid + ": this gateway sends channel sms only"}
@@ -44,7 +44,7 @@ func (s *Sender) params(m *notify.Message, now time.Time) (*api.CreateMessagePar
 	return p, nil
 }
 
-// Originator is the number, name or service that m comes from: what Twilio blocks after a STOP
+// Originator returns the number, name or service that sends m: what Twilio blocks after a STOP
 // (https://www.twilio.com/docs/api/errors/21610).
 func (s *Sender) Originator(m *notify.Message) string {
 	if m.SMS == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// prism is a sender to a server that holds every request against Twilio's own OpenAPI description.
+// prism returns a sender to a server that checks every request against Twilio's own OpenAPI description.
 func prism(t *testing.T, change func(*config.Twilio)) *Sender {
 	url := os.Getenv("LAUDSPEAKER_TEST_TWILIO")
 	if url == "" {
@@ -26,7 +26,7 @@ func prism(t *testing.T, change func(*config.Twilio)) *Sender {
 	return s
 }
 
-func TestPrismAcceptsWhatWeSend(t *testing.T) {
+func TestPrism_AcceptsRequests(t *testing.T) {
 	const service = "MG0123456789abcdef0123456789abcdef"
 	s := prism(t, func(*config.Twilio) {})
 	for name, change := range map[string]func(*notify.Message){
@@ -55,8 +55,8 @@ func TestPrismAcceptsWhatWeSend(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestPrismRefuses shows that the description is enforced, and that the refusals are judged.
-func TestPrismRefuses(t *testing.T) {
+// TestPrism_Refuses shows that the description is enforced, and that the gateway judges the refusals.
+func TestPrism_Refuses(t *testing.T) {
 	s := prism(t, func(*config.Twilio) {})
 	s.cfg.From, s.cfg.MessagingServiceSID = "", "MG1"
 	_, err := s.Send(t.Context(), gatewaytest.SMS(1))

@@ -10,22 +10,23 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// callback is where Twilio says what becomes of m. Twilio signs the whole address, so that what stands in it is ours.
+// callback returns the address to which Twilio reports the status of m. Twilio signs the whole address, so its query can be
+// trusted.
 func callback(base string, m *notify.Message, sender string) string {
 	return base + "?" + url.Values{"id": {m.ID}, "run": {strconv.Itoa(m.Run)}, "sender": {sender}}.Encode() + overrides
 }
 
-// Receipts reads what Twilio says of messages that it had accepted
+// Receipts reads Twilio's status reports for accepted messages
 // (https://www.twilio.com/docs/messaging/guides/track-outbound-message-status).
 type Receipts struct {
 	signature
 	callback string
 }
 
-// NewReceipts gives the receipts of a gateway that has a Callback.
+// NewReceipts returns the reader for a gateway whose callback is set.
 func NewReceipts(cfg config.Twilio) *Receipts { return &Receipts{newSignature(cfg), cfg.Callback} }
 
-// Read checks the signature of a request with that body and gives what it says. It fails with [notify.ErrForged] or
+// Read checks the signature of a request with that body and returns its report. It fails with [notify.ErrForged] or
 // [notify.Faults].
 func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
 	params, err := s.form(r, body, s.callback)
@@ -35,7 +36,7 @@ func (s *Receipts) Read(r *http.Request, body []byte) (notify.Report, error) {
 	return report(r.URL.RawQuery, params)
 }
 
-// report gives the words of a signed request.
+// report returns the report of a signed request.
 func report(query string, params map[string]string) (notify.Report, error) {
 	ours, err := url.ParseQuery(query)
 	id, isID := notify.ParseID(ours.Get("id"))
@@ -59,11 +60,11 @@ func report(query string, params map[string]string) (notify.Report, error) {
 	return said, nil
 }
 
-// fates are the message statuses after which nothing follows. The others (queued, sending, sent, and what Twilio may add) say
-// that it is on its way.
+// fates are the final message statuses. The others (queued, sending, sent, and future ones) mean that the message is on its
+// way.
 var fates = map[string]notify.State{
 	"delivered":   notify.StateDelivered,
-	"read":        notify.StateDelivered, // channels that tell; it follows delivered, and is then a repetition
+	"read":        notify.StateDelivered, // from channels with read receipts; it follows delivered and then changes nothing
 	"undelivered": notify.StateBounced,
 	"failed":      notify.StateBounced,
 	"canceled":    notify.StateBounced,

@@ -38,14 +38,14 @@ func read(s *Receipts, r *http.Request) (notify.Report, error) {
 	return s.Read(r, body)
 }
 
-func TestASendAsksForReceipts(t *testing.T) {
+func TestReceipts_SendAsksForThem(t *testing.T) {
 	f, _, m := asked(t)
 	require.Equal(t, receiptsAt+"?id="+m.ID+"&run=3&sender=%2B15005550006#rc=5&rp=ct,rt,5xx", f.Accepted()[0].Get("StatusCallback"))
 	plain := sent(t, func(*config.Twilio, *notify.Message) {})
 	require.False(t, plain.Has("StatusCallback"), "only where somebody can hear them")
 }
 
-func TestWhatTwilioSays(t *testing.T) {
+func TestReceipts_Reports(t *testing.T) {
 	f, s, m := asked(t)
 	for _, c := range []struct {
 		status, code string
@@ -80,8 +80,9 @@ func TestWhatTwilioSays(t *testing.T) {
 	}
 }
 
-// TestOverridesMayBeSigned: whether Twilio signs the overrides at the end of the address, its documents do not say.
-func TestOverridesMayBeSigned(t *testing.T) {
+// TestReceipts_OverridesMayBeSigned: Twilio's documentation does not say whether the overrides at the end of the address are
+// signed.
+func TestReceipts_OverridesMayBeSigned(t *testing.T) {
 	f, s, m := asked(t)
 	whole := f.Accepted()[0].Get("StatusCallback")
 	require.True(t, strings.HasSuffix(whole, overrides))
@@ -94,16 +95,19 @@ func TestOverridesMayBeSigned(t *testing.T) {
 	require.ErrorIs(t, err, notify.ErrForged)
 }
 
-// A proxy on the way takes the path, the host or TLS away.
-func TestTheAddressIsTheOneThatTwilioWasGiven(t *testing.T) {
+// A proxy may change the path or the host, or end TLS.
+func TestReceipts_ConfiguredAddressIsSigned(t *testing.T) {
 	f, s, _ := asked(t)
 	r := f.Report(0, "delivered", "")
-	r.URL.Scheme, r.URL.Host, r.Host, r.URL.Path = "", "", "10.0.0.7:8080", "/v1/receipts/texts"
+	r.URL.Scheme = ""
+	r.URL.Host = ""
+	r.Host = "10.0.0.7:8080"
+	r.URL.Path = "/v1/receipts/texts"
 	_, err := read(s, r)
 	require.NoError(t, err)
 }
 
-func TestForgeries(t *testing.T) {
+func TestReceipts_Forgeries(t *testing.T) {
 	f, s, m := asked(t)
 	for name, change := range map[string]func(r *http.Request, form url.Values){
 		"no signature":       func(r *http.Request, _ url.Values) { r.Header.Del("X-Twilio-Signature") },
@@ -128,8 +132,9 @@ func TestForgeries(t *testing.T) {
 	require.ErrorIs(t, err, notify.ErrForged, "a token that is not the account's")
 }
 
-// TestTwiliosOwnExample is the one of https://www.twilio.com/docs/usage/security: its signature holds, and it is no receipt.
-func TestTwiliosOwnExample(t *testing.T) {
+// TestReceipts_TwiliosExample is the example of https://www.twilio.com/docs/usage/security: its signature is valid, but it is
+// no receipt.
+func TestReceipts_TwiliosExample(t *testing.T) {
 	s := NewReceipts(config.Twilio{AuthToken: "12345", Callback: "https://mycompany.com/myapp.php"})
 	form := url.Values{"Digits": {"1234"}, "CallSid": {"CA1234567890ABCDE"}, "To": {"+18005551212"}, "Caller": {"+14158675309"}, "From": {"+14158675309"}}
 	r := twiliotest.Signed("https://mycompany.com/myapp.php?foo=1&bar=2", form, "12345")
@@ -139,8 +144,8 @@ func TestTwiliosOwnExample(t *testing.T) {
 	require.ErrorAs(t, err, &faults)
 }
 
-// What Twilio signed and is no receipt all the same says what is wrong, and repeats nothing of it.
-func TestSignedAndUnreadable(t *testing.T) {
+// A signed request that is no receipt gets a fault that says why, without quoting the request.
+func TestReceipts_SignedAndUnreadable(t *testing.T) {
 	_, s, m := asked(t)
 	good := url.Values{"MessageStatus": {"delivered"}}
 	for _, r := range []*http.Request{
@@ -161,7 +166,7 @@ func TestSignedAndUnreadable(t *testing.T) {
 	require.ErrorAs(t, err, new(notify.Faults))
 }
 
-func TestReceiptsNeedTheAccountsToken(t *testing.T) {
+func TestReceipts_NeedAccountToken(t *testing.T) {
 	cfg := config.Twilio{APIKey: twiliotest.APIKey, APISecret: twiliotest.APISecret, Callback: receiptsAt}
 	cfg.Receipts.AuthToken = twiliotest.AuthToken
 	_, err := read(NewReceipts(cfg), twiliotest.Signed(receiptsAt+"?id="+notify.NewID()+"&run=0", url.Values{"MessageStatus": {"sent"}}, twiliotest.AuthToken))

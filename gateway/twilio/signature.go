@@ -11,20 +11,20 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// overrides asks Twilio to repeat a call that could not connect, got no answer in time or got a 5xx; without them Twilio repeats
-// only the first kind (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
+// overrides asks Twilio to repeat a callback that could not connect, timed out or got a 5xx. Without them Twilio repeats only
+// the first kind (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 const overrides = "#rc=5&rp=ct,rt,5xx"
 
-// signature checks that a call comes from Twilio (https://www.twilio.com/docs/usage/security#validating-requests).
+// signature verifies that a callback comes from Twilio (https://www.twilio.com/docs/usage/security#validating-requests).
 type signature struct{ validator client.RequestValidator }
 
 func newSignature(cfg config.Twilio) signature {
 	return signature{client.NewRequestValidator(string(cfg.ReceiptToken()))}
 }
 
-// form returns the parameters of a call with that body, once its signature has been checked: each has one value. What Twilio
-// signs is the address that it was given, so that only the query is taken from r: on the way here a proxy may have changed the
-// rest. It fails with [notify.ErrForged] or [notify.Faults].
+// form returns the parameters of a callback with that body after its signature was verified. Each parameter has one value.
+// Twilio signs the address that it was given, so form takes only the query from r: a proxy may have changed the rest. It fails
+// with [notify.ErrForged] or [notify.Faults].
 func (s signature) form(r *http.Request, body []byte, address string) (map[string]string, error) {
 	form, err := url.ParseQuery(string(body))
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -48,8 +48,8 @@ func (s signature) form(r *http.Request, body []byte, address string) (map[strin
 	return params, nil
 }
 
-// covers reports whether Twilio has signed the address with those parameters. Its documents do not say whether the overrides, which
-// never come over the wire, are signed too.
+// covers reports whether Twilio has signed the address with those parameters. Twilio's documentation does not say whether the
+// overrides, which are not part of the request, are signed too.
 func (s signature) covers(address string, params map[string]string, given string) bool {
 	return s.validator.Validate(address, params, given) || s.validator.Validate(address+overrides, params, given)
 }

@@ -33,7 +33,7 @@ func section(f *fake) config.Twilio {
 	}
 }
 
-// sender also trusts the fake, where that speaks TLS.
+// sender returns a sender that also trusts the fake if the fake speaks TLS.
 func sender(t testing.TB, f *fake, cfg config.Twilio) *Sender {
 	s, err := New("texts", cfg)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func sender(t testing.TB, f *fake, cfg config.Twilio) *Sender {
 
 const oneCause = "Twilio's answers tell the account or the message, and 429 does not tell rate from concurrency"
 
-// TestConformance speaks to a provider over TLS, as in life: only there is a time at which nothing has been written yet.
+// TestConformance runs over TLS, like production: only there is a moment with a connection and nothing written.
 func TestConformance(t *testing.T) {
 	gatewaytest.Run(t, gatewaytest.Suite[*fake]{
 		Fake:      func(t testing.TB) *fake { return twiliotest.New(t, true) },
@@ -112,7 +112,8 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func delivered(f *fake) (bodies []string) {
+func delivered(f *fake) []string {
+	var bodies []string
 	for _, p := range f.Accepted() {
 		bodies = append(bodies, p.Get("Body"))
 	}

@@ -1,11 +1,11 @@
 // Package twilio sends SMS and MMS through Twilio's Messages API
 // (https://www.twilio.com/docs/messaging/api/message-resource).
 //
-// It alone knows Twilio's parameters, limits and error codes. It makes one request a try and judges the answer by the
-// tables in judge.go; nothing is retried here. Twilio has no idempotency key: a request whose answer is lost may have
-// been sent, and the verdict says so.
+// Only this package knows Twilio's parameters, limits and error codes. It makes one request per try, and judges the answer by the
+// tables in judge.go. Nothing is retried here. Twilio has no idempotency key: a request whose answer is lost may have been sent, so
+// it is ambiguous.
 //
-// Where the API has a public address, each message asks Twilio to say there what becomes of it; [Receipts] reads that.
+// If the API has a public address, each message asks Twilio to report its status there; [Receipts] reads these reports.
 package twilio
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Sender is one Twilio account, or what speaks like it.
+// Sender sends through one Twilio account, or through a compatible API.
 type Sender struct {
 	cfg    config.Twilio
 	base   *url.URL
@@ -36,7 +36,7 @@ var _ interface {
 	gateway.Originator
 } = (*Sender)(nil)
 
-// New checks the section of the gateway called name; nothing is connected before the first message.
+// New returns a sender for a valid section of the gateway called name. It does not connect yet.
 func New(name string, cfg config.Twilio) (*Sender, error) {
 	base, err := check(name, cfg)
 	if err != nil {
@@ -52,7 +52,8 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 		return notify.Receipt{}, refused
 	}
 	var created *api.ApiV2010Message
-	x, err := s.call(ctx, func(service *api.ApiService) (err error) {
+	x, err := s.call(ctx, func(service *api.ApiService) error {
+		var err error
 		created, err = service.CreateMessage(params)
 		return err
 	})
@@ -65,7 +66,7 @@ func (s *Sender) Send(ctx context.Context, m *notify.Message) (notify.Receipt, e
 	return notify.Receipt{ProviderID: *created.Sid, Awaited: s.cfg.Callback != ""}, nil
 }
 
-// Check reads the newest message of the account: unlike the account itself, an API key may read that too.
+// Check reads the newest message of the account: an API key may read it, while it may not read the account.
 func (s *Sender) Check(ctx context.Context) error {
 	x, err := s.call(ctx, func(service *api.ApiService) error {
 		_, err := service.PageMessage(new(api.ListMessageParams).SetPageSize(1), "", "")
@@ -77,15 +78,15 @@ func (s *Sender) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (s *Sender) Close() error {
 	s.closed.Store(true)
 	s.http.Close()
 	return nil
 }
 
-// call lets twilio-go make one request. It knows neither ctx nor headers of answers, so each call has a client of its own
-// (a few words of memory) whose transport does.
+// call makes one request with twilio-go. twilio-go supports neither contexts nor response headers, so each call has its own
+// client (a few words of memory) whose transport supports both.
 func (s *Sender) call(ctx context.Context, do func(*api.ApiService) error) (x gateway.Exchange, err error) {
 	if s.closed.Load() {
 		return gateway.Exchange{Err: gateway.ErrClosed}, nil
@@ -101,7 +102,9 @@ func (s *Sender) call(ctx context.Context, do func(*api.ApiService) error) (x ga
 	}
 	once := transport(func(req *http.Request) (*http.Response, error) {
 		req = req.WithContext(ctx)
-		req.URL.Scheme, req.URL.Host, req.Host = s.base.Scheme, s.base.Host, s.base.Host
+		req.URL.Scheme = s.base.Scheme
+		req.URL.Host = s.base.Host
+		req.Host = s.base.Host
 		req.URL.Path = s.base.Path + req.URL.Path
 		x = s.http.Do(req)
 		if x.Status == 0 {
@@ -114,7 +117,7 @@ func (s *Sender) call(ctx context.Context, do func(*api.ApiService) error) (x ga
 		HTTPClient:  &http.Client{Transport: once, CheckRedirect: stay},
 	}
 	c.SetAccountSid(s.cfg.AccountSID)
-	// Not client.NewRequestHandler: that one takes the host from the environment.
+	// Not client.NewRequestHandler: it takes the host from the environment.
 	err = do(api.NewApiService(&client.RequestHandler{Client: c}))
 	return x, err
 }
@@ -123,5 +126,5 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
 
-// stay keeps the credentials with the host that they are for: a redirect is an answer like any other, and no good one.
+// stay follows no redirect, so that the credentials go to no other host: a redirect is judged like any other answer.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// sent gives the parameters by which a message arrives, over plain HTTP.
+// sent returns the parameters with which a message arrives, over plain HTTP.
 func sent(t *testing.T, change func(*config.Twilio, *notify.Message)) url.Values {
 	t.Helper()
 	f := twiliotest.New(t, false)
@@ -33,7 +33,7 @@ func sent(t *testing.T, change func(*config.Twilio, *notify.Message)) url.Values
 	return f.Accepted()[0]
 }
 
-func TestParameters(t *testing.T) {
+func TestParams_OfMessage(t *testing.T) {
 	p := sent(t, func(_ *config.Twilio, m *notify.Message) {
 		m.SMS = &notify.SMS{Body: "Grüße 👋 & =", MediaURLs: []string{"https://a.example/1.png", "https://a.example/2.png?x=1&y=2"}}
 		m.ExpiresAt = nil
@@ -44,11 +44,13 @@ func TestParameters(t *testing.T) {
 	}, p)
 }
 
-func TestSenderOfThePayloadWins(t *testing.T) {
+func TestParams_SenderOfPayloadWins(t *testing.T) {
 	const service = "MG0123456789abcdef0123456789abcdef"
 	withService := func(from string) func(*config.Twilio, *notify.Message) {
 		return func(c *config.Twilio, m *notify.Message) {
-			c.From, c.MessagingServiceSID, m.SMS.From = "", service, from
+			c.From = ""
+			c.MessagingServiceSID = service
+			m.SMS.From = from
 		}
 	}
 	p := sent(t, withService(""))
@@ -59,7 +61,7 @@ func TestSenderOfThePayloadWins(t *testing.T) {
 	require.Equal(t, "ACME", p.Get("From"))
 }
 
-func TestNoSender(t *testing.T) {
+func TestParams_NoSender(t *testing.T) {
 	f := twiliotest.New(t, false)
 	cfg := section(f)
 	cfg.From = ""
@@ -68,13 +70,15 @@ func TestNoSender(t *testing.T) {
 	require.ErrorContains(t, err, "payload.from")
 }
 
-func TestAPIKey(t *testing.T) {
+func TestSender_APIKey(t *testing.T) {
 	sent(t, func(c *config.Twilio, _ *notify.Message) {
-		c.AuthToken, c.APIKey, c.APISecret = "", twiliotest.APIKey, twiliotest.APISecret
+		c.AuthToken = ""
+		c.APIKey = twiliotest.APIKey
+		c.APISecret = twiliotest.APISecret
 	})
 }
 
-func TestValidityPeriodIsWhatRemains(t *testing.T) {
+func TestParams_ValidityPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Sender{cfg: config.Twilio{From: "ACME"}}
 		for remains, want := range map[time.Duration]int{
@@ -90,8 +94,8 @@ func TestValidityPeriodIsWhatRemains(t *testing.T) {
 	})
 }
 
-// TestBaseURL: nothing but the configuration says where requests go, and its path is kept.
-func TestBaseURL(t *testing.T) {
+// TestSender_BaseURL: only the configuration decides where requests go, and its path is kept.
+func TestSender_BaseURL(t *testing.T) {
 	t.Setenv("TWILIO_REGION", "au1")
 	t.Setenv("TWILIO_EDGE", "sydney")
 	var got *http.Request
@@ -106,7 +110,7 @@ func TestBaseURL(t *testing.T) {
 	require.Equal(t, strings.TrimPrefix(h.URL, "http://"), got.Host)
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestSender_FollowsNoRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("a request went to another host")
 	}))
@@ -121,8 +125,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestTimeout: the configured time bounds an attempt whose ctx has none.
-func TestTimeout(t *testing.T) {
+// TestSender_Timeout: the configured timeout bounds an attempt whose context has none.
+func TestSender_Timeout(t *testing.T) {
 	f := twiliotest.New(t, false)
 	f.Hang(gatewaytest.AtRequest)
 	cfg := section(f)
@@ -134,7 +138,7 @@ func TestTimeout(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestFaultsOfTheConfiguration(t *testing.T) {
+func TestNew_NamesFaults(t *testing.T) {
 	good := section(&fake{URL: "https://api.twilio.com"})
 	for field, change := range map[string]func(*config.Twilio){
 		"account_sid":            func(c *config.Twilio) { c.AccountSID = "AC123" },

@@ -24,7 +24,7 @@ var star = map[string]edges{
 		tests: []string{"internal/dispatcher", "internal/kafka"},
 	},
 	"worker": {
-		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "gateway"},
+		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/limiter", "gateway"},
 		tests: []string{"internal/dispatcher"},
 	},
 	"internal/deadletters": {
@@ -48,6 +48,7 @@ var star = map[string]edges{
 	"internal/audit":           {code: []string{"internal/notify", "internal/validate", "internal/kafka", "internal/status"}},
 	"internal/bench":           {code: []string{"internal/notify", "internal/kafka", "internal/kafka/embedded", "internal/status", "internal/status/store"}},
 	"internal/email":           {code: []string{"internal/notify"}},
+	"internal/limiter":         {code: []string{"internal/notify"}},
 	"internal/receipts":        {code: []string{"internal/notify"}},
 	"internal/inbound":         {code: []string{"internal/notify"}},
 	"internal/control":         {code: []string{"internal/notify"}},

@@ -1,5 +1,5 @@
-// Package apnstest plays Apple's Push Notification service in tests: it checks what APNs checks, keeps what it has accepted and
-// fails on cue, with the reasons that APNs answers with. It knows no more of APNs than the gateway uses.
+// Package apnstest is a fake of Apple's Push Notification service for tests: it checks requests like APNs, keeps the accepted
+// messages, and fails on request with APNs' reasons. It implements only the part of APNs that the gateway uses.
 package apnstest
 
 import (
@@ -26,21 +26,21 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-// The team that the fake knows, its key and the topic that the key may send to.
+// The team of the fake, its key, and the topic of the key.
 const (
 	TeamID = "GWTEAM0001"
 	KeyID  = "GWKEY00001"
 	Topic  = "com.example.gwapp"
 )
 
-// Accepted is one message that was accepted.
+// Accepted is one accepted message.
 type Accepted struct {
 	Token   string
 	Header  http.Header
 	Payload json.RawMessage
 }
 
-// Server is an APNs with one team. Its faults come before everything else.
+// Server is an APNs with one team. Its faults have precedence over all checks.
 type Server struct {
 	gatewaytest.Faults
 	URL     string         // the endpoint
@@ -51,11 +51,11 @@ type Server struct {
 	key      *ecdsa.PublicKey
 	locked   bool
 	oldest   time.Time // provider tokens from before it are expired
-	tokens   []string  // every provider token that was shown, in their order
+	tokens   []string  // every provider token, in the order of their first use
 	accepted []Accepted
 }
 
-// New starts a server on loopback, over plain HTTP or, as Apple's does, HTTP/2 over TLS. It ends with the test.
+// New starts a server on loopback, over plain HTTP or, like Apple's, HTTP/2 over TLS. It stops when the test ends.
 func New(t testing.TB, secure bool) *Server {
 	s := &Server{KeyFile: filepath.Join(t.TempDir(), "AuthKey_"+KeyID+".p8")}
 	s.key = WriteKey(t, s.KeyFile)
@@ -68,7 +68,7 @@ func New(t testing.TB, secure bool) *Server {
 	return s
 }
 
-// WriteKey makes a key, and its file as Apple gives it out.
+// WriteKey creates a key and its file in Apple's format.
 func WriteKey(t testing.TB, file string) *ecdsa.PublicKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -85,30 +85,30 @@ func WriteKey(t testing.TB, file string) *ecdsa.PublicKey {
 	return &key.PublicKey
 }
 
-// Accepted gives every message that was accepted, in their order.
+// Accepted returns all accepted messages, in their order.
 func (s *Server) Accepted() []Accepted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.accepted)
 }
 
-// Tokens gives every provider token that was shown, each once.
+// Tokens returns the distinct provider tokens of all requests.
 func (s *Server) Tokens() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.tokens)
 }
 
-// Refuse makes the key wrong; Accept makes it right again.
+// Refuse makes the key invalid; Accept makes it valid again.
 func (s *Server) Refuse() { s.set(func() { s.locked = true }) }
 
-// Accept makes the server well again.
+// Accept removes all faults.
 func (s *Server) Accept() {
 	s.Faults.Accept()
 	s.set(func() { s.locked = false })
 }
 
-// Know makes another key the team's.
+// Know makes another key the team's key.
 func (s *Server) Know(key *ecdsa.PublicKey) { s.set(func() { s.key = key }) }
 
 // Expire makes every provider token from before t too old.
@@ -120,7 +120,7 @@ func (s *Server) set(change func()) {
 	change()
 }
 
-// Fail makes APNs refuse with this reason. It quotes the whole request, which Apple's does not.
+// Fail makes APNs refuse with this reason. The answer quotes the whole request, which Apple's does not.
 func (s *Server) Fail(status int, reason string, header http.Header) {
 	s.Reply(status, header, fmt.Sprintf(`{"reason":%q,"timestamp":1777636890000,"request":"%s"}`, reason, gatewaytest.Request))
 }
@@ -162,7 +162,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authenticate gives why the provider token is refused.
+// authenticate returns the reason for which the provider token is refused, or an empty text.
 func (s *Server) authenticate(header string) (reason string) {
 	text, ok := strings.CutPrefix(header, "bearer ")
 	if !ok {
@@ -185,7 +185,7 @@ func (s *Server) authenticate(header string) (reason string) {
 	return ""
 }
 
-// payload reports whether there is anything beside an empty aps: a push of type voip has keys of its own alone.
+// payload reports whether the payload has more than an empty aps: a push of type voip has only its own keys.
 func payload(body []byte) bool {
 	var p map[string]any
 	if json.Unmarshal(body, &p) != nil {
@@ -199,7 +199,8 @@ func (s *Server) keep(m Accepted) (id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted = append(s.accepted, m)
-	if id = m.Header.Get("apns-id"); id == "" {
+	id = m.Header.Get("apns-id")
+	if id == "" {
 		id = fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.accepted))
 	}
 	return id

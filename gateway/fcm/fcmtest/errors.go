@@ -7,7 +7,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-// Answer names one of FCM's errors. Those with a name of FCM's own come with it.
+// Answer names one of FCM's errors. Errors with FCM's own code contain it.
 type Answer string
 
 // FCM's errors.
@@ -32,11 +32,11 @@ const (
 type errorBody struct {
 	status      int    // of HTTP
 	word        string // the status word of Google's APIs
-	text        string // after it comes the whole request: FCM's texts quote what was sent
+	text        string // followed by the whole request, as FCM's texts quote it
 	code, field string // FCM's own code, the field at fault; "" = none
 }
 
-// answers are as https://firebase.google.com/docs/cloud-messaging/error-codes shows them.
+// answers are the examples of https://firebase.google.com/docs/cloud-messaging/error-codes.
 var answers = map[Answer]errorBody{
 	Unregistered:     {404, "NOT_FOUND", "Requested entity was not found.", "UNREGISTERED", ""},
 	SenderIDMismatch: {403, "PERMISSION_DENIED", "SenderId mismatch", "SENDER_ID_MISMATCH", ""},

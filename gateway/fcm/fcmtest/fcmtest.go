@@ -1,5 +1,5 @@
-// Package fcmtest plays the FCM HTTP v1 API in tests: it checks what FCM checks, keeps what it has accepted and fails on
-// cue, with the bodies that FCM answers with. It knows no more of FCM than the gateway uses.
+// Package fcmtest is a fake of the FCM HTTP v1 API for tests: it checks requests like FCM, keeps the accepted messages, and
+// fails on request with the bodies of FCM's answers. It implements only the part of FCM that the gateway uses.
 package fcmtest
 
 import (
@@ -15,13 +15,13 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-// The project that the fake knows, and its access token.
+// The project of the fake, and its access token.
 const (
 	Project = "gw-project-1"
 	Token   = "gwfcmaccesstoken.0123456789"
 )
 
-// Server is an FCM with one project. Its faults come before everything else.
+// Server is an FCM with one project. Its faults have precedence over all checks.
 type Server struct {
 	gatewaytest.Faults
 	URL   string         // the endpoint
@@ -32,7 +32,7 @@ type Server struct {
 	accepted []json.RawMessage
 }
 
-// New starts a server on loopback, over plain HTTP or over TLS. It ends with the test.
+// New starts a server on loopback, over plain HTTP or TLS. It stops when the test ends.
 func New(t testing.TB, secure bool) *Server {
 	s := &Server{token: Token}
 	h := s.Serve(t, http.HandlerFunc(s.serve), secure)
@@ -44,17 +44,17 @@ func New(t testing.TB, secure bool) *Server {
 	return s
 }
 
-// Accepted gives every message that was accepted, as FCM's JSON, in their order.
+// Accepted returns all accepted messages as FCM's JSON, in their order.
 func (s *Server) Accepted() []json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.accepted)
 }
 
-// Refuse makes the access token wrong; Accept makes it right again.
+// Refuse makes the access token invalid; Accept makes it valid again.
 func (s *Server) Refuse() { s.expect("another") }
 
-// Accept makes the server well again.
+// Accept removes all faults.
 func (s *Server) Accept() {
 	s.Faults.Accept()
 	s.expect(Token)
@@ -109,7 +109,7 @@ func (s *Server) keep(message json.RawMessage, validateOnly bool) (id string) {
 	return fmt.Sprintf("0:%016d%%%x", len(s.accepted), len(s.accepted))
 }
 
-// valid is what FCM's JSON reader does: unknown fields are refused, and there is one recipient.
+// valid checks a message like FCM's JSON parser: unknown fields are refused, and there is one recipient.
 func valid(raw json.RawMessage) bool {
 	var m struct {
 		Token, Topic, Condition string

@@ -1,5 +1,5 @@
-// Package apitest plays a provider's HTTP API in tests: one that takes JSON with a bearer token, a signature over time and
-// body, or neither. It keeps what it has accepted and fails on cue.
+// Package apitest is a fake of a provider's HTTP API for tests. It takes JSON with a bearer token, a signature over time and
+// body, or neither. It keeps the accepted requests and fails on request.
 package apitest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-// What the fake knows its caller by, and where it is asked.
+// The credentials of the fake, and its address.
 const (
 	Token         = "gwapitoken0123456789"
 	SigningSecret = "gwapisigning0123456789"
@@ -26,14 +26,14 @@ const (
 	Account       = "/v1/account"
 )
 
-// Taken is one request that was accepted.
+// Taken is one accepted request.
 type Taken struct {
 	Method, Path, Query string // the path as it came over the wire
 	Header              http.Header
 	Body                string
 }
 
-// Server is an API with one account. Its faults come before everything else.
+// Server is an API with one account. Its faults have precedence over all checks.
 type Server struct {
 	gatewaytest.Faults
 	URL   string
@@ -45,7 +45,7 @@ type Server struct {
 	accepted []Taken
 }
 
-// New starts a server on loopback, over plain HTTP or over TLS. It ends with the test.
+// New starts a server on loopback, over plain HTTP or TLS. It stops when the test ends.
 func New(t testing.TB, secure bool) *Server {
 	s := &Server{}
 	h := s.Serve(t, http.HandlerFunc(s.serve), secure)
@@ -57,21 +57,21 @@ func New(t testing.TB, secure bool) *Server {
 	return s
 }
 
-// Accepted gives every request that was accepted, in their order.
+// Accepted returns all accepted requests, in their order.
 func (s *Server) Accepted() []Taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.accepted)
 }
 
-// Refuse makes the credentials wrong; Accept makes them right again.
+// Refuse makes the credentials invalid; Accept makes them valid again.
 func (s *Server) Refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.locked = true
 }
 
-// Accept makes the server well again.
+// Accept removes all faults.
 func (s *Server) Accept() {
 	s.Faults.Accept()
 	s.mu.Lock()
@@ -79,7 +79,7 @@ func (s *Server) Accept() {
 	s.locked = false
 }
 
-// Fail makes the API answer with this error, and with the whole request in its text, as providers like to.
+// Fail makes the API answer with this error, whose text contains the whole request, as with real providers.
 func (s *Server) Fail(status int, code string, header http.Header) {
 	s.Reply(status, header, s.problem(code, gatewaytest.Request))
 }
@@ -107,7 +107,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// knows asks for the token, and holds a signature against the time and the body where there is one.
+// knows checks the token, and the signature over time and body if there is one.
 func (s *Server) knows(r *http.Request, body []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,11 +123,11 @@ func (s *Server) knows(r *http.Request, body []byte) bool {
 func (s *Server) keep(r *http.Request, body []byte) (id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.accepted = append(s.accepted, Taken{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, string(body)})
+	s.accepted = append(s.accepted, Taken{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: r.Header, Body: string(body)})
 	return fmt.Sprintf("msg_%06d", len(s.accepted))
 }
 
-// success returns the format of an accepting answer.
+// success returns the body of an accepting answer.
 func (s *Server) success() string {
 	if s.Text {
 		return "ID: %s"

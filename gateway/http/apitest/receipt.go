@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// WebhookSignature is what the Standard Webhooks scheme makes of a body with this id and time: the header webhook-signature.
+// WebhookSignature returns the header webhook-signature of the Standard Webhooks scheme for a body with this ID and time.
 func WebhookSignature(secret, id string, at time.Time, body string) string {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package smtptest is an SMTP relay for tests that follows a script. It keeps the mails that it has accepted.
 //
-// Servers that others wrote check more of the protocol, but they cannot be made to break it, and they choose their own replies.
+// The servers of other libraries check more of the protocol, but they cannot break it on request, and they choose their replies.
 package smtptest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Where a command of the dialogue is. The verbs of RFC 5321 name the others.
+// The points of the dialogue that are no command. The verbs of RFC 5321 name the commands.
 const (
 	Greeting = "greeting"
 	Dot      = "." // the end of a mail
@@ -35,7 +35,7 @@ type Mail struct {
 	Data string
 }
 
-// Relay is the server. Its methods may be called at once from many goroutines.
+// Relay is the server. Concurrent calls are safe.
 type Relay struct {
 	Port int
 
@@ -53,7 +53,7 @@ type Relay struct {
 	connections int
 }
 
-// New starts a relay on loopback that accepts everything. It ends with the test.
+// New starts a relay on loopback that accepts everything. It stops when the test ends.
 func New(t testing.TB) *Relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,15 +69,15 @@ func New(t testing.TB) *Relay {
 // Announce sets the extensions that EHLO offers, such as "SIZE 200".
 func (r *Relay) Announce(extensions ...string) { r.set(func() { r.extensions = extensions }) }
 
-// Script sets the replies: an empty one goes on as RFC 5321 says, and one that begins with 421 closes the connection. A nil
-// script accepts everything. The script is called under the lock of the relay, so it may keep state.
+// Script sets the replies. An empty reply stands for the normal one of RFC 5321, and a reply that begins with 421 closes the
+// connection. A nil script accepts everything. The relay calls the script with its mutex held, so the script may keep state.
 func (r *Relay) Script(reply func(Command) string) { r.set(func() { r.script = reply }) }
 
-// Pause sets what the relay waits for before it replies to a command; a nil channel does not wait. It is called under the lock of
-// the relay, and the wait is not. A pause that has not ended when the test ends is a fault of the test.
+// Pause sets a channel for which the relay waits before it replies to a command; it does not wait for a nil channel. The relay
+// calls pause with its mutex held, and waits without it. A pause that has not ended at the end of the test fails the test.
 func (r *Relay) Pause(until func(Command) <-chan struct{}) { r.set(func() { r.pause = until }) }
 
-// At is a script with one reply for one command.
+// At returns a script with one reply for one command.
 func At(verb, reply string) func(Command) string {
 	return func(c Command) string {
 		if c.Verb == verb {
@@ -87,25 +87,25 @@ func At(verb, reply string) func(Command) string {
 	}
 }
 
-// Mails gives what the relay has accepted.
+// Mails returns the accepted mails.
 func (r *Relay) Mails() (all []Mail) {
 	r.set(func() { all = append(all, r.mails...) })
 	return all
 }
 
-// Commands gives every line that clients have sent, mails excluded.
+// Commands returns every line that clients have sent, without the mails.
 func (r *Relay) Commands() (all []string) {
 	r.set(func() { all = append(all, r.commands...) })
 	return all
 }
 
-// Refused counts the replies of 4yz and 5yz to a verb.
+// Refused returns the number of 4yz and 5yz replies to a verb.
 func (r *Relay) Refused(verb string) (n int) {
 	r.set(func() { n = r.refused[verb] })
 	return n
 }
 
-// Connections counts the connections so far.
+// Connections returns the number of connections so far.
 func (r *Relay) Connections() (n int) {
 	r.set(func() { n = r.connections })
 	return n
@@ -174,7 +174,7 @@ func (d *dialogue) serve() {
 	}
 }
 
-// command gives the code of its reply; 0 when the connection is lost.
+// command handles one command and returns the code of its reply; 0 if the connection is lost.
 func (d *dialogue) command(verb, argument string) int {
 	c := Command{Verb: verb, Argument: argument}
 	switch verb {
@@ -218,7 +218,7 @@ func (d *dialogue) command(verb, argument string) int {
 	return d.write("502 5.5.2 unknown command")
 }
 
-// challenged sends the challenges and drops the answers.
+// challenged sends the challenges and ignores the answers.
 func (d *dialogue) challenged(challenges ...string) bool {
 	for _, c := range challenges {
 		if d.write("334 "+c) == 0 {
@@ -265,7 +265,9 @@ func (d *dialogue) scripted(c Command) (reply string) {
 	var pause <-chan struct{}
 	d.relay.set(func() {
 		if d.relay.pause != nil {
-			c.Connection, c.Open, c.To = d.number, len(d.relay.conns), d.mail.To
+			c.Connection = d.number
+			c.Open = len(d.relay.conns)
+			c.To = d.mail.To
 			pause = d.relay.pause(c)
 		}
 	})
@@ -276,7 +278,9 @@ func (d *dialogue) scripted(c Command) (reply string) {
 		if d.relay.script == nil {
 			return
 		}
-		c.Connection, c.Open, c.To = d.number, len(d.relay.conns), d.mail.To
+		c.Connection = d.number
+		c.Open = len(d.relay.conns)
+		c.To = d.mail.To
 		reply = d.relay.script(c)
 		if reply != "" && reply[0] >= '4' {
 			d.relay.refused[c.Verb]++
@@ -297,7 +301,8 @@ func (d *dialogue) write(reply string) int {
 	return code
 }
 
-func prefixed(prefix string, lines []string) (all []string) {
+func prefixed(prefix string, lines []string) []string {
+	var all []string
 	for _, l := range lines {
 		all = append(all, prefix+l)
 	}

@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// Text gives the form of a text that Twilio brings, as its documents show one. It is for the account of this fake.
+// Text returns the form of an inbound text, as in Twilio's documentation, for the account of this fake.
 func Text(sid, from, to, body string) url.Values {
 	return url.Values{
 		"AccountSid": {AccountSID}, "ApiVersion": {"2010-04-01"}, "MessageSid": {sid}, "SmsSid": {sid}, "SmsMessageSid": {sid},
@@ -14,10 +14,10 @@ func Text(sid, from, to, body string) url.Values {
 	}
 }
 
-// Inbound gives the request by which Twilio brings a text to that address, signed.
+// Inbound returns the signed request with which Twilio delivers a text to that address.
 func Inbound(address, sid, from, to, body string) *http.Request {
 	return Signed(address, Text(sid, from, to, body), AuthToken)
 }
 
-// SID gives the name of the nth incoming message.
+// SID returns the SID of the nth incoming message.
 func SID(n int) string { return sid(n) }

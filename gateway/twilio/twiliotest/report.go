@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// Report gives the request by which Twilio says what became of the nth message that was accepted, from 0 on: to the message's
-// StatusCallback, signed. A code is that of an error; empty for none.
+// Report returns the signed status callback for the nth accepted message, counted from 0. Code is an error code, or empty.
 func (s *Server) Report(n int, status, code string) *http.Request {
 	callback, _, _ := strings.Cut(s.Accepted()[n].Get("StatusCallback"), "#")
 	form := url.Values{
@@ -25,8 +24,8 @@ func (s *Server) Report(n int, status, code string) *http.Request {
 	return Signed(callback, form, AuthToken)
 }
 
-// Signed gives a request with the signature that Twilio would give it
-// (https://www.twilio.com/docs/usage/security#validating-requests): of the address and, sorted by name, all names and values.
+// Signed returns a request with Twilio's signature (https://www.twilio.com/docs/usage/security#validating-requests) over the
+// address and, sorted by name, all names and values.
 func Signed(callback string, form url.Values, token string) *http.Request {
 	names := make([]string, 0, len(form))
 	for name := range form {

@@ -1,6 +1,6 @@
-// Package twiliotest plays Twilio's Messages API in tests: it checks what Twilio checks, keeps what it has accepted and
-// fails on cue. It knows no more of Twilio than the gateway uses; Twilio's own description of its API is asked by Prism
-// (scripts/prism.sh).
+// Package twiliotest is a fake of Twilio's Messages API for tests: it checks requests like Twilio, keeps the accepted messages,
+// and fails on request. It implements only the part of the API that the gateway uses; scripts/prism.sh checks the gateway
+// against Twilio's own description of the API.
 package twiliotest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/gatewaytest"
 )
 
-// The account that the fake knows.
+// The account of the fake.
 const (
 	AccountSID = "AC0123456789abcdef0123456789abcdef"
 	AuthToken  = "gwtwiliotoken0123456789abcdef012"
@@ -28,7 +28,7 @@ const (
 
 var e164 = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
 
-// Server is a Twilio with one account. Its faults come before everything else.
+// Server is a Twilio API with one account. Its faults have precedence over all checks.
 type Server struct {
 	gatewaytest.Faults
 	URL   string         // the base URL
@@ -39,7 +39,7 @@ type Server struct {
 	accepted []url.Values
 }
 
-// New starts a server on loopback, over plain HTTP or over TLS. It ends with the test.
+// New starts a server on loopback, over plain HTTP or TLS. It stops when the test ends.
 func New(t testing.TB, secure bool) *Server {
 	s := &Server{}
 	h := s.Serve(t, http.HandlerFunc(s.serve), secure)
@@ -51,21 +51,21 @@ func New(t testing.TB, secure bool) *Server {
 	return s
 }
 
-// Accepted gives the parameters of every message that was accepted, in their order.
+// Accepted returns the parameters of all accepted messages, in their order.
 func (s *Server) Accepted() []url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.accepted)
 }
 
-// Refuse makes the account's credentials wrong; Accept makes them right again.
+// Refuse makes the account's credentials invalid; Accept makes them valid again.
 func (s *Server) Refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.locked = true
 }
 
-// Accept makes the server well again.
+// Accept removes all faults.
 func (s *Server) Accept() {
 	s.Faults.Accept()
 	s.mu.Lock()
@@ -73,7 +73,7 @@ func (s *Server) Accept() {
 	s.locked = false
 }
 
-// Fail makes Twilio answer with this error, and with the whole request in its text: Twilio's texts name the number.
+// Fail makes the server answer with this error. Like Twilio's texts, its text contains the whole request.
 func (s *Server) Fail(status, code int, header http.Header) {
 	s.Reply(status, header, problem(status, code, gatewaytest.Request))
 }
