@@ -67,7 +67,9 @@ func TestRecord_IsAContract(t *testing.T) {
 		},
 	} {
 		require.Zero(t, c.entry.Key)
-		c.entry.At, c.entry.Note, c.entry.By = noon, "provider down", "ada"
+		c.entry.At = noon
+		c.entry.Note = "provider down"
+		c.entry.By = "ada"
 		r := c.entry.Record()
 		require.Equal(t, key, string(r.Key))
 		require.Equal(t, c.value, string(r.Value))

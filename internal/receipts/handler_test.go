@@ -139,7 +139,9 @@ func newHandler(b *fakeStore, report notify.Report) *Handler {
 func TestHandler_PublishesEachReceiptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, report := sent(), delivered()
-		report.State, report.Code, report.Reason = notify.StateBounced, "30005", notify.ReasonRecipientGone
+		report.State = notify.StateBounced
+		report.Code = "30005"
+		report.Reason = notify.ReasonRecipientGone
 		result, err := handle(t, b, report)
 		require.NoError(t, err)
 		require.Equal(t, Recorded, result)
@@ -165,7 +167,9 @@ func TestHandler_ComparesReceiptWithStatus(t *testing.T) {
 	in := func(s notify.State) change { return func(l *notify.Life, _ *notify.Report) { l.State = s } }
 	inTry := func(gateway string, v notify.Verdict) change {
 		return func(l *notify.Life, _ *notify.Report) {
-			l.State, l.Gateway, l.ProviderID = notify.StateRetrying, gateway, ""
+			l.State = notify.StateRetrying
+			l.Gateway = gateway
+			l.ProviderID = ""
 			l.Timeline = []notify.Event{{State: notify.StateRetrying, Tries: []notify.Try{{Gateway: gateway, Verdict: v}}}}
 		}
 	}
@@ -177,7 +181,7 @@ func TestHandler_ComparesReceiptWithStatus(t *testing.T) {
 		"sent":                   {func(*notify.Life, *notify.Report) {}, Recorded, nil},
 		"closed":                 {func(l *notify.Life, _ *notify.Report) { l.Final = true }, Recorded, nil},
 		"held":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID = notify.StateHeld, "" }, Recorded, nil},
-		"lost":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID, l.Gateway = notify.StateLost, "", "" }, Recorded, nil},
+		"lost":                   {func(l *notify.Life, _ *notify.Report) { l.State = notify.StateLost; l.ProviderID, l.Gateway = "", "" }, Recorded, nil},
 		"no word of the run":     {func(_ *notify.Life, r *notify.Report) { r.Run = notify.AnyRun }, Recorded, nil},
 		"no name of the message": {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "" }, Recorded, nil},
 		"no id":                  {func(_ *notify.Life, r *notify.Report) { r.NotificationID = "" }, Recorded, nil},
@@ -187,10 +191,14 @@ func TestHandler_ComparesReceiptWithStatus(t *testing.T) {
 			l.State, r.State = notify.StateBounced, notify.StateBounced
 		}, Repeated, nil},
 		"delivered, then bounced": {func(l *notify.Life, r *notify.Report) {
-			l.State, l.Final, r.State = notify.StateDelivered, true, notify.StateBounced
+			l.State = notify.StateDelivered
+			l.Final = true
+			r.State = notify.StateBounced
 		}, Recorded, nil},
 		"delivered by another gateway, then bounced": {func(l *notify.Life, r *notify.Report) {
-			l.State, l.Gateway, r.State = notify.StateDelivered, "backup", notify.StateBounced
+			l.State = notify.StateDelivered
+			l.Gateway = "backup"
+			r.State = notify.StateBounced
 		}, "", notify.ErrUnknownNotification},
 		"dead":                {in(notify.StateDead), Late, nil},
 		"rejected":            {in(notify.StateRejected), Late, nil},
@@ -201,7 +209,9 @@ func TestHandler_ComparesReceiptWithStatus(t *testing.T) {
 		"queued by name":      {func(l *notify.Life, r *notify.Report) { l.State, r.NotificationID = notify.StateQueued, "" }, Kept, nil},
 		"queued, a later run": {func(l *notify.Life, r *notify.Report) { l.State, r.Run = notify.StateQueued, 3 }, Kept, nil},
 		"queued for a channel that the gateway does not deliver": {func(l *notify.Life, _ *notify.Report) {
-			l.State, l.Gateway, l.Channel = notify.StateQueued, "", notify.ChannelEmail
+			l.State = notify.StateQueued
+			l.Gateway = ""
+			l.Channel = notify.ChannelEmail
 		}, "", notify.ErrUnknownNotification},
 		"scheduled, and due": {in(notify.StateScheduled), Resolved, nil},
 		"scheduled for later": {func(l *notify.Life, _ *notify.Report) {
@@ -350,7 +360,10 @@ laudspeaker_receipts_total{gateway="texts",result="unavailable"} 2
 func TestHandler_BounceSuppressesRecipient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, report := sent(), delivered()
-		report.State, report.Code, report.Reason, report.Gone = notify.StateBounced, "21610", notify.ReasonOptedOut, true
+		report.State = notify.StateBounced
+		report.Code = "21610"
+		report.Reason = notify.ReasonOptedOut
+		report.Gone = true
 		b.publishErr = notify.ErrBusUnavailable
 		_, err := handle(t, b, report)
 		require.ErrorIs(t, err, notify.ErrBusUnavailable)
@@ -367,7 +380,9 @@ func TestHandler_BounceSuppressesRecipient(t *testing.T) {
 // A kept receipt is applied once its attempt is known; until then Apply returns an error.
 func TestHandler_AppliesKeptReceipt(t *testing.T) {
 	bounced := delivered()
-	bounced.State, bounced.Reason, bounced.Gone = notify.StateBounced, notify.ReasonOptedOut, true
+	bounced.State = notify.StateBounced
+	bounced.Reason = notify.ReasonOptedOut
+	bounced.Gone = true
 	byName := bounced
 	byName.NotificationID, byName.Run = "", notify.AnyRun
 	laterRun := delivered()
