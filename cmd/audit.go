@@ -91,7 +91,7 @@ func (f auditFlags) run(ctx context.Context, cfg *config.Config, out, said io.Wr
 		return err
 	}
 	c := audit.Config{
-		Log: bus.reader, Status: bus.topics.Status(), Shelves: shelvesOf(bus.topics, existing), Since: since, Open: f.open,
+		Log: bus.reader, Status: bus.topics.Status(), Topics: auditedTopics(bus.topics, existing), Since: since, ListOpen: f.open,
 		Found:    func(f audit.Finding) error { return printFinding(out, f) },
 		Progress: func(p audit.Progress) { reading.at(p.Done, p.Total, p.Doing) },
 	}
@@ -132,8 +132,8 @@ func compareStore(ctx context.Context, cfg *config.Config, c *audit.Config, exis
 		return nil, err
 	}
 	kept := time.Now().Add(-cfg.Status.Retention).Add(time.Hour) // it may be about to go
-	c.Store, c.Shelves = opened, shelvesOf(p.topics, existing)
-	c.Kept = func(first time.Time) bool { return first.After(kept) }
+	c.Store, c.Topics = opened, auditedTopics(p.topics, existing)
+	c.Retained = func(first time.Time) bool { return first.After(kept) }
 	return opened, nil
 }
 
@@ -164,18 +164,18 @@ func auditFault(r *audit.Report) error {
 	}
 }
 
-// shelvesOf lists the topics that hold notifications: of each channel its lanes, what waits, and the dead letters. Tiers of the
+// auditedTopics lists the topics that hold notifications: of each channel its lanes, what waits, and the dead letters. Tiers of the
 // ladder that are no longer configured are among them.
-func shelvesOf(t dispatcher.Topics, existing []string) (all []audit.Shelf) {
+func auditedTopics(t dispatcher.Topics, existing []string) (all []audit.Topic) {
 	t = t.WithExisting(existing)
 	for _, ch := range t.Channels() {
 		for _, lane := range notify.Lanes() {
-			all = append(all, audit.Shelf{Topic: t.Job(ch, lane), Group: t.Group(ch, lane), Channel: ch, Lane: lane})
+			all = append(all, audit.Topic{Name: t.Job(ch, lane), Group: t.Group(ch, lane), Channel: ch, Lane: lane})
 		}
 		for _, tier := range t.Ladder(ch) {
-			all = append(all, audit.Shelf{Topic: tier.Topic, Group: tier.Group, Channel: ch, Waits: true})
+			all = append(all, audit.Topic{Name: tier.Topic, Group: tier.Group, Channel: ch, DelayTier: true})
 		}
-		all = append(all, audit.Shelf{Topic: t.DeadLetters(ch), Channel: ch})
+		all = append(all, audit.Topic{Name: t.DeadLetters(ch), Channel: ch})
 	}
 	return all
 }

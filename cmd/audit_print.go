@@ -97,7 +97,7 @@ func printReport(w io.Writer, r *audit.Report) error {
 	line("in flight", r.InFlight, "")
 	line("waiting", r.Waiting, "")
 	line("dead letter", r.DeadLetters, "no event is left that tells more")
-	line("faded", r.Faded, "done, and older than what the status topic still holds")
+	line("faded", r.Unknowable, "done, and older than what the status topic still holds")
 	line("lost", r.Lost, "as listed above: Kafka no longer has the record, and no result is known")
 	line("unknown", r.Unknown, "as listed above: missing, without proof of a loss")
 	line("unaccounted", r.Unaccounted, "as listed above")

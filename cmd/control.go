@@ -54,11 +54,11 @@ type allPublisher interface {
 // of them. Every process does so: once is enough, and more is harmless.
 func keepLasting(state *control.State, topic string, publisher allPublisher) func(context.Context, func(func(*kafka.Record)) error) error {
 	return func(ctx context.Context, read func(func(*kafka.Record)) error) error {
-		there := control.NewLasting()
-		if err := read(func(r *kafka.Record) { there.Note(r.Key) }); err != nil {
+		there := control.NewLastingKeys()
+		if err := read(func(r *kafka.Record) { there.Add(r.Key) }); err != nil {
 			return err
 		}
-		err := state.Missing(there, time.Now(), func(rs []control.Record) error {
+		err := state.WriteMissing(there, time.Now(), func(rs []control.Record) error {
 			ms := make([]kafka.Message, len(rs))
 			for i, r := range rs {
 				ms[i] = onControl(topic, r)

@@ -25,13 +25,13 @@ reason in their headers. These commands speak to Kafka itself: kafka.brokers or,
 }
 
 // openDeadLetters connects; the caller calls what it gives to end that.
-func openDeadLetters(ctx context.Context, cfg *config.Config, said io.Writer) (*openedBus, *deadletters.Letters, func(), error) {
+func openDeadLetters(ctx context.Context, cfg *config.Config, said io.Writer) (*openedBus, *deadletters.Scanner, func(), error) {
 	bus, end, err := openBus(ctx, cfg)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	reading := newProgress(said)
-	return bus, &deadletters.Letters{
+	return bus, &deadletters.Scanner{
 		Topics: bus.topics, Reader: bus.reader, Lifetimes: lifetimes(cfg), Recipients: cfg.Log.Recipients,
 		Reading: func(topic string) { reading.add(1, "reading "+topic) },
 		LeftOut: func(topic string, partition int32) {

@@ -61,7 +61,7 @@ them have to agree. Recipients are shown as log.recipients says.`,
 }
 
 // eachLetter gives visit every letter that the filter chooses, and whether it was redriven before.
-func eachLetter(ctx context.Context, letters *deadletters.Letters, f notify.LetterFilter, visit func(l *dispatcher.Letter, redriven bool) error) error {
+func eachLetter(ctx context.Context, letters *deadletters.Scanner, f notify.LetterFilter, visit func(l *dispatcher.Letter, redriven bool) error) error {
 	done, err := letters.Redriven(ctx, f)
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ it is skipped too, unless --expires-in gives it more time. Say which letters by 
 		}
 		defer end()
 		r.Redriver = deadletters.Redriver{
-			Letters: letters, Publish: r.timed(bus.publishAll), Now: r.now, Batch: r.batch(), Skip: r.skip,
+			Scanner: letters, Publish: r.timed(bus.publishAll), Now: r.now, Batch: r.batch(), Skip: r.skip,
 			Flushed: func(n int) error { return r.flushed(c.Context(), n) },
 		}
 		if *dry {
@@ -88,11 +88,11 @@ type redrive struct {
 
 func (r *redrive) run(ctx context.Context, filter notify.LetterFilter, out io.Writer) error {
 	r.progress = newProgress(r.said)
-	done, err := r.Letters.Redriven(ctx, filter)
+	done, err := r.Scanner.Redriven(ctx, filter)
 	if err != nil {
 		return err
 	}
-	r.Fates = done
+	r.SkipChecker = done
 	if err = r.Each(ctx, filter, func(l *dispatcher.Letter) error { return r.Add(ctx, l) }); err == nil {
 		err = r.Flush(ctx)
 	}

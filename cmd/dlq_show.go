@@ -94,7 +94,7 @@ func headersByName(l *dispatcher.Letter) map[string]string {
 // withheld is why a letter's value is not shown; empty when it is. What cannot be read might be marked as sensitive.
 func withheld(l *dispatcher.Letter) string {
 	switch {
-	case l.Elsewhere():
+	case l.ValueMissing():
 		return "the value was too large for a dead letter and stayed where the job was"
 	case l.Value == nil:
 		return "the record has no value"

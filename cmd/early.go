@@ -13,13 +13,13 @@ import (
 )
 
 // keepEarly lets the desk keep early receipts on the control topic. The process that fills the status store applies them.
-func (p *process) keepEarly(desk *receipts.Desk, on settler, leads func() bool, log *zap.Logger) *receipts.Early {
+func (p *process) keepEarly(desk *receipts.Handler, on settler, leads func() bool, log *zap.Logger) *receipts.Early {
 	early := receipts.NewEarly(receipts.EarlyConfig{
-		Log: keptReceipts{on}, Leads: leads, Logger: log, KeepFor: control.EarlyFor, MostIDBytes: control.ReceiptIDBytes,
+		Log: keptReceipts{on}, Leads: leads, Logger: log, KeepFor: control.EarlyFor, MaxIDBytes: control.ReceiptIDBytes,
 		Apply: func(ctx context.Context, k receipts.KeptReceipt) error {
 			ctx, cancel := context.WithTimeout(ctx, applyFor)
 			defer cancel()
-			return desk.Apply(ctx, k.Gateway, k.Said)
+			return desk.Apply(ctx, k.Gateway, k.Report)
 		},
 	})
 	desk.Keeper = early
@@ -39,7 +39,7 @@ func hearEarly(early *receipts.Early) func(*kafka.Record) {
 		switch e, set, err := control.Decode(r.Key, r.Value, r.Timestamp); {
 		case err != nil || e.Kind != control.KindReceipt: // the state of the topic counts what it does not understand
 		case set:
-			early.Set(receipts.KeptReceipt{Gateway: e.Gateway, ID: e.ID, Said: e.Report, Until: e.ExpiresAt})
+			early.Set(receipts.KeptReceipt{Gateway: e.Gateway, ID: e.ID, Report: e.Report, Until: e.ExpiresAt})
 		default:
 			early.Unset(e.Gateway, e.ID)
 		}
@@ -51,12 +51,12 @@ type keptReceipts struct{ settler }
 
 // Add is that of [receipts.Log].
 func (k keptReceipts) Add(ctx context.Context, r receipts.KeptReceipt) error {
-	e := control.Receipt(r.Gateway, r.ID, r.Said, time.Now())
+	e := control.Receipt(r.Gateway, r.ID, r.Report, time.Now())
 	e.ExpiresAt = r.Until
 	return k.publish(ctx, e.Record())
 }
 
 // Remove is that of [receipts.Log].
 func (k keptReceipts) Remove(ctx context.Context, r receipts.KeptReceipt) error {
-	return k.publish(ctx, control.Receipt(r.Gateway, r.ID, r.Said, time.Now()).Tombstone())
+	return k.publish(ctx, control.Receipt(r.Gateway, r.ID, r.Report, time.Now()).Tombstone())
 }

@@ -38,7 +38,7 @@ func (p *process) newInbound(k *keeper, t teller, on settler, state controlled) 
 	}
 	sms, words := p.cfg.SMS, config.DefaultKeywords()
 	return &inbound.Desk{
-		Readers: readers, Texts: sentTexts{k.reader, k.store}, Teller: t,
+		Readers: readers, Texts: sentTexts{k.reader, k.store}, Publisher: t,
 		OptOuts: optOuts{on, state, sms},
 		Words: inbound.NewWords(slices.Concat(words["stop_words"], sms.StopWords), slices.Concat(words["start_words"], sms.StartWords),
 			slices.Concat(words["help_words"], sms.HelpWords)),

@@ -32,8 +32,8 @@ type shelf struct {
 	lane         notify.Lane // empty: no jobs to be sent
 	ledger       string      // empty: outcomes say nothing of it
 	moved        *int
-	skip         *deadletters.Set // records that stay; may be nil
-	to           string           // the topic in the other Kafka; empty: of the same name
+	skip         *deadletters.LetterSet // records that stay; may be nil
+	to           string                 // the topic in the other Kafka; empty: of the same name
 }
 
 func (m *move) run(ctx context.Context) (err error) {

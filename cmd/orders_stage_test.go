@@ -217,8 +217,8 @@ func (s *stage) lifeLocked(id string, n int) *notify.Life {
 	}
 }
 
-// OfProvider is that of the status store.
-func (s *stage) OfProvider(_ context.Context, gateway, providerID string) (string, error) {
+// FindByProviderID is that of the status store.
+func (s *stage) FindByProviderID(_ context.Context, gateway, providerID string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.ledger[:s.read] {
@@ -231,15 +231,15 @@ func (s *stage) OfProvider(_ context.Context, gateway, providerID string) (strin
 
 // api makes the desk of receipts of one process, and the keeper of early receipts. The keeper's process outlives none: every other
 // process reads the control topic from its start.
-func (s *stage) api(readers map[string]receipts.Reader) (*receipts.Desk, *receipts.Early) {
+func (s *stage) api(readers map[string]receipts.Reader) (*receipts.Handler, *receipts.Early) {
 	on := settler{s.desk.Topics.Control(), s}
-	desk := &receipts.Desk{
-		Readers: readers, Lives: s, Teller: teller{s.desk, s}, Settler: on,
+	desk := &receipts.Handler{
+		Readers: readers, Status: s, Publisher: teller{s.desk, s}, Settler: on,
 		Delivers: func(gateway string, ch notify.Channel) bool { return gateway == "texts" && ch == notify.ChannelSMS },
 	}
 	early := receipts.NewEarly(receipts.EarlyConfig{
-		Log: keptReceipts{on}, Leads: func() bool { return true }, Logger: quietly(), KeepFor: control.EarlyFor, MostIDBytes: control.ReceiptIDBytes,
-		Apply: func(ctx context.Context, k receipts.KeptReceipt) error { return desk.Apply(ctx, k.Gateway, k.Said) },
+		Log: keptReceipts{on}, Leads: func() bool { return true }, Logger: quietly(), KeepFor: control.EarlyFor, MaxIDBytes: control.ReceiptIDBytes,
+		Apply: func(ctx context.Context, k receipts.KeptReceipt) error { return desk.Apply(ctx, k.Gateway, k.Report) },
 	})
 	desk.Keeper = early
 	return desk, early

@@ -18,7 +18,7 @@ import (
 // stagedTwilio takes texts, and says what becomes of them in any order, as often as it likes.
 type stagedTwilio struct {
 	s     *stage
-	desk  *receipts.Desk
+	desk  *receipts.Handler
 	texts []*stagedText
 }
 
@@ -146,7 +146,7 @@ func (t *stagedTwilio) bring(r *rand.Rand, x *stagedText, said string) (ok bool)
 	}
 	ctx, cancel := context.WithTimeout(s.ends, timeout)
 	defer cancel()
-	result, err := t.desk.Take(ctx, "texts", request, body)
+	result, err := t.desk.Handle(ctx, "texts", request, body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil || ctx.Err() != nil || chance(r, 5) { // the answer may be lost, too

@@ -41,13 +41,13 @@ func (p *process) receiptReaders() (map[string]receipts.Reader, error) {
 }
 
 // newReceipts is what the API brings receipts to.
-func (p *process) newReceipts(lives receipts.Lives, t teller, on settler) (*receipts.Desk, error) {
+func (p *process) newReceipts(lives receipts.StatusReader, t teller, on settler) (*receipts.Handler, error) {
 	readers, err := p.receiptReaders()
 	if err != nil {
 		return nil, err
 	}
-	return &receipts.Desk{
-		Readers: readers, Lives: lives, Teller: t, Settler: on, Metrics: receipts.NewMetrics(p.metrics),
+	return &receipts.Handler{
+		Readers: readers, Status: lives, Publisher: t, Settler: on, Metrics: receipts.NewMetrics(p.metrics),
 		Suppressor: goneSuppressor{on, p.cfg.Channels.ByName(), p.cfg.Gateways, p.cfg.SMS}, Delivers: p.delivers,
 	}, nil
 }
@@ -106,14 +106,14 @@ func (s goneSuppressor) Suppress(ctx context.Context, life *notify.Life, report 
 	return s.settler.publish(ctx, s.cause(life, report, address).records(s.sms, time.Now())...)
 }
 
-// teller publishes events that no job causes. It asks no admission: a broker that is full takes so little all the same.
+// teller publishes events that no job causes. It bypasses the admission control: a full broker still accepts these few records.
 type teller struct {
 	desk      dispatcher.Desk
 	publisher onePublisher
 }
 
-// Tell is that of the receipts and of the reconciler.
-func (t teller) Tell(ctx context.Context, e notify.Event) error {
+// Publish implements [receipts.EventPublisher]. The reconciler uses it too.
+func (t teller) Publish(ctx context.Context, e notify.Event) error {
 	m, err := t.desk.Tell(e)
 	if err != nil {
 		return err

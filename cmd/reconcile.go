@@ -23,7 +23,7 @@ func (k *keeper) reconciler(t teller) *status.Reconciler {
 		}
 	}
 	return status.NewReconciler(status.ReconcilerConfig{
-		Store: k.store, Tell: t.Tell, Recording: k.recorder.Recording, Caught: caught.Wait,
+		Store: k.store, Tell: t.Publish, Recording: k.recorder.Recording, Caught: caught.Wait,
 		Topics: func() (status.Topics, error) { return kafka.NewReader(k.kafka) }, Groups: groups,
 		Same:       func(r *kafka.Record, id string) bool { return k.recorder.Identify(r) == id },
 		StuckAfter: k.cfg.Status.StuckAfter, ReceiptWindow: k.cfg.Status.ReceiptWindow, Log: k.log, Metrics: k.metrics,
@@ -57,8 +57,8 @@ type told struct {
 
 func (l told) Get(ctx context.Context, id string) (*notify.Life, error) { return l.Reader.Get(ctx, id) }
 
-func (s *statusStore) OfProvider(ctx context.Context, gateway, providerID string) (string, error) {
-	return ask(s, func(o *store.Store) (string, error) { return o.OfProvider(ctx, gateway, providerID) })
+func (s *statusStore) FindByProviderID(ctx context.Context, gateway, providerID string) (string, error) {
+	return ask(s, func(o *store.Store) (string, error) { return o.FindByProviderID(ctx, gateway, providerID) })
 }
 
 func (s *statusStore) Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]status.Open, error) {
@@ -86,6 +86,6 @@ func (s *statusStore) EventsOf(ctx context.Context, ids []string) (map[string]bo
 }
 
 var (
-	_ receipts.Lives = told{}
-	_ status.Overdue = (*statusStore)(nil)
+	_ receipts.StatusReader = told{}
+	_ status.Overdue        = (*statusStore)(nil)
 )

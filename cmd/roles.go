@@ -17,8 +17,8 @@ import (
 	"github.com/laudspeaker/laudspeaker/gateway/sim"
 	"github.com/laudspeaker/laudspeaker/gateway/smtp"
 	"github.com/laudspeaker/laudspeaker/gateway/twilio"
+	"github.com/laudspeaker/laudspeaker/internal/backlog"
 	"github.com/laudspeaker/laudspeaker/internal/dispatcher"
-	"github.com/laudspeaker/laudspeaker/internal/drain"
 	"github.com/laudspeaker/laudspeaker/internal/kafka"
 	"github.com/laudspeaker/laudspeaker/producer"
 )
@@ -89,12 +89,12 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
-	gauge, gauging, err := p.newDrain(waits, log)
+	backlogs, monitoring, err := p.newDrain(waits, log)
 	if err != nil {
 		return err
 	}
 	api, err := producer.New(producer.Config{
-		Dispatcher: drain.Guard{Next: dispatch, Refuse: gauge.Refuse}, Canceller: canceller(on), Drains: gauge, Waits: waits,
+		Dispatcher: backlog.Shedder{Next: dispatch, Refuse: backlogs.Refuse}, Canceller: canceller(on), Drains: backlogs, Waits: waits,
 		Idempotency: keeper.store, IDs: keeper.store, Lives: keeper.reader, Expunger: keeper.store, Feed: keeper.store, Fed: keeper.recorder.Woken(),
 		DeadLetters: letters, Receipts: desk, Inbound: p.newInbound(keeper, tell, on, state), PublicHost: p.cfg.API.PublicHost(), Outbox: outbox,
 		Keys: apiKeys(p.cfg.API.Keys), AllowAnonymous: p.cfg.API.AllowAnonymous, MaxBody: int64(p.cfg.API.MaxBody),
@@ -114,7 +114,7 @@ func (p *process) serveAPI(ctx context.Context, started func()) error {
 		{"early receipts", early.Run},
 		closeLetters,
 		{"publisher", publisher.Run},
-		gauging,
+		monitoring,
 		{"control", state.Run},
 	}, keeper.parts())...)
 }

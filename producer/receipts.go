@@ -15,12 +15,12 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Receipts takes what providers say of messages after they had accepted them. It may be called at once from many goroutines.
+// Receipts handles delivery receipts of providers. It may be called concurrently.
 type Receipts interface {
-	// Take gives what became of the receipt in a request with that body, once that is durable, in one word. Its errors:
-	// [notify.ErrUnknownGateway], [notify.ErrForged], [notify.Faults], [notify.ErrUnknownNotification], and where saying it again
-	// helps [notify.ErrEarly], [notify.ErrStatusUnavailable] and [notify.ErrBusUnavailable]. It ends with ctx.
-	Take(ctx context.Context, gateway string, r *http.Request, body []byte) (result string, err error)
+	// Handle returns the result of the receipt in a request with that body, as one word, once the result is durable. Its errors are
+	// [notify.ErrUnknownGateway], [notify.ErrForged], [notify.Faults] and [notify.ErrUnknownNotification]; a repetition of the request
+	// helps after [notify.ErrEarly], [notify.ErrStatusUnavailable] and [notify.ErrBusUnavailable]. It ends with ctx.
+	Handle(ctx context.Context, gateway string, r *http.Request, body []byte) (result string, err error)
 }
 
 // heard is the answer to a receipt that was taken.
@@ -43,7 +43,7 @@ func (s *Server) receipt(x *exchange) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), s.cfg.Timeouts.Dispatch)
 	defer cancel()
 	gateway := chi.URLParam(x.r, "gateway")
-	result, err := s.cfg.Receipts.Take(ctx, gateway, x.r, body)
+	result, err := s.cfg.Receipts.Handle(ctx, gateway, x.r, body)
 	if err != nil {
 		return unheard(err)
 	}

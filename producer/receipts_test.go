@@ -22,7 +22,7 @@ type fakeReceipts struct {
 	got   []string
 }
 
-func (f *fakeReceipts) Take(ctx context.Context, gateway string, r *http.Request, body []byte) (string, error) {
+func (f *fakeReceipts) Handle(ctx context.Context, gateway string, r *http.Request, body []byte) (string, error) {
 	if f.block {
 		<-ctx.Done()
 		return "", ctx.Err()

@@ -8,60 +8,67 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Config is what an audit works with.
+// Config configures [Run].
 type Config struct {
-	Log      Log
-	Cluster  string // Kafka's id of itself, which ids may follow from
-	Status   string // the topic of events
-	Shelves  []Shelf
-	Since    time.Time            // only what was accepted at that time or later; zero = everything
-	Open     bool                 // also find what is in flight, waiting or held
-	Held     int                  // entries of records in memory, each takes 64 bytes there; 0 = a million
-	Dir      string               // of the temporary file; "" = the system's
-	Found    func(Finding) error  // called for each; its error ends the audit
-	Progress func(Progress)       // called now and then; nil tells nobody
-	Store    Store                // compared with the topics; nil is not
-	Kept     func(time.Time) bool // whether the store keeps what was accepted then; nil keeps everything
-	Patience time.Duration        // how long the store may stand still behind the topics; 0 = 30 s
+	Log          Log
+	Cluster      string // Kafka's cluster id, from which notification ids may be derived
+	Status       string // the status topic
+	Topics       []Topic
+	Since        time.Time            // only notifications accepted at that time or later; zero = all
+	ListOpen     bool                 // also report notifications that are in flight, waiting or held
+	MaxInMemory  int                  // entries in memory, of 64 bytes each; 0 = a million
+	Dir          string               // of the temporary file; "" = the system's
+	Found        func(Finding) error  // called for each finding; its error ends the audit
+	Progress     func(Progress)       // called now and then; may be nil
+	Store        Store                // compared with the topics; nil = no comparison
+	Retained     func(time.Time) bool // reports whether the store retains notifications accepted at that time; nil = always
+	StoreTimeout time.Duration        // how long the store may make no progress while it is behind the topics; 0 = 30 s
 }
 
-// Progress is how far an audit is.
+// Progress is the progress of the present step of an audit.
 type Progress struct {
-	Doing       string
-	Done, Total int64 // of it
+	Doing       string // the step
+	Done, Total int64  // records
 }
 
-// audit is one run.
+// audit is one run of [Run].
 type audit struct {
 	Config
-	view    *view
-	pile    *pile
-	doubts  *doubts // nil until everything has been read once
-	late    bool    // what is read was written after what is accounted for
-	report  *Report
-	tally   tally
-	missing missing
-	read    int64
-	batch   []compared
-	checked int64 // notifications
+	snapshot      *snapshot
+	entries       *spillBuffer
+	suspects      *suspects // nil until all topics have been read once
+	readingLater  bool      // the records being read were written after the snapshot
+	report        *Report
+	tally         tally
+	missingRanges missingRanges
+	read          int64 // records
+	batch         []compared
+	judged        int64 // notifications
 }
 
-// Run accounts for what the topics hold now. Nothing has to stand still meanwhile. The findings are given one by one; the
-// report says what they add up to.
+// Run accounts for all notifications that the topics hold now, while everything may go on running. It calls cfg.Found for each
+// finding; the report holds the sums.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
-	if cfg.Held == 0 {
-		cfg.Held = 1 << 20
+	if cfg.MaxInMemory == 0 {
+		cfg.MaxInMemory = 1 << 20
 	}
-	if cfg.Patience == 0 {
-		cfg.Patience = 30 * time.Second
+	if cfg.StoreTimeout == 0 {
+		cfg.StoreTimeout = 30 * time.Second
 	}
-	v, err := look(cfg.Log, cfg.Status, cfg.Shelves, cfg.Since)
+	s, err := takeSnapshot(cfg.Log, cfg.Status, cfg.Topics, cfg.Since)
 	if err != nil {
 		return nil, err
 	}
-	a := &audit{Config: cfg, view: v, pile: newPile(cfg.Held, cfg.Dir), tally: tally{lanes: map[*opened]*Lane{}, tiers: map[*opened]*Tier{}}}
-	defer a.pile.close()
-	a.report = &Report{What: FoundSummary, At: v.began.UTC(), Ended: map[notify.State]int64{}, Lanes: []Lane{}, Tiers: []Tier{}}
+	a := &audit{
+		Config:   cfg,
+		snapshot: s,
+		entries:  newSpillBuffer(cfg.MaxInMemory, cfg.Dir),
+		tally:    tally{lanes: map[*topicState]*Lane{}, tiers: map[*topicState]*Tier{}},
+		report: &Report{
+			What: FoundSummary, At: s.began.UTC(), Ended: map[notify.State]int64{}, Lanes: []Lane{}, Tiers: []Tier{},
+		},
+	}
+	defer a.entries.close()
 	if !cfg.Since.IsZero() {
 		since := cfg.Since.UTC()
 		a.report.Since = &since
@@ -69,12 +76,12 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := a.readAll(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.observe(); err != nil {
+	if err := a.observeCommits(); err != nil {
 		return nil, err
 	}
 	if a.Store != nil {
 		a.report.Differences = new(int64)
-		if err := a.await(ctx); err != nil {
+		if err := a.awaitStore(ctx); err != nil {
 			return nil, err
 		}
 		if err := a.readStore(ctx); err != nil {
@@ -87,69 +94,71 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	return a.report, a.judgeAll(ctx)
 }
 
-// readAll makes all records entries, the events first: see readEvents.
+// readAll adds an entry for each record. It reads the events first; see readEvents.
 func (a *audit) readAll(ctx context.Context) error {
-	a.suspect()
+	a.findUncommitted()
 	if err := a.readEvents(ctx); err != nil {
 		return err
 	}
-	for _, o := range a.view.shelves {
-		if err := a.readShelf(ctx, o, o.bounds); err != nil {
+	for _, t := range a.snapshot.topics {
+		if err := a.readTopicEntries(ctx, t, t.bounds); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// keep takes an entry: of those in doubt, once there are any.
-func (a *audit) keep(e entry) error {
-	if a.late {
+// addEntry stores an entry. Once there are suspects, it stores only entries of suspects.
+func (a *audit) addEntry(e entry) error {
+	if a.readingLater {
 		e.marks |= isLate
 	}
-	if a.doubts != nil {
-		return a.doubts.add(e)
+	if a.suspects != nil {
+		return a.suspects.addIfSuspect(e)
 	}
-	return a.pile.add(e)
+	return a.entries.add(e)
 }
 
-// progress counts one record.
-func (a *audit) progress(topic string) {
-	const seldom = 4096
-	if a.read++; a.read%seldom == 0 && a.Progress != nil {
-		a.Progress(Progress{"reading " + topic, a.read, max(a.view.total, a.read)})
+// countRead counts one record of the topic, and reports the progress now and then.
+func (a *audit) countRead(topic string) {
+	const reportEvery = 4096
+	a.read++
+	if a.read%reportEvery == 0 && a.Progress != nil {
+		a.Progress(Progress{Doing: "reading " + topic, Done: a.read, Total: max(a.snapshot.total, a.read)})
 	}
 }
 
-// judgeAll judges notification by notification, and looks once more for those that seem to be unaccounted for.
+// judgeAll judges one notification after another. It reads the topics again for notifications that seem to be unaccounted for.
 func (a *audit) judgeAll(ctx context.Context) error {
-	d := newDoubts(a.Held, a.Dir)
-	defer d.pile.close()
-	err := a.pile.each(func(es []entry) error {
+	s := newSuspects(a.MaxInMemory, a.Dir)
+	defer s.entries.close()
+	err := a.entries.each(func(es []entry) error {
 		v := judge(es)
-		if v.class == hole && a.wants(&v) {
-			return d.raise(es)
+		if v.class == missing && a.inScope(&v) {
+			return s.addSuspect(es)
 		}
-		return a.settle(ctx, es, &v)
+		return a.finish(ctx, es, &v)
 	})
-	if err == nil && len(d.ids) > 0 {
-		err = a.resolve(ctx, d)
+	if err == nil && len(s.ids) > 0 {
+		err = a.judgeSuspects(ctx, s)
 	}
 	if err == nil {
 		err = a.compareBatch(ctx)
 	}
-	a.tally.close(a)
+	a.tally.addTo(a)
 	return err
 }
 
-// wants reports whether the notification is among those that were asked for.
-func (a *audit) wants(v *verdict) bool { return a.Since.IsZero() || v.first }
+// inScope reports whether the notification was accepted at Since or later.
+func (a *audit) inScope(v *verdict) bool { return a.Since.IsZero() || v.acceptedInScope }
 
-// settle counts a notification.
-func (a *audit) settle(ctx context.Context, es []entry, v *verdict) error {
-	if a.checked++; a.checked%4096 == 0 && ctx.Err() != nil {
+// finish counts a notification, reports it and compares it with the store.
+func (a *audit) finish(ctx context.Context, es []entry, v *verdict) error {
+	a.judged++
+	if a.judged%4096 == 0 && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if !a.wants(v) {
+	if !a.inScope(v) {
 		a.report.Earlier++
 		return nil
 	}

@@ -24,95 +24,95 @@ var (
 // Each case is the log of one notification, whose job is the first record of its lane.
 var kinds = []struct {
 	name string
-	log  func(w *world)
+	log  func(w *fixture)
 	want string // ended states, or the class that is 1
 	why  Why
 }{
-	{"not taken yet", func(*world) {}, "in flight", ""},
-	{"done, without an outcome", func(w *world) { w.done(lane, 0, 1) }, "unaccounted", NoOutcome},
-	{"done above the watermark, without an outcome", func(w *world) {
+	{"not taken yet", func(*fixture) {}, "in flight", ""},
+	{"done, without an outcome", func(w *fixture) { w.done(lane, 0, 1) }, "unaccounted", NoOutcome},
+	{"done above the watermark, without an outcome", func(w *fixture) {
 		w.forget(lane, 0, 1)
 		w.job(lane, 0, notify.NewID(), start)
 		w.job(lane, 0, id, start)
 		w.done(lane, 0, 1, 2)
 	}, "unaccounted", NoOutcome},
-	{"sent", func(w *world) { w.outcome(0, id, start, notify.StateSent); w.done(lane, 0, 1) }, "sent", ""},
-	{"sent, and not committed yet", func(w *world) { w.outcome(0, id, start, notify.StateSent) }, "sent", ""},
-	{"delivered by receipt", func(w *world) {
+	{"sent", func(w *fixture) { w.outcome(0, id, start, notify.StateSent); w.done(lane, 0, 1) }, "sent", ""},
+	{"sent, and not committed yet", func(w *fixture) { w.outcome(0, id, start, notify.StateSent) }, "sent", ""},
+	{"delivered by receipt", func(w *fixture) {
 		w.outcome(0, id, start, notify.StateSent)
 		w.write(ledger, 0, w.event(id, start, notify.StateDelivered, ""))
 		w.done(lane, 0, 1)
 	}, "delivered", ""},
-	{"an intent is no outcome", func(w *world) {
+	{"an intent is no outcome", func(w *fixture) {
 		w.write(ledger, 0, "", "ls-kind", "intent", "ls-id", id)
 		w.done(lane, 0, 1)
 	}, "unaccounted", NoOutcome},
-	{"that it is stuck is no outcome", func(w *world) {
+	{"that it is stuck is no outcome", func(w *fixture) {
 		w.write(ledger, 0, w.event(id, start, notify.StateSent, "stuck"))
 		w.done(lane, 0, 1)
 	}, "unaccounted", NoOutcome},
-	{"an outcome of a later run", func(w *world) { w.outcome(0, id, again, notify.StateExpired); w.done(lane, 0, 1) }, "expired", ""},
-	{"an outcome of another", func(w *world) {
+	{"an outcome of a later run", func(w *fixture) { w.outcome(0, id, again, notify.StateExpired); w.done(lane, 0, 1) }, "expired", ""},
+	{"an outcome of another", func(w *fixture) {
 		w.outcome(0, "0190163d-8694-739b-aea5-966c26f8ad92", start, notify.StateRejected)
 		w.done(lane, 0, 1)
 	}, "unaccounted", NoOutcome},
-	{"held", func(w *world) { w.outcome(0, id, start, notify.StateHeld); w.done(lane, 0, 1) }, "held", ""},
-	{"held, then sent after all", func(w *world) {
+	{"held", func(w *fixture) { w.outcome(0, id, start, notify.StateHeld); w.done(lane, 0, 1) }, "held", ""},
+	{"held, then sent after all", func(w *fixture) {
 		w.outcome(0, id, start, notify.StateHeld)
 		w.outcome(0, id, start, notify.StateSent)
 		w.done(lane, 0, 1)
 	}, "sent", ""},
 
-	{"put off, and nowhere", func(w *world) { w.outcome(0, id, start, notify.StateRetrying); w.done(lane, 0, 1) }, "unaccounted", NoNextStep},
-	{"put off, and waiting", func(w *world) { w.putOff(); w.done(lane, 0, 1) }, "waiting", ""},
-	{"waiting before its outcome is there", func(w *world) { w.job(short, 0, id, second) }, "waiting", ""},
-	{"left its tier, and nowhere", func(w *world) { w.putOff(); w.done(lane, 0, 1); w.done(short, 0, 1) }, "unaccounted", LeftTier},
-	{"left its tier for the next", func(w *world) {
-		w.putOff()
+	{"put off, and nowhere", func(w *fixture) { w.outcome(0, id, start, notify.StateRetrying); w.done(lane, 0, 1) }, "unaccounted", NoNextStep},
+	{"put off, and waiting", func(w *fixture) { w.delayed(); w.done(lane, 0, 1) }, "waiting", ""},
+	{"waiting before its outcome is there", func(w *fixture) { w.job(short, 0, id, second) }, "waiting", ""},
+	{"left its tier, and nowhere", func(w *fixture) { w.delayed(); w.done(lane, 0, 1); w.done(short, 0, 1) }, "unaccounted", LeftTier},
+	{"left its tier for the next", func(w *fixture) {
+		w.delayed()
 		w.done(lane, 0, 1)
 		w.done(short, 0, 1)
 		w.job(long, 1, id, second)
 	}, "waiting", ""},
-	{"back on its lane", func(w *world) { w.back(); w.done(lane, 0, 1) }, "in flight", ""},
-	{"back on its lane, before its mover has committed", func(w *world) { w.putOff(); w.job(lane, 0, id, second); w.done(lane, 0, 1) }, "in flight", ""},
-	{"back on its lane, done without an outcome", func(w *world) { w.back(); w.done(lane, 0, 2) }, "unaccounted", NoOutcome},
-	{"back on its lane, and sent", func(w *world) { w.back(); w.outcome(0, id, second, notify.StateSent); w.done(lane, 0, 2) }, "sent", ""},
-	{"moved twice, and the second copy dropped", func(w *world) {
-		w.back()
+	{"back on its lane", func(w *fixture) { w.returned(); w.done(lane, 0, 1) }, "in flight", ""},
+	{"back on its lane, before its mover has committed", func(w *fixture) { w.delayed(); w.job(lane, 0, id, second); w.done(lane, 0, 1) }, "in flight", ""},
+	{"back on its lane, done without an outcome", func(w *fixture) { w.returned(); w.done(lane, 0, 2) }, "unaccounted", NoOutcome},
+	{"back on its lane, and sent", func(w *fixture) { w.returned(); w.outcome(0, id, second, notify.StateSent); w.done(lane, 0, 2) }, "sent", ""},
+	{"moved twice, and the second copy dropped", func(w *fixture) {
+		w.returned()
 		w.outcome(0, id, second, notify.StateSent)
 		w.job(lane, 0, id, second)
 		w.done(lane, 0, 3)
 	}, "sent", ""},
-	{"a second copy of an earlier step dropped", func(w *world) { w.putOff(); w.job(lane, 0, id, start); w.done(lane, 0, 2) }, "waiting", ""},
-	{"a second copy waits for the first", func(w *world) { w.job(lane, 0, id, start); w.done(lane, 0, 0, 1) }, "in flight", ""},
-	{"sent, and its next step dropped", func(w *world) {
-		w.putOff()
+	{"a second copy of an earlier step dropped", func(w *fixture) { w.delayed(); w.job(lane, 0, id, start); w.done(lane, 0, 2) }, "waiting", ""},
+	{"a second copy waits for the first", func(w *fixture) { w.job(lane, 0, id, start); w.done(lane, 0, 0, 1) }, "in flight", ""},
+	{"sent, and its next step dropped", func(w *fixture) {
+		w.delayed()
 		w.outcome(0, id, start, notify.StateSent)
 		w.done(lane, 0, 1)
 		w.done(short, 0, 1)
 		w.job(lane, 0, id, second)
 		w.done(lane, 0, 2)
 	}, "sent", ""},
-	{"too large for its lane, and buried by its mover", func(w *world) {
-		w.putOff()
+	{"too large for its lane, and buried by its mover", func(w *fixture) {
+		w.delayed()
 		w.done(lane, 0, 1)
 		w.done(short, 0, 1)
 		w.job(letters, 0, id, second)
 	}, "dead letter", ""},
 
-	{"rejected, with a letter", func(w *world) {
+	{"rejected, with a letter", func(w *fixture) {
 		w.job(letters, 0, id, start)
 		w.outcome(0, id, start, notify.StateRejected)
 		w.done(lane, 0, 1)
 	}, "rejected", ""},
-	{"a letter is no outcome", func(w *world) { w.job(letters, 0, id, start); w.done(lane, 0, 1) }, "unaccounted", NoOutcome},
-	{"a letter whose outcome is to come", func(w *world) { w.job(letters, 0, id, start) }, "in flight", ""},
-	{"only the letter is left", func(w *world) { w.forget(lane, 0, 1); w.job(letters, 0, id, start) }, "dead letter", ""},
-	{"redriven", func(w *world) { w.bury(); w.job(lane, 0, id, again); w.redriven() }, "in flight", ""},
-	{"redriven, before the event", func(w *world) { w.bury(); w.job(lane, 0, id, again) }, "in flight", ""},
-	{"redriven, and nowhere", func(w *world) { w.bury(); w.redriven() }, "unaccounted", NoNextRun},
-	{"redriven, and done without an outcome", func(w *world) { w.bury(); w.job(lane, 0, id, again); w.redriven(); w.done(lane, 0, 2) }, "unaccounted", NoOutcome},
-	{"redriven, and sent", func(w *world) {
+	{"a letter is no outcome", func(w *fixture) { w.job(letters, 0, id, start); w.done(lane, 0, 1) }, "unaccounted", NoOutcome},
+	{"a letter whose outcome is to come", func(w *fixture) { w.job(letters, 0, id, start) }, "in flight", ""},
+	{"only the letter is left", func(w *fixture) { w.forget(lane, 0, 1); w.job(letters, 0, id, start) }, "dead letter", ""},
+	{"redriven", func(w *fixture) { w.bury(); w.job(lane, 0, id, again); w.redriven() }, "in flight", ""},
+	{"redriven, before the event", func(w *fixture) { w.bury(); w.job(lane, 0, id, again) }, "in flight", ""},
+	{"redriven, and nowhere", func(w *fixture) { w.bury(); w.redriven() }, "unaccounted", NoNextRun},
+	{"redriven, and done without an outcome", func(w *fixture) { w.bury(); w.job(lane, 0, id, again); w.redriven(); w.done(lane, 0, 2) }, "unaccounted", NoOutcome},
+	{"redriven, and sent", func(w *fixture) {
 		w.bury()
 		w.job(lane, 0, id, again)
 		w.redriven()
@@ -120,37 +120,37 @@ var kinds = []struct {
 		w.done(lane, 0, 2)
 	}, "sent", ""},
 
-	{"the topic of jobs was made anew", func(w *world) { w.done(lane, 0, 500) }, "in flight", ""},
-	{"only events are left", func(w *world) { w.forget(lane, 0, 1); w.outcome(0, id, start, notify.StateSent) }, "sent", ""},
+	{"the topic of jobs was made anew", func(w *fixture) { w.done(lane, 0, 500) }, "in flight", ""},
+	{"only events are left", func(w *fixture) { w.forget(lane, 0, 1); w.outcome(0, id, start, notify.StateSent) }, "sent", ""},
 }
 
-// putOff is what a worker leaves of the first step.
-func (w *world) putOff() {
+// delayed writes the records of a worker that delays the job after its first step.
+func (w *fixture) delayed() {
 	w.job(short, 0, id, second)
 	w.outcome(0, id, start, notify.StateRetrying)
 }
 
-// back is that, and what a mover makes of it.
-func (w *world) back() {
-	w.putOff()
+// returned writes the records of delayed, and those of a mover that returns the job to its lane.
+func (w *fixture) returned() {
+	w.delayed()
 	w.job(lane, 0, id, second)
 	w.done(short, 0, 1)
 }
 
-func (w *world) bury() {
+func (w *fixture) bury() {
 	w.job(letters, 0, id, start)
 	w.outcome(0, id, start, notify.StateDead)
 	w.done(lane, 0, 1)
 }
 
-func (w *world) redriven() {
+func (w *fixture) redriven() {
 	w.write(ledger, 1, w.event(id, start, notify.StateDead, notify.NoteRedriven))
 }
 
-func TestWhatRecordsAddUpTo(t *testing.T) {
+func TestAudit_ClassOfEachNotification(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			w := newWorld(2)
+			w := newFixture(2)
 			w.job(lane, 0, id, start)
 			k.log(w)
 			a := w.audit(t)
@@ -159,24 +159,24 @@ func TestWhatRecordsAddUpTo(t *testing.T) {
 				got[string(s)] = n > 0
 			}
 			for name, n := range map[string]int64{
-				"held": a.Report.Held, "in flight": a.InFlight, "waiting": a.Waiting, "dead letter": a.DeadLetters, "faded": a.Faded, "unaccounted": a.Unaccounted,
+				"held": a.Report.Held, "in flight": a.InFlight, "waiting": a.Waiting, "dead letter": a.DeadLetters, "faded": a.Unknowable, "unaccounted": a.Unaccounted,
 			} {
 				got[name] = n > 0
 			}
 			require.True(t, got[k.want], a.brief())
-			require.Equal(t, k.why, a.holes()[id])
+			require.Equal(t, k.why, a.unaccounted()[id])
 			require.Equal(t, k.why != "", a.Unaccounted == 1)
 		})
 	}
 }
 
-func TestWhereWhatIsOpenIsFound(t *testing.T) {
-	w := newWorld(2)
+func TestAudit_ListsOpenNotifications(t *testing.T) {
+	w := newFixture(2)
 	w.job(lane, 0, id, start)
 	w.now = w.now.Add(time.Hour)
 	other := notify.NewID()
 	w.job(urgent, 1, other, start)
-	w.putOff()
+	w.delayed()
 	w.done(lane, 0, 1)
 	a := w.audit(t)
 	due := w.now.Add(time.Hour - time.Millisecond).UTC().Truncate(time.Millisecond)
@@ -190,8 +190,8 @@ func TestWhereWhatIsOpenIsFound(t *testing.T) {
 	require.Equal(t, []Tier{{short, 1, due}}, a.Tiers)
 }
 
-func TestWhatWasSentAgain(t *testing.T) {
-	w := newWorld(1)
+func TestAudit_CountsDuplicates(t *testing.T) {
+	w := newFixture(1)
 	w.job(lane, 0, id, start)
 	w.outcome(0, id, start, notify.StateSent)
 	value := string(w.logs[ledger][0].records[0].Value)
@@ -206,8 +206,8 @@ func TestWhatWasSentAgain(t *testing.T) {
 	require.Equal(t, 2, a.found[0].Times)
 }
 
-func TestWhatTheStatusTopicNoLongerHolds(t *testing.T) {
-	w := newWorld(2)
+func TestAudit_DeletedOutcomesAreUnknowable(t *testing.T) {
+	w := newFixture(2)
 	w.job(lane, 0, id, start) // its outcome is deleted
 	w.outcome(0, id, start, notify.StateSent)
 	w.now = w.now.Add(10 * time.Hour)
@@ -221,18 +221,18 @@ func TestWhatTheStatusTopicNoLongerHolds(t *testing.T) {
 	w.done(lane, 0, 2)
 	w.done(lane, 1, 1)
 	a := w.audit(t)
-	require.EqualValues(t, 1, a.Faded)
-	require.Equal(t, map[string]Why{late: NoOutcome, beside: NoOutcome}, a.holes())
+	require.EqualValues(t, 1, a.Unknowable)
+	require.Equal(t, map[string]Why{late: NoOutcome, beside: NoOutcome}, a.unaccounted())
 
 	w.forget(ledger, 0, 1)
 	a = w.audit(t)
-	require.EqualValues(t, 2, a.Faded, "nothing is known of that partition")
-	require.Equal(t, map[string]Why{beside: NoOutcome}, a.holes())
+	require.EqualValues(t, 2, a.Unknowable, "nothing is known of that partition")
+	require.Equal(t, map[string]Why{beside: NoOutcome}, a.unaccounted())
 }
 
-// Retention may strike while the topic is read: what is behind the gap that it leaves tells from when on it is complete.
-func TestAGapInTheStatusTopic(t *testing.T) {
-	w := newWorld(1)
+// Retention may delete records while the topic is read. The first record after the gap shows since when the topic is complete.
+func TestAudit_GapInStatusTopic(t *testing.T) {
+	w := newFixture(1)
 	w.job(lane, 0, id, start)
 	w.outcome(0, notify.NewID(), start, notify.StateSent)
 	w.outcome(0, id, start, notify.StateSent)
@@ -240,13 +240,13 @@ func TestAGapInTheStatusTopic(t *testing.T) {
 	w.outcome(0, notify.NewID(), start, notify.StateSent)
 	w.done(lane, 0, 1)
 	w.logs[ledger][0].records[1] = nil
-	require.EqualValues(t, 1, w.audit(t).Faded)
+	require.EqualValues(t, 1, w.audit(t).Unknowable)
 	w.logs[ledger][0].records[2] = nil
-	require.EqualValues(t, 1, w.audit(t).Faded, "also when it reaches to the end")
+	require.EqualValues(t, 1, w.audit(t).Unknowable, "also when it reaches to the end")
 }
 
-func TestSince(t *testing.T) {
-	w := newWorld(1)
+func TestAudit_Since(t *testing.T) {
+	w := newFixture(1)
 	old := notify.NewID()
 	w.job(lane, 0, old, start)
 	w.outcome(0, old, start, notify.StateSent)
@@ -261,18 +261,18 @@ func TestSince(t *testing.T) {
 	w.done(lane, 0, 4)
 	narrow := func(c *Config) { c.Since = since }
 	a := w.audit(t, narrow)
-	require.Equal(t, map[string]Why{lost: NoOutcome}, a.holes())
+	require.Equal(t, map[string]Why{lost: NoOutcome}, a.unaccounted())
 	require.EqualValues(t, []int64{2, 1}, []int64{a.Notifications, a.Earlier})
 	require.EqualValues(t, 2, w.audit(t).Unaccounted)
 
 	// A producer whose clock is years ahead makes Kafka begin much earlier.
 	w.logs[lane][0].records[0].Timestamp = time.Now().Add(10_000 * time.Hour)
-	require.Equal(t, map[string]Why{lost: NoOutcome}, w.audit(t, narrow).holes())
+	require.Equal(t, map[string]Why{lost: NoOutcome}, w.audit(t, narrow).unaccounted())
 }
 
-// What had ended long before the time asked for is not lost because a second copy has come since, which was dropped.
-func TestASecondCopySince(t *testing.T) {
-	w := newWorld(1)
+// A notification that ended long before Since is not missing when a later duplicate of its job was dropped.
+func TestAudit_SinceWithDuplicateOfEarlierJob(t *testing.T) {
+	w := newFixture(1)
 	const old = "0190163d-8694-439b-aea5-966c26f8ad91" // bears no time
 	w.job(lane, 0, old, start)
 	w.outcome(0, old, start, notify.StateSent)
@@ -282,13 +282,13 @@ func TestASecondCopySince(t *testing.T) {
 	w.job(lane, 0, id, start)
 	w.done(lane, 0, 3)
 	a := w.audit(t, func(c *Config) { c.Since = since })
-	require.Equal(t, map[string]Why{id: NoOutcome}, a.holes())
+	require.Equal(t, map[string]Why{id: NoOutcome}, a.unaccounted())
 	require.EqualValues(t, 1, a.Ended[notify.StateSent])
 }
 
-// Commits, then the end of the status topic, then all other ends: it is what the accounting rests on.
-func TestTheOrderInWhichTheLogIsLookedAt(t *testing.T) {
-	w := newWorld(1)
+// The accounting depends on this order: commits, then the end of the status topic, then all other ends.
+func TestSnapshot_ReadsCommitsThenEvents(t *testing.T) {
+	w := newFixture(1)
 	var calls []string
 	w.before = func(call, topic string) { calls = append(calls, call+" "+topic) }
 	w.audit(t)
@@ -299,11 +299,12 @@ func TestTheOrderInWhichTheLogIsLookedAt(t *testing.T) {
 	}, calls)
 }
 
-// Retention may delete what was about to be read, once it is done: what came of it is there later.
-func TestWhatIsDeletedWhileItIsReadIsNotLost(t *testing.T) {
-	w := newWorld(1)
+// Retention may delete processed records before the audit has read them. Later records prove that the notification is not
+// missing.
+func TestAudit_RecordsDeletedDuringAuditAreNotMissing(t *testing.T) {
+	w := newFixture(1)
 	w.job(lane, 0, id, start)
-	w.putOff()
+	w.delayed()
 	w.done(lane, 0, 1)
 	w.before = func(call, topic string) {
 		if call == "scan" && topic == lane && len(w.logs[short][0].records) > 0 {
@@ -312,62 +313,62 @@ func TestWhatIsDeletedWhileItIsReadIsNotLost(t *testing.T) {
 		}
 	}
 	a := w.audit(t)
-	require.Empty(t, a.holes())
+	require.Empty(t, a.unaccounted())
 	require.EqualValues(t, 1, a.InFlight)
 }
 
-func TestTroubleEndsAnAudit(t *testing.T) {
-	w := newWorld(1)
+func TestAudit_ErrorsEndIt(t *testing.T) {
+	w := newFixture(1)
 	w.job(lane, 0, id, start)
 	w.done(lane, 0, 1)
 	full := errors.New("the pipe is broken")
-	_, err := Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Found: func(Finding) error { return full }})
+	_, err := Run(t.Context(), Config{Log: w, Status: ledger, Topics: allTopics, Found: func(Finding) error { return full }})
 	require.ErrorIs(t, err, full)
-	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Held: 1, Dir: "/nowhere"})
+	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Topics: allTopics, MaxInMemory: 1, Dir: "/nowhere"})
 	require.ErrorContains(t, err, "TMPDIR")
 	dir := t.TempDir()
-	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Held: 1, Dir: dir, Found: func(Finding) error { return nil }})
+	_, err = Run(t.Context(), Config{Log: w, Status: ledger, Topics: allTopics, MaxInMemory: 1, Dir: dir, Found: func(Finding) error { return nil }})
 	require.NoError(t, err)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left, "nothing is left behind")
 }
 
-func TestRecordsThatNobodyCanReadAreIdentifiedAsAWorkerDoes(t *testing.T) {
-	w := newWorld(1)
+func TestAudit_UnreadableRecordsHaveTheSameIDAsInAWorker(t *testing.T) {
+	w := newFixture(1)
 	w.write(lane, 0, "{half")
 	w.write(lane, 0, "", "ls-id", id)
 	w.done(lane, 0, 2)
 	a := w.audit(t, func(c *Config) { c.Cluster = "abc" })
 	r := w.logs[lane][0].records[0]
 	broken := notify.DerivedID("record", "abc", lane, "0", "0", fmt.Sprint(r.Timestamp.UnixMilli()))
-	require.Equal(t, map[string]Why{broken: NoOutcome, id: NoOutcome}, a.holes())
+	require.Equal(t, map[string]Why{broken: NoOutcome, id: NoOutcome}, a.unaccounted())
 	w.write(ledger, 0, "no event")
 	w.write(ledger, 0, `{"notification_id":"x","state":"sent"}`)
 	require.EqualValues(t, 2, w.audit(t).Unreadable)
 }
 
-func TestNothingToRead(t *testing.T) {
-	w := newWorld(1)
+func TestAudit_EmptyTopics(t *testing.T) {
+	w := newFixture(1)
 	require.Zero(t, w.audit(t).Notifications)
-	_, err := Run(t.Context(), Config{Log: w, Status: ledger, Shelves: []Shelf{{Topic: "nowhere"}}})
+	_, err := Run(t.Context(), Config{Log: w, Status: ledger, Topics: []Topic{{Name: "nowhere"}}})
 	require.ErrorContains(t, err, "there is no topic such as nowhere")
-	_, err = Run(t.Context(), Config{Log: w, Status: "nowhere", Shelves: shelves})
+	_, err = Run(t.Context(), Config{Log: w, Status: "nowhere", Topics: allTopics})
 	require.ErrorIs(t, err, kafka.ErrNoTopic)
 }
 
-func TestGlanceReadsWhatEventsSay(t *testing.T) {
-	w := newWorld(1)
+func TestParseEventPrefix_ReadsEncodedEvents(t *testing.T) {
+	w := newFixture(1)
 	for _, state := range states {
 		value := w.event(id, stage{3, 14}, state, "")
-		g, ok := glance([]byte(value))
+		g, ok := parseEventPrefix([]byte(value))
 		require.True(t, ok)
 		require.Equal(t, []any{id, 3, 14, state, state.Final()}, []any{g.NotificationID, g.Run, g.Step, g.State, g.Final})
 		require.True(t, g.At.Equal(w.now))
 		for i := range value {
-			_, _ = glance([]byte(value[:i])) // must not panic
+			_, _ = parseEventPrefix([]byte(value[:i])) // must not panic
 		}
 	}
-	_, ok := glance([]byte(`{"notification_id":"x"}`))
+	_, ok := parseEventPrefix([]byte(`{"notification_id":"x"}`))
 	require.False(t, ok)
 }

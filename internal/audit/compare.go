@@ -10,49 +10,50 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// Store is the status store, as it is compared with the topics. One call at a time is made.
+// Store reads the status store. It is not called concurrently.
 type Store interface {
-	// Positions says how far the store has read the topics.
+	// Positions returns the positions up to which the store has read the topics.
 	Positions(ctx context.Context) ([]status.Position, error)
-	// Standings leaves out what the store does not know.
+	// Standings returns the present state of each notification that the store knows.
 	Standings(ctx context.Context, ids []string) (map[string]status.Standing, error)
-	// Unended gives notifications that expire before a time and have not ended, page by page.
+	// Unended returns notifications that expire before a time and have not ended, page by page.
 	Unended(ctx context.Context, before time.Time, after *notify.Life, limit int) ([]status.Open, error)
 }
 
-// compareAtOnce is how many notifications the store is asked for at once.
-const compareAtOnce = 500
+// compareBatchSize is how many notifications are compared in one call of the store.
+const compareBatchSize = 500
 
-// compared is what the topics say of one notification.
+// compared is the state of a notification according to the topics.
 type compared struct {
 	id     string
 	topics Standing
 	place  int64
 }
 
-// await waits until the store has read whatever was read here. Of a store that stands still, behind, it is an error.
-func (a *audit) await(ctx context.Context) error {
-	const every = 100 * time.Millisecond
-	tick := time.NewTicker(every)
+// awaitStore waits until the store has read all records of the snapshot. Its error says that the store is behind and makes no
+// progress.
+func (a *audit) awaitStore(ctx context.Context) error {
+	const pollEvery = 100 * time.Millisecond
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	left, moved := int64(-1), time.Now()
+	lastLag, progressAt := int64(-1), time.Now()
 	for {
 		positions, err := a.Store.Positions(ctx)
 		if err != nil {
 			return fmt.Errorf("ask how far the status store has read: %w", err)
 		}
-		behind := a.behind(positions)
-		if behind == 0 {
+		lag := a.storeLag(positions)
+		if lag == 0 {
 			return nil
 		}
-		if behind != left {
-			left, moved = behind, time.Now()
+		if lag != lastLag {
+			lastLag, progressAt = lag, time.Now()
 		}
-		if time.Since(moved) > a.Patience {
-			return fmt.Errorf("the status store is %d records behind the topics and reads none: is laudspeaker serve-api running?", behind)
+		if time.Since(progressAt) > a.StoreTimeout {
+			return fmt.Errorf("the status store is %d records behind the topics and reads none: is laudspeaker serve-api running?", lag)
 		}
 		if a.Progress != nil {
-			a.Progress(Progress{"waiting for the status store", a.view.total - behind, a.view.total})
+			a.Progress(Progress{Doing: "waiting for the status store", Done: a.snapshot.total - lag, Total: a.snapshot.total})
 		}
 		select {
 		case <-ctx.Done():
@@ -62,53 +63,52 @@ func (a *audit) await(ctx context.Context) error {
 	}
 }
 
-// behind is how many records of jobs and events the store has yet to read.
-func (a *audit) behind(positions []status.Position) (n int64) {
-	type place struct {
-		topic     string
-		partition int32
-	}
-	next := map[place]int64{}
+// storeLag returns how many records of jobs and events the store has not read yet.
+func (a *audit) storeLag(positions []status.Position) int64 {
+	var n int64
+	next := map[partitionOf]int64{}
 	for _, p := range positions {
-		if !p.TopicID.Differs(a.view.ids[p.Topic]) { // else it has read a topic that is no more
-			next[place{p.Topic, p.Partition}] = p.Next
+		if !p.TopicID.Differs(a.snapshot.ids[p.Topic]) { // else the position belongs to a deleted topic
+			next[partitionOf{p.Topic, p.Partition}] = p.Next
 		}
 	}
 	count := func(topic string, bounds []kafka.Bounds) {
 		for _, b := range bounds {
-			n += max(0, b.Newest-max(b.Oldest, next[place{topic, b.Partition}]))
+			n += max(0, b.Newest-max(b.Oldest, next[partitionOf{topic, b.Partition}]))
 		}
 	}
-	count(a.Status, a.view.whole)
-	for _, o := range a.view.shelves {
-		if o.Lane != "" {
-			count(o.Topic, o.bounds)
+	count(a.Status, a.snapshot.whole)
+	for _, t := range a.snapshot.topics {
+		if t.Lane != "" {
+			count(t.Name, t.bounds)
 		}
 	}
 	return n
 }
 
-// compare takes a notification to be compared. What the topics give no state, and what the store need not keep, is not.
+// compare adds a notification to the batch that is compared with the store. It leaves out notifications without a state in the
+// topics, and notifications that the store need not retain.
 func (a *audit) compare(ctx context.Context, es []entry, v *verdict) error {
 	if a.Store == nil || v.place < 0 {
 		return nil
 	}
-	first := firstOf(es)
-	if a.Kept != nil && !a.Kept(first) {
+	first := firstSeen(es)
+	if a.Retained != nil && !a.Retained(first) {
 		return nil
 	}
-	a.batch = append(a.batch, compared{id: spelt(es[0].id), topics: Standing{v.state, v.final, v.run}, place: v.place})
-	if len(a.batch) < compareAtOnce {
+	a.batch = append(a.batch, compared{id: formatID(es[0].id), topics: Standing{State: v.state, Final: v.final, Run: v.run}, place: v.place})
+	if len(a.batch) < compareBatchSize {
 		return nil
 	}
 	return a.compareBatch(ctx)
 }
 
-// firstOf is when the records first tell of a notification.
-func firstOf(es []entry) (first time.Time) {
+// firstSeen returns the earliest time in the entries of a notification.
+func firstSeen(es []entry) time.Time {
+	var first time.Time
 	for i := range es {
 		at := time.UnixMilli(es[i].at)
-		if es[i].kind == anEvent || es[i].kind == aRedrive || es[i].kind == anUnknown {
+		if es[i].kind == kindEvent || es[i].kind == kindRedrive || es[i].kind == kindUnknownNote {
 			at = time.Unix(0, es[i].at)
 		}
 		if i == 0 || at.Before(first) {
@@ -118,7 +118,7 @@ func firstOf(es []entry) (first time.Time) {
 	return first
 }
 
-// compareBatch asks the store. It may be ahead: it goes on reading.
+// compareBatch compares the batch with the store. The store may be ahead of the snapshot, because it continues to read.
 func (a *audit) compareBatch(ctx context.Context) error {
 	if len(a.batch) == 0 {
 		return nil
@@ -133,14 +133,14 @@ func (a *audit) compareBatch(ctx context.Context) error {
 	}
 	for _, c := range a.batch {
 		s, there := standings[c.id]
-		kept := Standing{s.State, s.Final, s.Run}
-		if there && (s.Place > c.place || s.Place == c.place && kept == c.topics) {
+		stored := Standing{s.State, s.Final, s.Run}
+		if there && (s.Place > c.place || s.Place == c.place && stored == c.topics) {
 			continue
 		}
 		*a.report.Differences++
 		f := Finding{What: FoundDifference, ID: c.id, Run: c.topics.Run, Topics: &c.topics}
 		if there {
-			f.Store = &kept
+			f.Store = &stored
 		}
 		if err := a.Found(f); err != nil {
 			return err

@@ -13,17 +13,19 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// shop is a status store that a test has filled.
-type shop struct {
+// fakeStore is a status store with the content that a test sets.
+type fakeStore struct {
 	standings map[string]status.Standing
 	positions func() []status.Position
 	unended   []status.Open
 	err       error
 }
 
-func (s *shop) Positions(context.Context) ([]status.Position, error) { return s.positions(), s.err }
+func (s *fakeStore) Positions(context.Context) ([]status.Position, error) {
+	return s.positions(), s.err
+}
 
-func (s *shop) Unended(_ context.Context, _ time.Time, after *notify.Life, limit int) ([]status.Open, error) {
+func (s *fakeStore) Unended(_ context.Context, _ time.Time, after *notify.Life, limit int) ([]status.Open, error) {
 	from := 0
 	for i := range s.unended {
 		if after != nil && s.unended[i].ID == after.ID {
@@ -33,7 +35,7 @@ func (s *shop) Unended(_ context.Context, _ time.Time, after *notify.Life, limit
 	return s.unended[from:min(len(s.unended), from+limit)], s.err
 }
 
-func (s *shop) Standings(_ context.Context, ids []string) (map[string]status.Standing, error) {
+func (s *fakeStore) Standings(_ context.Context, ids []string) (map[string]status.Standing, error) {
 	some := map[string]status.Standing{}
 	for _, id := range ids {
 		if at, ok := s.standings[id]; ok {
@@ -43,13 +45,13 @@ func (s *shop) Standings(_ context.Context, ids []string) (map[string]status.Sta
 	return some, s.err
 }
 
-func (s *shop) put(id string, at stage, state notify.State, final bool) {
+func (s *fakeStore) put(id string, at stage, state notify.State, final bool) {
 	e := notify.Event{Run: int(at.run), Step: int(at.step), State: state, Final: final}
 	s.standings[id] = status.Standing{State: state, Final: final, Run: e.Run, Place: status.Place(&e)}
 }
 
-// read is a store that has read all that is in the world, less what is behind.
-func (w *world) read(behind int64) func() []status.Position {
+// read returns the positions of a store that has read all records of the fixture except the last ones.
+func (w *fixture) read(behind int64) func() []status.Position {
 	return func() (all []status.Position) {
 		for topic, parts := range w.logs {
 			for p, part := range parts {
@@ -64,9 +66,9 @@ func (w *world) read(behind int64) func() []status.Position {
 	}
 }
 
-func TestTheStoreIsCompared(t *testing.T) {
-	w := newWorld(1)
-	s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+func TestAudit_ComparesStore(t *testing.T) {
+	w := newFixture(1)
+	s := &fakeStore{standings: map[string]status.Standing{}, positions: w.read(0)}
 	ids := map[string]string{}
 	mail := func(name string) string {
 		ids[name] = notify.NewID()
@@ -101,21 +103,21 @@ func TestTheStoreIsCompared(t *testing.T) {
 		ids["earlier run"]: {notify.StateDead, true, 0},
 	}, differ)
 
-	a = w.audit(t, func(c *Config) { c.Store, c.Kept = s, func(first time.Time) bool { return first.After(w.now) } })
+	a = w.audit(t, func(c *Config) { c.Store, c.Retained = s, func(first time.Time) bool { return first.After(w.now) } })
 	require.Zero(t, *a.Differences, "it need not keep what is old")
 	require.Nil(t, w.audit(t).Differences)
 }
 
-func TestAStoreThatIsBehindIsWaitedFor(t *testing.T) {
+func TestAudit_WaitsForStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(1)
+		w := newFixture(1)
 		w.job(lane, 0, id, start)
 		w.outcome(0, id, start, notify.StateSent)
 		left := int64(50)
 		for range left {
 			w.outcome(0, id, start, notify.StateSent)
 		}
-		s := &shop{standings: map[string]status.Standing{}}
+		s := &fakeStore{standings: map[string]status.Standing{}}
 		s.put(id, start, notify.StateSent, true)
 		s.positions = func() []status.Position { left = max(0, left-1); return w.read(left)() }
 		said := 0
@@ -124,16 +126,16 @@ func TestAStoreThatIsBehindIsWaitedFor(t *testing.T) {
 		require.Equal(t, 49, said)
 
 		s.positions = w.read(7)
-		_, err := Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Store: s, Found: func(Finding) error { return nil }})
+		_, err := Run(t.Context(), Config{Log: w, Status: ledger, Topics: allTopics, Store: s, Found: func(Finding) error { return nil }})
 		require.ErrorContains(t, err, "the status store is 7 records behind the topics and reads none")
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = Run(ctx, Config{Log: w, Status: ledger, Shelves: shelves, Store: s, Found: func(Finding) error { return nil }})
+		_, err = Run(ctx, Config{Log: w, Status: ledger, Topics: allTopics, Store: s, Found: func(Finding) error { return nil }})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		s.err = errors.New("no answer")
-		_, err = Run(t.Context(), Config{Log: w, Status: ledger, Shelves: shelves, Store: s, Found: func(Finding) error { return nil }})
+		_, err = Run(t.Context(), Config{Log: w, Status: ledger, Topics: allTopics, Store: s, Found: func(Finding) error { return nil }})
 		require.ErrorIs(t, err, s.err)
 	})
 }

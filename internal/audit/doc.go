@@ -1,16 +1,17 @@
-// Package audit accounts for every notification that the topics know of: it has ended, is in flight, waits, is held for a
-// person or is a dead letter. What is none of these is unaccounted for, a hole. The status store is not asked, unless to
-// compare it.
+// Package audit accounts for every notification in the topics: each has ended, is in flight, is waiting, is held for a manual
+// decision, or is a dead letter. Any other notification is unaccounted for. The status store is read only to compare it with
+// the topics.
 //
-// It alone knows when the records of one notification add up, also while everything runs. Whatever a group's commit says is
-// done was done only after the records that follow from it, and then its outcome, were acknowledged. So the commits of all
-// groups are read first, then the end of the status topic, then the ends of all others: what a commit or an event within
-// these bounds promises lies within them too, and what is missing there is missing.
+// Only this package knows when the records of a notification add up, even while everything is running. A group commits an
+// offset only after the records that follow from the processed record, and then its outcome, have been acknowledged. Therefore
+// the audit reads the commits of all groups first, then the end of the status topic, then the ends of all other topics. Each
+// record that must exist because of a commit or event within these bounds is within the bounds too. If it is missing there, it
+// is missing.
 //
-// Of each record an entry of fixed size is kept, first in memory, beyond a limit in a temporary file; entries are judged by
-// notification, a part of all ids at a time. Memory does not grow with the log but for that part, a 256th of it.
+// The audit keeps an entry of fixed size for each record, first in memory and beyond a limit in a temporary file. It judges
+// entries by notification, one part of all ids (1/256) at a time. Apart from this part, memory does not grow with the log. The
+// temporary file holds no recipients and no contents. Nothing else is written.
 //
-// What cannot be known is counted apart, and is no hole: the outcomes of jobs that are older than what the status topic still
-// holds. Trouble with Kafka, the store or the disk ends an audit with an error; it is never taken for a result. Nothing is
-// written anywhere but to the temporary file, which holds no recipients and no contents.
+// Failure policy: a problem with Kafka, the store or the disk ends the audit with an error, and is never reported as a finding.
+// Jobs that are older than the records that the status topic still holds are counted as unknowable, not as unaccounted for.
 package audit

@@ -15,22 +15,22 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// engine is all of Laudspeaker in small: it accepts, works, moves, redrives, commits, crashes and forgets, one acknowledgement
-// at a time, in any order.
+// engine simulates all of Laudspeaker: it accepts, works, moves, redrives, commits, crashes and deletes, one acknowledgement at
+// a time and in any order.
 type engine struct {
-	*world
+	*fixture
 	r        *rand.Rand
-	done     map[string]map[int64]bool // by topic and partition: what its group knows to be done, committed or not
+	done     map[string]map[int64]bool // by topic and partition: the records that the group has processed, committed or not
 	ended    map[string][]stage        // by notification: its outcomes so far
 	over     map[string]map[uint32]bool
-	open     []func() bool // what somebody is in the middle of: each call is one acknowledgement, false the last
+	open     []func() bool // operations in progress: each call makes one acknowledgement, and returns false after the last one
 	accepted []string
 	skipped  map[string]bool // notifications that an operator has taken away
 }
 
 func newEngine(seed uint64) *engine {
 	e := &engine{
-		world: newWorld(2), r: rand.New(rand.NewPCG(seed, 1)), done: map[string]map[int64]bool{}, ended: map[string][]stage{},
+		fixture: newFixture(2), r: rand.New(rand.NewPCG(seed, 1)), done: map[string]map[int64]bool{}, ended: map[string][]stage{},
 		over: map[string]map[uint32]bool{}, skipped: map[string]bool{},
 	}
 	for topic := range e.logs {
@@ -41,7 +41,7 @@ func newEngine(seed uint64) *engine {
 	return e
 }
 
-// step does one thing.
+// step does one operation.
 func (e *engine) step() {
 	e.now = e.now.Add(time.Duration(e.r.IntN(240)) * time.Second)
 	switch n := e.r.IntN(100); {
@@ -68,18 +68,18 @@ func (e *engine) step() {
 	}
 }
 
-// mint makes a UUIDv7 of the engine's time.
+// mint returns a UUIDv7 with the engine's time.
 func (e *engine) mint() string {
 	var b [idBytes]byte
 	binary.BigEndian.PutUint64(b[:], uint64(e.now.UnixMilli())<<16)
 	binary.BigEndian.PutUint64(b[8:], e.r.Uint64())
 	b[6] = 0x70
-	return spelt(b)
+	return formatID(b)
 }
 
 func (e *engine) partition() int32 { return int32(e.r.IntN(2)) }
 
-// begin lets a worker or a mover take a record that is not done.
+// begin starts processing a record that is not done.
 func (e *engine) begin() {
 	topic, p := []string{lane, short, long}[e.r.IntN(3)], e.partition()
 	var left []*kafka.Record
@@ -99,7 +99,7 @@ func (e *engine) begin() {
 	}
 }
 
-// work is one attempt: what follows, the outcome, done.
+// work is one attempt: it publishes the records that follow, then the outcome, and then marks the job as done.
 func (e *engine) work(r *kafka.Record) func() bool {
 	id, s := about(r)
 	finish := func() { e.done[at(r.Topic, r.Partition)][r.Offset] = true }
@@ -124,7 +124,7 @@ func (e *engine) work(r *kafka.Record) func() bool {
 	return oneByOne(acks)
 }
 
-// move takes a record of a tier to the next one, or back.
+// move returns a record of a tier to its lane, or moves it to the next tier.
 func (e *engine) move(r *kafka.Record) func() bool {
 	id, s := about(r)
 	to := []string{lane, lane, short}[e.r.IntN(3)]
@@ -134,7 +134,7 @@ func (e *engine) move(r *kafka.Record) func() bool {
 	})
 }
 
-// redrive sends a letter again: the job, then the event.
+// redrive redrives a letter: it publishes the job and then the event.
 func (e *engine) redrive() {
 	p := e.partition()
 	all := e.logs[letters][p].records
@@ -156,7 +156,7 @@ func oneByOne(acks []func()) func() bool {
 	}
 }
 
-// commit says what is done of one partition: a watermark and what is above it.
+// commit commits the progress of one partition: a watermark and the done records above it.
 func (e *engine) commit() {
 	topic, p := []string{lane, short, long}[e.r.IntN(3)], e.partition()
 	part, done := e.logs[topic][p], e.done[at(topic, p)]
@@ -171,10 +171,10 @@ func (e *engine) commit() {
 			above = append(above, o)
 		}
 	}
-	e.world.done(topic, p, low, above...)
+	e.fixture.done(topic, p, low, above...)
 }
 
-// retain deletes what is old, as far as it is done.
+// retain deletes old records that are done.
 func (e *engine) retain() {
 	topic, p := []string{lane, short, long, ledger, ledger, letters}[e.r.IntN(6)], e.partition()
 	part := e.logs[topic][p]
@@ -190,7 +190,7 @@ func (e *engine) retain() {
 	e.forget(topic, p, n)
 }
 
-// about reads what job has written.
+// about parses a record that job has written.
 func about(r *kafka.Record) (id string, s stage) {
 	var n struct{ ID string }
 	_ = json.Unmarshal(r.Value, &n)
@@ -201,8 +201,8 @@ func about(r *kafka.Record) (id string, s stage) {
 	return n.ID, stage{uint32(a), uint32(b)}
 }
 
-// Whatever the engine is in the middle of, and goes on with while the audit looks, nothing is ever taken for a hole.
-func TestAnEngineAtWorkHasNoHoles(t *testing.T) {
+// Whatever operations are in progress, and continue during the audit, no notification is reported as unaccounted for.
+func TestAudit_RunningEngineHasNothingMissing(t *testing.T) {
 	for seed := range uint64(100) {
 		e := newEngine(seed)
 		for range 200 + e.r.IntN(1500) {
@@ -213,17 +213,17 @@ func TestAnEngineAtWorkHasNoHoles(t *testing.T) {
 				e.step()
 			}
 		}
-		a := e.audit(t, func(c *Config) { c.Held = 100 })
-		require.Empty(t, a.holes(), "seed %d", seed)
+		a := e.audit(t, func(c *Config) { c.MaxInMemory = 100 })
+		require.Empty(t, a.unaccounted(), "seed %d", seed)
 		require.NotZero(t, a.Notifications)
 		e.before = nil
 		since := e.now.Add(-time.Duration(e.r.IntN(20)) * time.Hour)
-		require.Empty(t, e.audit(t, func(c *Config) { c.Since = since }).holes(), "seed %d", seed)
+		require.Empty(t, e.audit(t, func(c *Config) { c.Since = since }).unaccounted(), "seed %d", seed)
 	}
 }
 
-// An offset that somebody has moved forward takes away what was not done, and the audit names exactly that.
-func TestWhatAnOperatorTakesAwayIsNamed(t *testing.T) {
+// When somebody moves an offset forward, jobs are skipped. The audit reports exactly these jobs.
+func TestAudit_NamesWhatAnOperatorDeletes(t *testing.T) {
 	found := 0
 	for seed := range uint64(60) {
 		e := newEngine(seed)
@@ -247,24 +247,24 @@ func TestWhatAnOperatorTakesAwayIsNamed(t *testing.T) {
 				lost[id] = true
 			}
 		}
-		e.world.done(lane, p, end)
-		holes := e.audit(t).holes()
-		for id := range holes {
+		e.fixture.done(lane, p, end)
+		unaccounted := e.audit(t).unaccounted()
+		for id := range unaccounted {
 			require.True(t, lost[id], "seed %d: %s was not taken away", seed, id)
 		}
 		for id := range lost {
-			if _, named := holes[id]; !named {
+			if _, named := unaccounted[id]; !named {
 				require.True(t, e.elsewhere(id, p), "seed %d: %s is not named", seed, id)
 			}
 		}
-		found += len(holes)
+		found += len(unaccounted)
 	}
 	require.Greater(t, found, 300)
 }
 
-// elsewhere reports whether another copy of a notification is there, or it is so old that nobody knows.
+// elsewhere reports whether another copy of a notification exists, or its outcome may have been deleted.
 func (e *engine) elsewhere(id string, p int32) bool {
-	compacted, _ := compact(id)
+	compacted, _ := packID(id)
 	if part := e.logs[ledger][p]; part.oldest > 0 && (len(part.records) == 0 || mintedAt(compacted, e.now).Before(part.records[0].Timestamp.Add(clocksApart))) {
 		return true
 	}

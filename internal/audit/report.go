@@ -6,55 +6,55 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Report is what all notifications add up to. Its JSON is the last line of laudspeaker audit --json.
+// Report is the result of an audit. Its JSON is the last line of laudspeaker audit --json.
 //
-// Notifications = the sum of Ended + Held + Lost + Unknown + InFlight + Waiting + DeadLetters + Faded + Unaccounted.
+// Notifications = the sum of Ended + Held + Lost + Unknown + InFlight + Waiting + DeadLetters + Unknowable + Unaccounted.
 type Report struct {
 	What            FindingKind            `json:"what"` // summary
-	At              time.Time              `json:"at"`   // what the topics held then is accounted for
+	At              time.Time              `json:"at"`   // time of the snapshot
 	Since           *time.Time             `json:"since,omitempty"`
 	Notifications   int64                  `json:"notifications"`
 	Ended           map[notify.State]int64 `json:"ended"`            // by state
-	AwaitingReceipt int64                  `json:"awaiting_receipt"` // of those sent: their gateways report back
+	AwaitingReceipt int64                  `json:"awaiting_receipt"` // sent notifications whose gateway will report the result
 	Held            int64                  `json:"held"`
 	InFlight        int64                  `json:"in_flight"`
 	Waiting         int64                  `json:"waiting"`
-	DeadLetters     int64                  `json:"dead_letters"` // of which the letter is all that tells; others are among Ended or Held
-	Faded           int64                  `json:"faded"`        // done, and older than what the status topic still holds
+	DeadLetters     int64                  `json:"dead_letters"` // notifications whose dead letter is their only remaining record; the others are in Ended or Held
+	Unknowable      int64                  `json:"faded"`        // done, and older than what the status topic still holds
 	Lost            int64                  `json:"lost"`         // an event says so
-	Unknown         int64                  `json:"unknown"`      // missing, and an event has the note
+	Unknown         int64                  `json:"unknown"`      // unaccounted for, and an event has the note unknown
 	Unaccounted     int64                  `json:"unaccounted"`
-	MissingRecords  int64                  `json:"missing_records"` // that were deleted before their group had processed them; some may be copies
+	MissingRecords  int64                  `json:"missing_records"` // records that were deleted before their group had processed them; some may be duplicates
 	Undecodable     int64                  `json:"undecodable"`     // records in batches that became dead letters because nobody can decode them
-	VoidPositions   int64                  `json:"void_positions"`  // commits that mean nothing: their topic was created again, or their partition truncated
-	DuplicatesSent  int64                  `json:"duplicates_sent"` // times that a gateway accepted one again within a run
-	Earlier         int64                  `json:"earlier"`         // seen, but accepted before Since: not among Notifications
-	Unreadable      int64                  `json:"unreadable"`      // records of the status topic that are no events
+	VoidPositions   int64                  `json:"void_positions"`  // void commits: their topic was created again, or their partition was truncated
+	DuplicatesSent  int64                  `json:"duplicates_sent"` // how many times a gateway accepted a notification again within a run
+	Earlier         int64                  `json:"earlier"`         // notifications accepted before Since; not in Notifications
+	Unreadable      int64                  `json:"unreadable"`      // invalid records of the status topic
 	Differences     *int64                 `json:"differences,omitempty"`
-	Lanes           []Lane                 `json:"lanes"` // those in which something is open
-	Tiers           []Tier                 `json:"tiers"` // those in which something waits
+	Lanes           []Lane                 `json:"lanes"` // lanes with open notifications
+	Tiers           []Tier                 `json:"tiers"` // tiers with delayed notifications
 }
 
-// Lane is what is open of a channel's lane.
+// Lane counts the open notifications of a channel's lane.
 type Lane struct {
 	Channel  notify.Channel `json:"channel"`
 	Lane     notify.Lane    `json:"lane"`
 	InFlight int64          `json:"in_flight"`
 	Waiting  int64          `json:"waiting"`
-	Oldest   Finding        `json:"oldest"` // of both, the one that was accepted first
+	Oldest   Finding        `json:"oldest"` // the notification that was accepted first
 }
 
-// Tier is what waits in a tier of a channel's delay ladder.
+// Tier counts the notifications in a tier of a channel's delay ladder.
 type Tier struct {
 	Topic    string    `json:"topic"`
 	Waiting  int64     `json:"waiting"`
 	FirstDue time.Time `json:"first_due"`
 }
 
-// FindingKind says what a line of an audit is about.
+// FindingKind is the subject of a finding.
 type FindingKind string
 
-// The kinds. Those of what is open are given only when they are asked for.
+// The kinds of findings. InFlight, Waiting and Held are reported only with [Config.ListOpen].
 const (
 	FoundUnaccounted FindingKind = "unaccounted"
 	FoundDuplicate   FindingKind = "duplicate"
@@ -70,20 +70,20 @@ const (
 	FoundSummary     FindingKind = "summary"
 )
 
-// Why says what of a notification is missing.
+// Why is what is missing for an unaccounted notification.
 type Why string
 
-// What may be missing.
+// The values of Why.
 const (
-	NoOutcome  Why = "no_outcome"   // its job is done, and no outcome tells what became of it
-	LeftTier   Why = "left_tier"    // it has left its tier of the delay ladder, and is nowhere since
-	NoNextStep Why = "no_next_step" // an event has put it off, and its next step is nowhere
-	NoNextRun  Why = "no_next_run"  // an event says that it was redriven, and the next run is nowhere
-	NoRecord   Why = "no_record"    // the status store knows it, and the topics have no record of it
-	InGap      Why = "in_gap"       // the same, and its record is in a missing range
+	NoOutcome  Why = "no_outcome"   // its job is done, and there is no outcome
+	LeftTier   Why = "left_tier"    // it has left its delay tier, and there is no later record
+	NoNextStep Why = "no_next_step" // an event says that it was delayed, and there is no record of the next step
+	NoNextRun  Why = "no_next_run"  // an event says that it was redriven, and there is no record of the next run
+	NoRecord   Why = "no_record"    // the status store has it, and the topics have no record of it
+	InGap      Why = "in_gap"       // like NoRecord, and its record is in a missing range
 )
 
-// Finding is one notification of which something is to be said, and the record that says it.
+// Finding is a finding about one notification or one range of records.
 type Finding struct {
 	What       FindingKind    `json:"what"`
 	ID         string         `json:"id,omitempty"` // absent where the finding is about a range of records
@@ -91,28 +91,29 @@ type Finding struct {
 	Step       int            `json:"step"`
 	Range      *Range         `json:"range,omitempty"` // missing_range, undecodable, void_position
 	Why        Why            `json:"why,omitempty"`   // unaccounted
-	Times      int            `json:"times,omitempty"` // duplicate: how often too often
-	Where      *notify.Origin `json:"where,omitempty"` // the record; of all but duplicates and differences
+	Times      int            `json:"times,omitempty"` // duplicate: number of extra times
+	Where      *notify.Origin `json:"where,omitempty"` // the record; absent for duplicates and differences
 	AcceptedAt *time.Time     `json:"accepted_at,omitempty"`
 	Due        *time.Time     `json:"due,omitempty"`    // waiting
-	Topics     *Standing      `json:"topics,omitempty"` // difference: what the topics say
-	Store      *Standing      `json:"store,omitempty"`  // difference: what the store says; absent when it has nothing
+	Topics     *Standing      `json:"topics,omitempty"` // difference: the state in the topics
+	Store      *Standing      `json:"store,omitempty"`  // difference: the state in the store; absent when the store does not have the notification
 }
 
-// Range is a range of the records of a partition.
+// Range is a range of records of a partition.
 type Range struct {
 	Topic     string `json:"topic"`
 	TopicID   string `json:"topic_id,omitempty"`
 	Partition int32  `json:"partition"`
 	From      int64  `json:"from"`
 	To        int64  `json:"to"`    // exclusive
-	Count     int64  `json:"count"` // records: of a missing range without those that had been processed; of a void position 0, not known
-	// How it is known: published by the process that found it, observed (the log begins above what its group has committed), or
-	// uncommitted (the group has never committed, and the status topic has no outcomes of these records); of a void position recreated or truncated.
+	Count     int64  `json:"count"` // number of records; in a missing range without the processed ones; 0 (unknown) for a void position
+	// Cause of a missing range: published (by the process that found the range), observed (the log begins after the group's committed
+	// offset) or uncommitted (the group has never committed, and the status topic has no outcomes of these records). Cause of a void
+	// position: recreated or truncated.
 	Cause string `json:"cause,omitempty"`
 }
 
-// Standing is a state as one side of a difference tells it.
+// Standing is the state of a notification in the topics or in the store.
 type Standing struct {
 	State notify.State `json:"state"`
 	Final bool         `json:"final"`

@@ -6,18 +6,18 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// tally is what is open, by where it is.
+// tally counts the open notifications by lane and by delay tier.
 type tally struct {
-	lanes map[*opened]*Lane
-	tiers map[*opened]*Tier
+	lanes map[*topicState]*Lane
+	tiers map[*topicState]*Tier
 }
 
-// count adds a notification to the report, and gives what is to be said of it.
+// count adds a notification to the report, and reports its findings.
 func (a *audit) count(es []entry, v *verdict) error {
 	a.report.Notifications++
-	if v.again > 0 {
-		a.report.DuplicatesSent += int64(v.again)
-		if err := a.Found(Finding{What: FoundDuplicate, ID: spelt(es[0].id), Run: v.run, Times: v.again}); err != nil {
+	if v.duplicates > 0 {
+		a.report.DuplicatesSent += int64(v.duplicates)
+		if err := a.Found(Finding{What: FoundDuplicate, ID: formatID(es[0].id), Run: v.run, Times: v.duplicates}); err != nil {
 			return err
 		}
 	}
@@ -26,29 +26,29 @@ func (a *audit) count(es []entry, v *verdict) error {
 		return a.countEnded(v)
 	case inFlight:
 		a.report.InFlight++
-		if v.at.kind == aJob { // else it was on its way while this was read
-			a.countOpen(v, a.view.shelves[v.at.shelf])
+		if v.evidence.kind == kindJob { // else it moved while the topics were read
+			a.countOpen(v, a.snapshot.topics[v.evidence.topic])
 		}
-		return a.open(v, FoundInFlight)
+		return a.reportOpen(v, FoundInFlight)
 	case waiting:
 		a.report.Waiting++
-		a.countOpen(v, a.view.lane(a.view.shelves[v.at.shelf].Channel, notify.Lanes()[v.at.state]))
-		a.countTier(v, a.view.shelves[v.at.shelf])
-		return a.open(v, FoundWaiting)
-	case buried:
+		a.countOpen(v, a.snapshot.laneTopic(a.snapshot.topics[v.evidence.topic].Channel, notify.Lanes()[v.evidence.state]))
+		a.countTier(v, a.snapshot.topics[v.evidence.topic])
+		return a.reportOpen(v, FoundWaiting)
+	case deadLetter:
 		a.report.DeadLetters++
-	case faded:
-		a.report.Faded++
+	case unknowable:
+		a.report.Unknowable++
 	case lost:
 		a.report.Lost++
-		return a.Found(a.finding(v, FoundLost))
+		return a.Found(a.newFinding(v, FoundLost))
 	case unknown:
 		a.report.Unknown++
-		return a.Found(a.finding(v, FoundUnknown))
-	case hole:
+		return a.Found(a.newFinding(v, FoundUnknown))
+	case missing:
 		a.report.Unaccounted++
-		f := a.finding(v, FoundUnaccounted)
-		f.Why = v.at.why()
+		f := a.newFinding(v, FoundUnaccounted)
+		f.Why = v.evidence.why()
 		return a.Found(f)
 	}
 	return nil
@@ -57,7 +57,7 @@ func (a *audit) count(es []entry, v *verdict) error {
 func (a *audit) countEnded(v *verdict) error {
 	if v.state == notify.StateHeld {
 		a.report.Held++
-		return a.open(v, FoundHeld)
+		return a.reportOpen(v, FoundHeld)
 	}
 	a.report.Ended[v.state]++
 	if !v.final {
@@ -66,9 +66,9 @@ func (a *audit) countEnded(v *verdict) error {
 	return nil
 }
 
-// countOpen takes note of one that is open in a lane.
-func (a *audit) countOpen(v *verdict, lane *opened) {
-	if lane == nil { // it waits for a lane that has no topic
+// countOpen counts an open notification of a lane.
+func (a *audit) countOpen(v *verdict, lane *topicState) {
+	if lane == nil { // it is delayed for a lane that has no topic
 		return
 	}
 	l := a.tally.lanes[lane]
@@ -83,16 +83,16 @@ func (a *audit) countOpen(v *verdict, lane *opened) {
 	} else {
 		l.InFlight++
 	}
-	if l.Oldest.AcceptedAt == nil || v.at.at < l.Oldest.AcceptedAt.UnixMilli() {
-		l.Oldest = a.finding(v, what)
+	if l.Oldest.AcceptedAt == nil || v.evidence.at < l.Oldest.AcceptedAt.UnixMilli() {
+		l.Oldest = a.newFinding(v, what)
 	}
 }
 
-func (a *audit) countTier(v *verdict, tier *opened) {
-	due := time.UnixMilli(v.at.due).UTC()
+func (a *audit) countTier(v *verdict, tier *topicState) {
+	due := time.UnixMilli(v.evidence.due).UTC()
 	t := a.tally.tiers[tier]
 	if t == nil {
-		t = &Tier{Topic: tier.Topic, FirstDue: due}
+		t = &Tier{Topic: tier.Name, FirstDue: due}
 		a.tally.tiers[tier] = t
 	}
 	t.Waiting++
@@ -101,40 +101,41 @@ func (a *audit) countTier(v *verdict, tier *opened) {
 	}
 }
 
-// close puts what was counted into the report, in the order of the shelves.
-func (t *tally) close(a *audit) {
-	for _, o := range a.view.shelves {
-		if l := t.lanes[o]; l != nil {
+// addTo adds the counts to the report, in the order of the topics.
+func (t *tally) addTo(a *audit) {
+	for _, topic := range a.snapshot.topics {
+		if l := t.lanes[topic]; l != nil {
 			a.report.Lanes = append(a.report.Lanes, *l)
 		}
-		if l := t.tiers[o]; l != nil {
+		if l := t.tiers[topic]; l != nil {
 			a.report.Tiers = append(a.report.Tiers, *l)
 		}
 	}
 }
 
-// open gives what is open, to those who asked for it.
-func (a *audit) open(v *verdict, what FindingKind) error {
-	if !a.Open {
+// reportOpen reports an open notification if ListOpen is set.
+func (a *audit) reportOpen(v *verdict, what FindingKind) error {
+	if !a.ListOpen {
 		return nil
 	}
-	return a.Found(a.finding(v, what))
+	return a.Found(a.newFinding(v, what))
 }
 
-// finding describes the record that the verdict rests on.
-func (a *audit) finding(v *verdict, what FindingKind) Finding {
-	e := v.at
-	f := Finding{What: what, ID: spelt(e.id), Run: int(e.run), Step: int(e.step), Where: &notify.Origin{Partition: e.partition, Offset: e.offset}}
-	if e.kind == anEvent || e.kind == aRedrive || e.kind == anUnknown {
+// newFinding returns a finding about the evidence of a verdict.
+func (a *audit) newFinding(v *verdict, what FindingKind) Finding {
+	e := v.evidence
+	f := Finding{What: what, ID: formatID(e.id), Run: int(e.run), Step: int(e.step), Where: &notify.Origin{Partition: e.partition, Offset: e.offset}}
+	if e.kind == kindEvent || e.kind == kindRedrive || e.kind == kindUnknownNote {
 		f.Where.Topic = a.Status
 		return f
 	}
 	at := time.UnixMilli(e.at).UTC()
-	if f.AcceptedAt = &at; e.shelf == noShelf {
+	f.AcceptedAt = &at
+	if e.topic == noTopic {
 		f.Where = nil
 		return f
 	}
-	f.Where.Topic = a.view.shelves[e.shelf].Topic
+	f.Where.Topic = a.snapshot.topics[e.topic].Name
 	if what == FoundWaiting {
 		due := time.UnixMilli(e.due).UTC()
 		f.Due = &due
@@ -142,16 +143,16 @@ func (a *audit) finding(v *verdict, what FindingKind) Finding {
 	return f
 }
 
-// why says what is missing of a notification whose records lead to e and no further.
+// why returns what is missing, for an entry without a successor.
 func (e *entry) why() Why {
 	switch e.kind {
-	case aJob:
+	case kindJob:
 		return NoOutcome
-	case aWait:
+	case kindDelayed:
 		return LeftTier
-	case aRedrive:
+	case kindRedrive:
 		return NoNextRun
-	case aStored:
+	case kindStored:
 		if e.is(isInGap) {
 			return InGap
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// What one attempt asks, while nothing is in force and while much is.
+// The lookups of one attempt, with an empty state and with a large one.
 func BenchmarkAttempt(b *testing.B) {
 	much := New()
 	apply := func(r Record) { much.Apply(r.Key, r.Value, time.Now()) }

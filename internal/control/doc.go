@@ -1,12 +1,14 @@
-// Package control is what operators and callers tell every process at once: what is paused, cancelled or suppressed. It is
-// a compacted topic of one partition, so that its last record under a key is what holds, and it is read whole.
+// Package control defines the control topic, by which operators and callers pause, cancel and suppress in all processes at once.
+// The topic is compacted and has one partition: the last record of a key is in force. Each process reads the whole topic.
 //
-// It alone knows the records. An [Entry] becomes one by [Entry.Record], is taken back by [Entry.Tombstone], and comes back
-// by [Decode]. [State] is what the topic says, read by many goroutines for each attempt; it knows neither Kafka nor how
-// far it has been read: whoever feeds it starts nothing before that has reached the end.
+// Only this package knows the format of the records. [Entry.Record] encodes an [Entry], [Entry.Tombstone] revokes it, and
+// [Decode] decodes it. [State] holds the entries in force, for concurrent reads by each attempt. State knows neither Kafka nor
+// how far the topic has been read: the process that feeds it must start no work before it has read the topic to its end.
 //
-// The order is the log's, never that of the clocks which wrote the times: a host whose clock is late can lift a pause all
-// the same. A record that is not understood is counted and changes nothing, so that a newer build, or a slip of somebody
-// who writes by hand, stops nobody. It takes the place of the good one under its key when the topic is compacted, which
-// processes that start later then do not see: set the pause again.
+// The order of the entries is the order of the log, never the order of the clocks that wrote their times: a host with a slow
+// clock can still lift a pause.
+//
+// Failure policy: a record that cannot be decoded is counted and changes nothing, so that a newer version, or a mistake of
+// somebody who writes records by hand, stops no process. When the topic is compacted, such a record replaces the valid record
+// of its key. Processes that start later then do not see the entry: set the pause again.
 package control

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// heap gives the bytes of the heap that are reachable, s among them.
+// heap returns the number of reachable bytes on the heap, including s.
 func heap(_ testing.TB, s *State) uint64 {
 	runtime.GC()
 	var m runtime.MemStats

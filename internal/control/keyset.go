@@ -8,22 +8,23 @@ import (
 	"math"
 )
 
-// keySet is a set of strings that takes little more memory than their bytes: they lie behind each other in one slice, and
-// the table holds their positions. The zero value is not usable; see newKeySet. It has no lock.
+// keySet is a set of strings that takes little more memory than their bytes: the strings are stored one after another in one
+// slice, and a hash table holds their positions. The zero value is not usable; see newKeySet. It is not safe for concurrent
+// use.
 type keySet struct {
 	seed  maphash.Seed
-	bytes []byte   // of each key its length as a varint, then itself
-	table []uint32 // 1 + a position in bytes; 0 is free. Linear probing; a power of two
+	bytes []byte   // of each key its length as a varint, then the key
+	table []uint32 // 1 + a position in bytes; 0 = free slot. Linear probing; the length is a power of two
 	n     int
-	dead  int // of bytes: keys that were removed
+	dead  int // number of bytes of removed keys
 }
 
-const leastTable = 16
+const minSlots = 16
 
-// mostBytes is what a position can address. Far less than that does not fit the memory of the hosts that this runs on.
-const mostBytes = math.MaxUint32 - 1
+// maxBytes is the number of bytes that a position can address. Hosts that run this program have less memory.
+const maxBytes = math.MaxUint32 - 1
 
-func newKeySet() *keySet { return &keySet{seed: maphash.MakeSeed(), table: make([]uint32, leastTable)} }
+func newKeySet() *keySet { return &keySet{seed: maphash.MakeSeed(), table: make([]uint32, minSlots)} }
 
 func (s *keySet) len() int { return s.n }
 
@@ -32,7 +33,7 @@ func (s *keySet) has(key []byte) bool {
 	return found
 }
 
-// add reports whether the key is in the set now: only one that has no room is not.
+// add adds a key. It returns false if there is no room for the key.
 func (s *keySet) add(key []byte) bool {
 	if s.has(key) {
 		return true
@@ -40,7 +41,7 @@ func (s *keySet) add(key []byte) bool {
 	if 4*(s.n+1) > 3*len(s.table) {
 		s.resize(2 * len(s.table))
 	}
-	if len(s.bytes)+len(key)+binary.MaxVarintLen64 > mostBytes {
+	if len(s.bytes)+len(key)+binary.MaxVarintLen64 > maxBytes {
 		return false
 	}
 	at, _ := s.find(key)
@@ -55,7 +56,7 @@ func (s *keySet) remove(key []byte) {
 	if !found {
 		return
 	}
-	s.free(at)
+	s.clearSlot(at)
 	s.n--
 	s.dead += len(key) + 1
 	if s.dead > 64<<10 && s.dead > len(s.bytes)/2 {
@@ -63,8 +64,8 @@ func (s *keySet) remove(key []byte) {
 	}
 }
 
-// page gives up to n keys from position from on, and the position of the next page; it is -1 after the last one. The keys are
-// valid until the set changes, and pages are of one set only while it does not.
+// page returns up to n keys from a position on, and the position of the next page; -1 after the last page. The keys and
+// positions are valid until the set changes.
 func (s *keySet) page(from, n int) (keys [][]byte, next int) {
 	for from < len(s.bytes) {
 		if len(keys) == n {
@@ -92,22 +93,22 @@ func (s *keySet) endingIn(suffix string) iter.Seq[string] {
 	}
 }
 
-// at gives the key at a position of bytes, and how many bytes it takes there.
+// at returns the key at a position in bytes, and the number of bytes that it takes there.
 func (s *keySet) at(position int) (key []byte, size int) {
 	n, head := binary.Uvarint(s.bytes[position:])
 	return s.bytes[position+head:][:n:n], head + int(n)
 }
 
-// liveAt reports whether the key at a position of bytes is in the set: otherwise it was removed.
+// liveAt reports whether the key at a position in bytes is in the set and was not removed.
 func (s *keySet) liveAt(position int, key []byte) bool {
 	slot, found := s.find(key)
 	return found && s.table[slot] == uint32(position)+1
 }
 
-// find gives the slot of the key, or the free one that it would take.
+// find returns the slot of the key, or the free slot in which the key would be stored.
 func (s *keySet) find(key []byte) (slot int, found bool) {
 	mask := len(s.table) - 1
-	for slot = s.home(key); s.table[slot] != 0; slot = (slot + 1) & mask {
+	for slot = s.preferredSlot(key); s.table[slot] != 0; slot = (slot + 1) & mask {
 		if k, _ := s.at(int(s.table[slot]) - 1); string(k) == string(key) {
 			return slot, true
 		}
@@ -115,16 +116,16 @@ func (s *keySet) find(key []byte) (slot int, found bool) {
 	return slot, false
 }
 
-func (s *keySet) home(key []byte) int {
+func (s *keySet) preferredSlot(key []byte) int {
 	return int(maphash.Bytes(s.seed, key) & uint64(len(s.table)-1))
 }
 
-// free empties a slot and moves the keys behind it forward, so that no search ends before it has found its key.
-func (s *keySet) free(slot int) {
+// clearSlot empties a slot and moves later keys forward, so that no search ends before it has found its key.
+func (s *keySet) clearSlot(slot int) {
 	mask := len(s.table) - 1
 	for next := (slot + 1) & mask; s.table[next] != 0; next = (next + 1) & mask {
 		key, _ := s.at(int(s.table[next]) - 1)
-		if home := s.home(key); (next-home)&mask >= (next-slot)&mask {
+		if home := s.preferredSlot(key); (next-home)&mask >= (next-slot)&mask {
 			s.table[slot] = s.table[next]
 			slot = next
 		}
@@ -138,7 +139,7 @@ func (s *keySet) resize(slots int) {
 	for _, position := range old {
 		if position != 0 {
 			key, _ := s.at(int(position) - 1)
-			slot := s.home(key)
+			slot := s.preferredSlot(key)
 			for s.table[slot] != 0 {
 				slot = (slot + 1) & (slots - 1)
 			}
@@ -147,7 +148,7 @@ func (s *keySet) resize(slots int) {
 	}
 }
 
-// compact gives back the bytes of keys that were removed.
+// compact releases the memory of removed keys.
 func (s *keySet) compact() {
 	kept := newKeySet()
 	kept.resize(len(s.table))

@@ -21,7 +21,7 @@ func (s *keySet) all() map[string]bool {
 	return all
 }
 
-// Whatever is added and removed in whatever order: it is a set.
+// The set behaves like a map for any sequence of additions and removals.
 func TestKeySet_IsASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, model := newKeySet(), map[string]bool{}
@@ -46,7 +46,7 @@ func TestKeySet_IsASet(t *testing.T) {
 	})
 }
 
-func TestKeySet_GivesBackWhatWasRemoved(t *testing.T) {
+func TestKeySet_ReleasesMemoryOfRemovedKeys(t *testing.T) {
 	s := newKeySet()
 	long := strings.Repeat("x", 1000)
 	for i := range 10_000 {
@@ -59,7 +59,7 @@ func TestKeySet_GivesBackWhatWasRemoved(t *testing.T) {
 	require.Less(t, cap(s.bytes), 256<<10)
 }
 
-// BenchmarkKeySet_Memory shows the memory of a million suppressions.
+// BenchmarkState_Memory measures the memory of a million suppressions.
 func BenchmarkState_Memory(b *testing.B) {
 	for range b.N {
 		s := New()

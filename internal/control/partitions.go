@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Partitions is a set of partition numbers: ranges that are in order, do not overlap and do not touch. The zero value is empty.
-// As text it is "0-5,9".
+// Partitions is a set of partition numbers: sorted ranges that neither overlap nor touch. The zero value is empty. Its text
+// form is "0-5,9".
 type Partitions []span
 
-// span is the numbers from from to to, to excluded.
+// span is the range of numbers from from up to, but excluding, to.
 type span struct{ from, to int32 }
 
 const (
-	mostPartitions = 10_000 // of a topic: more are taken for a mistake
-	mostRanges     = 512    // of the partitions of one report
+	maxPartitions = 10_000 // of a topic; higher numbers are considered a mistake
+	maxRanges     = 512    // in the partitions of one report
 )
 
-// NewPartitions returns the set of some numbers, in any order.
+// NewPartitions returns the set of the given numbers, which may be in any order.
 func NewPartitions(numbers []int32) Partitions {
 	spans := make([]span, len(numbers))
 	for i, n := range numbers {
@@ -29,7 +29,7 @@ func NewPartitions(numbers []int32) Partitions {
 	return union(spans)
 }
 
-// union joins ranges in any order. It changes their order.
+// union returns the set of the numbers in the ranges, which may be in any order. It reorders spans.
 func union(spans []span) Partitions {
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var all Partitions
@@ -43,8 +43,9 @@ func union(spans []span) Partitions {
 	return all
 }
 
-// intersect returns what is in both sets.
-func (p Partitions) intersect(q Partitions) (both Partitions) {
+// intersect returns the numbers that are in both sets.
+func (p Partitions) intersect(q Partitions) Partitions {
+	var both Partitions
 	for i, j := 0, 0; i < len(p) && j < len(q); {
 		if s := (span{max(p[i].from, q[j].from), min(p[i].to, q[j].to)}); s.from < s.to {
 			both = append(both, s)
@@ -64,7 +65,7 @@ func (p Partitions) Has(n int32) bool {
 	return found || at > 0 && n < p[at-1].to
 }
 
-// len returns how many numbers there are.
+// len returns how many numbers the set has.
 func (p Partitions) len() int {
 	n := 0
 	for _, s := range p {
@@ -73,10 +74,10 @@ func (p Partitions) len() int {
 	return n
 }
 
-// MarshalText writes at most [mostRanges] ranges.
+// MarshalText encodes the first [maxRanges] ranges.
 func (p Partitions) MarshalText() ([]byte, error) {
 	var b []byte
-	for i, s := range p[:min(len(p), mostRanges)] {
+	for i, s := range p[:min(len(p), maxRanges)] {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -88,14 +89,14 @@ func (p Partitions) MarshalText() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalText reads what MarshalText writes. Its errors do not repeat the text.
+// UnmarshalText parses the text that MarshalText returns. Its errors do not repeat the text.
 func (p *Partitions) UnmarshalText(text []byte) error {
 	*p = nil
 	if len(text) == 0 {
 		return nil
 	}
-	if len(text) > 12*mostRanges {
-		return fmt.Errorf("%w: more than %d ranges of partitions", ErrMalformed, mostRanges)
+	if len(text) > 12*maxRanges {
+		return fmt.Errorf("%w: more than %d ranges of partitions", ErrMalformed, maxRanges)
 	}
 	parts := strings.Split(string(text), ",")
 	spans := make([]span, 0, len(parts))
@@ -106,13 +107,14 @@ func (p *Partitions) UnmarshalText(text []byte) error {
 		}
 		from, err1 := strconv.ParseUint(first, 10, 31)
 		to, err2 := strconv.ParseUint(last, 10, 31)
-		if err1 != nil || err2 != nil || from > to || to >= mostPartitions {
-			return fmt.Errorf("%w: a range of partitions is not FROM-TO, with numbers below %d", ErrMalformed, mostPartitions)
+		if err1 != nil || err2 != nil || from > to || to >= maxPartitions {
+			return fmt.Errorf("%w: a range of partitions is not FROM-TO, with numbers below %d", ErrMalformed, maxPartitions)
 		}
 		spans = append(spans, span{int32(from), int32(to) + 1})
 	}
-	if *p = union(spans); len(*p) > mostRanges {
-		return fmt.Errorf("%w: more than %d ranges of partitions", ErrMalformed, mostRanges)
+	*p = union(spans)
+	if len(*p) > maxRanges {
+		return fmt.Errorf("%w: more than %d ranges of partitions", ErrMalformed, maxRanges)
 	}
 	return nil
 }

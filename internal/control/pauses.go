@@ -9,13 +9,13 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// pauses is what is paused. It never changes: a record makes another one.
+// pauses is an immutable set of pauses. A record makes a new set.
 type pauses struct {
 	entries map[target]Entry
-	changed chan struct{} // closed once something else is paused
+	changed chan struct{} // closed when another set with other pauses replaces this one
 }
 
-// target is what a pause is for: a channel, a lane of it, or a gateway.
+// target is the subject of a pause: a channel, a lane of a channel, or a gateway.
 type target struct {
 	channel notify.Channel
 	lane    notify.Lane
@@ -26,9 +26,9 @@ func newPauses(entries map[target]Entry) *pauses {
 	return &pauses{entries: entries, changed: make(chan struct{})}
 }
 
-func (s *State) pause(e Entry, set bool) {
+func (s *State) applyPause(e Entry, set bool) {
 	t := target{e.Channel, e.Lane, e.Gateway}
-	s.mu.Lock() // of the writers; readers load the pointer
+	s.mu.Lock() // excludes other writers; readers load the pointer
 	defer s.mu.Unlock()
 	old := s.pauses.Load()
 	_, was := old.entries[t]
@@ -44,7 +44,7 @@ func (s *State) pause(e Entry, set bool) {
 	} else {
 		delete(now.entries, t)
 	}
-	if set && was { // said once more: nothing starts or stops
+	if set && was { // a repeated pause: nothing starts or stops
 		now.changed = old.changed
 		s.pauses.Store(now)
 		return
@@ -53,7 +53,7 @@ func (s *State) pause(e Entry, set bool) {
 	close(old.changed)
 }
 
-// Paused reports whether jobs of the lane must not be started: the channel is paused, or this lane of it.
+// Paused reports whether jobs of the lane must not be started, because the channel or this lane of it is paused.
 func (s *State) Paused(channel notify.Channel, lane notify.Lane) bool {
 	entries := s.pauses.Load().entries
 	if len(entries) == 0 {
@@ -66,7 +66,7 @@ func (s *State) Paused(channel notify.Channel, lane notify.Lane) bool {
 	return paused
 }
 
-// PausedGateway reports whether nothing may be given to the gateway of that name.
+// PausedGateway reports whether the gateway must not be called.
 func (s *State) PausedGateway(name string) bool {
 	entries := s.pauses.Load().entries
 	if len(entries) == 0 {
@@ -76,18 +76,18 @@ func (s *State) PausedGateway(name string) bool {
 	return paused
 }
 
-// Changed gives a channel that is closed once something else is paused than when Changed was called. Whoever waits takes
-// it first, asks what is paused then, and waits last: so no change is missed.
+// Changed returns a channel that is closed when the pauses change after this call. To miss no change, call Changed first, then
+// check the pauses, and then wait for the channel.
 func (s *State) Changed() <-chan struct{} { return s.pauses.Load().changed }
 
-// Listing is what is in force, for people. Of suppressions and cancellations the state knows only how many there are;
-// the cancellations include those whose time is over and that have no tombstone yet.
+// Listing lists the entries in force, for people. Of suppressions and cancellations it has only the number, because the state
+// does not keep them readable. The number of cancellations includes expired ones that have no tombstone yet.
 type Listing struct {
-	Pauses                      []Entry // by name
+	Pauses                      []Entry // ordered by name
 	Suppressions, Cancellations int
 }
 
-// List gives what is in force.
+// List returns the entries in force.
 func (s *State) List() Listing {
 	l := Listing{Suppressions: int(s.nSuppress.Load()), Cancellations: s.cancelled.len()}
 	l.Pauses = slices.SortedFunc(maps.Values(s.pauses.Load().entries), func(a, b Entry) int {

@@ -7,17 +7,18 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// EarlyFor is how long a receipt is kept that came before its attempt was known.
+// EarlyFor is how long a receipt is kept that arrived before its attempt was known.
 const EarlyFor = time.Hour
 
-// Receipt keeps what a provider said of a message before the attempt was known that the report belongs to. id names the report, so
-// that a repetition is the same entry. Workers ignore it; the API applies it once the attempt is known, and takes it back.
-func Receipt(gateway, id string, said notify.Report, at time.Time) Entry {
-	return Entry{Kind: KindReceipt, Gateway: gateway, ID: id, Report: said, At: at, ExpiresAt: at.Add(EarlyFor)}
+// Receipt returns an entry that keeps a provider's report until its attempt is known. id identifies the report, so that a
+// repetition is the same entry. Workers ignore the entry; the API applies the report once the attempt is known, and then
+// removes the entry.
+func Receipt(gateway, id string, report notify.Report, at time.Time) Entry {
+	return Entry{Kind: KindReceipt, Gateway: gateway, ID: id, Report: report, At: at, ExpiresAt: at.Add(EarlyFor)}
 }
 
-// namedReceipt parses the name of an entry of kind receipt: gateway, slash, id.
-func namedReceipt(name string) (Entry, bool) {
+// parseReceiptName parses the name of an entry of kind receipt: gateway, slash, id.
+func parseReceiptName(name string) (Entry, bool) {
 	slash := strings.LastIndexByte(name, '/')
 	if slash < 0 {
 		return Entry{}, false
@@ -28,8 +29,8 @@ func namedReceipt(name string) (Entry, bool) {
 	return e, ok && e.Gateway != "" && e.Name() == name // another spelling would be another key
 }
 
-// keptReport is the JSON of a [notify.Report].
-type keptReport struct {
+// receiptJSON is the JSON of a [notify.Report].
+type receiptJSON struct {
 	NotificationID string       `json:"notification_id,omitempty"`
 	ProviderID     string       `json:"provider_id,omitempty"`
 	Run            int          `json:"run"`
@@ -41,25 +42,25 @@ type keptReport struct {
 	Sender         string       `json:"sender,omitempty"`
 }
 
-// ReceiptIDBytes is how long the provider's id in a kept report is at most.
+// ReceiptIDBytes is the maximum length of the provider's id in a kept report.
 const ReceiptIDBytes = 255
 
-// The limits of what a kept report says, as those of events.
+// Limits of the texts in a kept report, equal to those of events.
 const (
 	receiptCodeBytes   = 64
 	receiptReasonBytes = 500
 )
 
-func reportOf(r notify.Report) *keptReport {
-	return &keptReport{
+func newReceiptJSON(r notify.Report) *receiptJSON {
+	return &receiptJSON{
 		NotificationID: r.NotificationID, ProviderID: r.ProviderID, Run: r.Run, State: r.State,
 		Code: notify.Clip(r.Code, receiptCodeBytes), Reason: notify.Clip(r.Reason, receiptReasonBytes), Gone: r.Gone, At: r.At.UTC(),
 		Sender: notify.Clip(r.Sender, noteBytes),
 	}
 }
 
-// decode returns the report. ok is false for one that the API never keeps.
-func (r *keptReport) decode() (said notify.Report, ok bool) {
+// decode returns the report. ok is false for a report that the API never keeps.
+func (r *receiptJSON) decode() (report notify.Report, ok bool) {
 	if r == nil || r.State != notify.StateDelivered && r.State != notify.StateBounced || r.Run < notify.AnyRun ||
 		r.NotificationID == "" && r.ProviderID == "" || len(r.ProviderID) > ReceiptIDBytes {
 		return notify.Report{}, false

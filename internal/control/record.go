@@ -12,97 +12,98 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Record is what goes on the topic. A nil Value is a tombstone.
+// Record is a record of the control topic. A nil Value is a tombstone.
 type Record struct{ Key, Value []byte }
 
-// value is a record's JSON. Its kind and id are those of the key.
-type value struct {
-	Kind      Kind        `json:"kind"`
-	ID        string      `json:"id"`
-	At        time.Time   `json:"at"`
-	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
-	Note      string      `json:"note,omitempty"`
-	By        string      `json:"by,omitempty"`
-	Key       string      `json:"key,omitempty"` // hexadecimal
-	Gateway   string      `json:"gateway,omitempty"`
-	Code      string      `json:"code,omitempty"`
-	Reason    string      `json:"reason,omitempty"`
-	Sender    string      `json:"sender,omitempty"`
-	Receipt   *keptReport `json:"receipt,omitempty"`
+// recordJSON is the JSON of a record's value. Its kind and id repeat those of the key.
+type recordJSON struct {
+	Kind      Kind         `json:"kind"`
+	ID        string       `json:"id"`
+	At        time.Time    `json:"at"`
+	ExpiresAt *time.Time   `json:"expires_at,omitempty"`
+	Note      string       `json:"note,omitempty"`
+	By        string       `json:"by,omitempty"`
+	Key       string       `json:"key,omitempty"` // hexadecimal
+	Gateway   string       `json:"gateway,omitempty"`
+	Code      string       `json:"code,omitempty"`
+	Reason    string       `json:"reason,omitempty"`
+	Sender    string       `json:"sender,omitempty"`
+	Receipt   *receiptJSON `json:"receipt,omitempty"`
 }
 
-// report is a record's JSON of kind gateway.
-type report struct {
-	value
+// reportJSON is the JSON of a record of kind gateway.
+type reportJSON struct {
+	recordJSON
 	GatewayState
 }
 
-// Record says e. What would last longer than its kind may is cut to that.
+// Record returns the record of e. It shortens texts that are too long and limits the expiry to the maximum of the kind.
 func (e Entry) Record() Record {
-	v := value{
+	v := recordJSON{
 		Kind: e.Kind, ID: e.Name(), At: e.At.UTC(), Note: notify.Clip(e.Note, noteBytes), By: notify.Clip(e.By, noteBytes),
 	}
-	if longest := e.Kind.longest(); longest > 0 {
-		expires := earlier(e.ExpiresAt, e.At.Add(longest)).UTC()
+	if limit := e.Kind.maxLifetime(); limit > 0 {
+		expires := earlier(e.ExpiresAt, e.At.Add(limit)).UTC()
 		v.ExpiresAt = &expires
 	}
 	if e.Kind == KindReceipt {
-		v.Receipt = reportOf(e.Report)
+		v.Receipt = newReceiptJSON(e.Report)
 	}
 	if e.Kind == KindSuppress || e.Kind == KindSuppression {
 		v.Gateway, v.Code = notify.Clip(e.Gateway, noteBytes), notify.Clip(e.Code, noteBytes)
 		v.Reason, v.Sender = notify.Clip(e.Reason, noteBytes), notify.Clip(e.Sender, noteBytes)
 	}
 	if e.Kind == KindGateway {
-		return Record{Key: e.key(), Value: e.report(v)}
+		return Record{Key: e.key(), Value: e.encodeReport(v)}
 	}
 	if e.Kind == KindFingerprintKey {
 		v.Key = hex.EncodeToString(e.Key[:])
 	}
-	encoded, _ := json.Marshal(v) // fails only for a time outside the years 0 to 9999, and At is now
+	encoded, _ := json.Marshal(v) // fails only for a time outside the years 0 to 9999, and At is the present
 	return Record{Key: e.key(), Value: encoded}
 }
 
-// Tombstone takes e back.
+// Tombstone returns the record that revokes e.
 func (e Entry) Tombstone() Record { return Record{Key: e.key()} }
 
 func (e Entry) key() []byte { return []byte(string(e.Kind) + ":" + e.Name()) }
 
 var (
-	// ErrUnknownKind: a record of something that this build knows nothing of.
+	// ErrUnknownKind: the record has a kind that this version does not know.
 	ErrUnknownKind = errors.New("a record of a kind that is not known")
-	// ErrMalformed: a record that does not say what its kind has to.
+	// ErrMalformed: the record lacks a required part or has an invalid one.
 	ErrMalformed = errors.New("a malformed record")
 )
 
-// Decode reads a record of the topic; at is the record's own time, from which an expiry counts at most. set is false for a
-// tombstone, which has no more than what is in the key. Its errors are [ErrUnknownKind] and [ErrMalformed]; they never
-// hold what was in the record.
+// Decode decodes a record. at is the time of the record, and limits its expiry. set is false for a tombstone, which has only
+// the fields in the key. Its errors are [ErrUnknownKind] and [ErrMalformed]; they never repeat the content of the record.
 func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 	kind, name, _ := strings.Cut(string(key), ":")
-	if e, err = named(Kind(kind), name); err != nil || content == nil {
+	e, err = parseName(Kind(kind), name)
+	if err != nil || content == nil {
 		return e, false, err
 	}
-	var v value
+	var v recordJSON
 	if json.Unmarshal(content, &v) != nil {
 		return Entry{}, false, fmt.Errorf("%w: its value is not the JSON of an entry", ErrMalformed)
 	}
 	if v.Kind != e.Kind || v.ID != name {
 		return Entry{}, false, fmt.Errorf("%w: its value is about something else than its key", ErrMalformed)
 	}
-	e.At, e.Note, e.By = v.At, notify.Clip(v.Note, noteBytes), notify.Clip(v.By, noteBytes)
-	if longest := e.Kind.longest(); longest > 0 {
-		e.ExpiresAt = at.Add(longest)
+	e.At = v.At
+	e.Note, e.By = notify.Clip(v.Note, noteBytes), notify.Clip(v.By, noteBytes)
+	if limit := e.Kind.maxLifetime(); limit > 0 {
+		e.ExpiresAt = at.Add(limit)
 		if v.ExpiresAt != nil {
 			e.ExpiresAt = earlier(*v.ExpiresAt, e.ExpiresAt)
 		}
 	}
 	if e.Kind == KindReceipt {
-		said, ok := v.Receipt.decode()
+		report, ok := v.Receipt.decode()
 		if !ok {
 			return Entry{}, false, fmt.Errorf("%w: its receipt is none that is kept", ErrMalformed)
 		}
-		e.Report = said
+		e.Report = report
 	}
 	if e.Kind == KindSuppress {
 		e.Reason = notify.Clip(v.Reason, noteBytes)
@@ -112,7 +113,7 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 		e.Sender = cmp.Or(notify.Clip(v.Sender, noteBytes), e.Scope)
 	}
 	if e.Kind == KindGateway {
-		if err := e.readReport(content, at); err != nil {
+		if err := e.decodeReport(content, at); err != nil {
 			return Entry{}, false, err
 		}
 	}
@@ -124,28 +125,28 @@ func Decode(key, content []byte, at time.Time) (e Entry, set bool, err error) {
 	return e, true, nil
 }
 
-// named reads what is in a key.
-func named(kind Kind, name string) (Entry, error) {
+// parseName returns an entry with the fields in a key.
+func parseName(kind Kind, name string) (Entry, error) {
 	e := Entry{Kind: kind}
 	var ok bool
 	switch kind {
 	case KindPause:
-		e, ok = namedPause(name)
+		e, ok = parsePauseName(name)
 	case KindCancel:
 		e.ID, ok = notify.ParseID(name)
 		ok = ok && e.ID == name // another spelling would be another key
 	case KindSettled:
-		e, ok = namedSettled(name)
+		e, ok = parseSettledName(name)
 	case KindReceipt:
-		e, ok = namedReceipt(name)
+		e, ok = parseReceiptName(name)
 	case KindSuppress:
-		e, ok = namedSuppression(name)
+		e, ok = parseSuppressName(name)
 	case KindSuppression:
-		e, ok = namedReasoned(name)
+		e, ok = parseSuppressionName(name)
 	case KindFingerprintKey:
 		ok = name == keyName
 	case KindGateway:
-		e, ok = namedReport(name)
+		e, ok = parseReportName(name)
 	default:
 		return Entry{}, ErrUnknownKind
 	}
@@ -155,7 +156,7 @@ func named(kind Kind, name string) (Entry, error) {
 	return e, nil
 }
 
-func namedPause(name string) (Entry, bool) {
+func parsePauseName(name string) (Entry, bool) {
 	if gateway, ok := strings.CutPrefix(name, gatewayPrefix); ok {
 		return PauseGateway(gateway), gateway != ""
 	}
@@ -164,7 +165,7 @@ func namedPause(name string) (Entry, bool) {
 	return e, e.Channel.Known() && (!hasLane || e.Lane.Known())
 }
 
-func namedSuppression(name string) (Entry, bool) {
+func parseSuppressName(name string) (Entry, bool) {
 	parts := strings.SplitN(name, "/", 3)
 	if len(parts) < 3 {
 		return Entry{}, false
@@ -173,11 +174,11 @@ func namedSuppression(name string) (Entry, bool) {
 	return e, e.Tenant != "" && e.Channel.Known() && e.Address != ""
 }
 
-// longest is how long an entry of the kind lasts at most; zero for one that lasts until it is taken back.
-func (k Kind) longest() time.Duration {
+// maxLifetime returns how long an entry of the kind may last; 0 for an entry that lasts until it is revoked.
+func (k Kind) maxLifetime() time.Duration {
 	switch k {
 	case KindCancel, KindSettled:
-		return Longest
+		return MaxLifetime
 	case KindReceipt:
 		return EarlyFor
 	default:

@@ -15,8 +15,8 @@ var (
 	ids  = []string{"0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966c26f8ad92", "ffffffff-ffff-8fff-bfff-ffffffffffff"}
 )
 
-// What is on the topic is a contract: these are its records, byte by byte.
-func TestRecords(t *testing.T) {
+// The records on the topic are a contract. These are the expected bytes.
+func TestRecord_IsAContract(t *testing.T) {
 	for key, c := range map[string]struct {
 		entry Entry
 		value string
@@ -67,7 +67,9 @@ func TestRecords(t *testing.T) {
 		},
 	} {
 		require.Zero(t, c.entry.Key)
-		c.entry.At, c.entry.Note, c.entry.By = noon, "provider down", "ada"
+		c.entry.At = noon
+		c.entry.Note = "provider down"
+		c.entry.By = "ada"
 		r := c.entry.Record()
 		require.Equal(t, key, string(r.Key))
 		require.Equal(t, c.value, string(r.Value))
@@ -86,23 +88,23 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestACancellationIsNotRememberedForLongerThanAJobLives(t *testing.T) {
+func TestDecode_LimitsLifetimeOfCancellation(t *testing.T) {
 	e := Cancel(ids[0], noon)
 	e.ExpiresAt = noon.Add(1000 * time.Hour)
 	r := e.Record()
 	back, _, err := Decode(r.Key, r.Value, noon)
 	require.NoError(t, err)
-	require.Equal(t, noon.Add(Longest), back.ExpiresAt)
+	require.Equal(t, noon.Add(MaxLifetime), back.ExpiresAt)
 	require.Contains(t, string(r.Value), `"expires_at":"2030-02-02T12:00:00Z"`, "cut by the writer")
 	back, _, err = Decode(r.Key, r.Value, noon.Add(-time.Hour))
 	require.NoError(t, err)
-	require.Equal(t, noon.Add(Longest-time.Hour), back.ExpiresAt, "cut by the reader")
+	require.Equal(t, noon.Add(MaxLifetime-time.Hour), back.ExpiresAt, "cut by the reader")
 	back, _, err = Decode(r.Key, []byte(`{"kind":"cancel","id":"`+ids[0]+`"}`), noon)
 	require.NoError(t, err)
-	require.Equal(t, noon.Add(Longest), back.ExpiresAt, "a writer that gives none")
+	require.Equal(t, noon.Add(MaxLifetime), back.ExpiresAt, "a writer that gives none")
 }
 
-// faulty are records that are not understood.
+// faulty are records that cannot be decoded.
 var faulty = []struct {
 	key, value string
 	err        error
@@ -146,7 +148,7 @@ var faulty = []struct {
 	{"suppress:default/fax/eve@test.example", `{"kind":"suppress","id":"default/fax/eve@test.example"}`, ErrMalformed},
 }
 
-func TestWhatIsNotUnderstoodIsSaidWithoutRepeatingIt(t *testing.T) {
+func TestDecode_ErrorsDoNotRepeatTheRecord(t *testing.T) {
 	for _, f := range faulty {
 		_, set, err := Decode([]byte(f.key), []byte(f.value), noon)
 		require.ErrorIs(t, err, f.err, f.key+" "+f.value)

@@ -25,11 +25,11 @@ func TestState_RestartKeepsSuppressionsAlone(t *testing.T) {
 		return all
 	}
 	changed := s.Changed()
-	there := NewLasting()
-	there.Note(b.Record().Key) // the new topic has taken b back already
-	there.Note([]byte("pause:email"))
+	there := NewLastingKeys()
+	there.Add(b.Record().Key) // the new topic has taken b back already
+	there.Add([]byte("pause:email"))
 	var written []Record
-	require.NoError(t, s.Missing(there, noon, func(rs []Record) error { written = append(written, rs...); return nil }))
+	require.NoError(t, s.WriteMissing(there, noon, func(rs []Record) error { written = append(written, rs...); return nil }))
 	require.Len(t, written, 2)
 	require.Equal(t, a.Record().Key, written[0].Key)
 	e, set, err := Decode(written[0].Key, written[0].Value, noon)
@@ -53,16 +53,16 @@ func TestState_RestartKeepsSuppressionsAlone(t *testing.T) {
 	require.Equal(t, []bool{true, false, true}, on())
 	require.Equal(t, 2, s.List().Suppressions)
 	failed := errors.New("no broker")
-	require.ErrorIs(t, s.Missing(NewLasting(), noon, func([]Record) error { return failed }), failed)
+	require.ErrorIs(t, s.WriteMissing(NewLastingKeys(), noon, func([]Record) error { return failed }), failed)
 }
 
-// All processes go on with one key of fingerprints when the topic is made anew, also those that start afterwards.
-func TestState_TheKeyOfFingerprintsOutlastsTheTopic(t *testing.T) {
+// After the topic was created again, all processes use the same key of fingerprints, including processes that start later.
+func TestState_FingerprintKeyOutlastsTheTopic(t *testing.T) {
 	e := FingerprintKey(noon)
 	old := applied([]Record{e.Record(), Cancel(ids[0], noon).Record()})
 	var written []Record
 	keep := func(rs []Record) error { written = append(written, rs...); return nil }
-	require.NoError(t, old.Missing(NewLasting(), noon, keep))
+	require.NoError(t, old.WriteMissing(NewLastingKeys(), noon, keep))
 	require.Len(t, written, 1)
 	old.Restart()
 	young := applied(written)
@@ -72,13 +72,13 @@ func TestState_TheKeyOfFingerprintsOutlastsTheTopic(t *testing.T) {
 		require.Equal(t, e.Key, key)
 	}
 
-	there := NewLasting() // another process was faster
-	there.Note(written[0].Key)
+	there := NewLastingKeys() // another process was faster
+	there.Add(written[0].Key)
 	written = nil
-	require.NoError(t, old.Missing(there, noon, keep))
+	require.NoError(t, old.WriteMissing(there, noon, keep))
 	require.Empty(t, written, "what the new topic says counts")
 	failed := errors.New("no broker")
-	require.ErrorIs(t, old.Missing(NewLasting(), noon, func([]Record) error { return failed }), failed)
-	require.NoError(t, New().Missing(NewLasting(), noon, keep))
+	require.ErrorIs(t, old.WriteMissing(NewLastingKeys(), noon, func([]Record) error { return failed }), failed)
+	require.NoError(t, New().WriteMissing(NewLastingKeys(), noon, keep))
 	require.Empty(t, written)
 }

@@ -10,19 +10,19 @@ import (
 
 // settledRun is one run of a notification.
 type settledRun struct {
-	id  hash
+	id  uuid
 	run int
 }
 
-// Settle ends a run of a notification without another attempt: its provider has reported that the message was delivered, while
-// the worker did not know that the provider had it. id is as [notify.ParseID] gives it. A redrive, which is another run, is not
-// affected.
+// Settle returns an entry that ends a run of a notification without another attempt: the provider has reported the message as
+// delivered, while the worker did not know that the provider had it. id must be in the form that [notify.ParseID] returns. A
+// redrive is another run and is not affected.
 func Settle(id string, run int, at time.Time) Entry {
-	return Entry{Kind: KindSettled, ID: id, Run: run, At: at, ExpiresAt: at.Add(Longest)}
+	return Entry{Kind: KindSettled, ID: id, Run: run, At: at, ExpiresAt: at.Add(MaxLifetime)}
 }
 
-// namedSettled parses the name of an entry of kind settled: id, slash, run.
-func namedSettled(name string) (Entry, bool) {
+// parseSettledName parses the name of an entry of kind settled: id, slash, run.
+func parseSettledName(name string) (Entry, bool) {
 	id, number, _ := strings.Cut(name, "/")
 	canonical, ok := notify.ParseID(id)
 	run, err := strconv.ParseUint(number, 10, 31)
@@ -30,15 +30,15 @@ func namedSettled(name string) (Entry, bool) {
 	return e, ok && err == nil && e.Name() == name // another spelling would be another key
 }
 
-func (s *State) settle(e Entry, set bool) {
-	id, _ := parseID(e.ID) // it was found to be one
+func (s *State) applySettled(e Entry, set bool) {
+	id, _ := parseID(e.ID) // Decode has checked it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled.applyLocked(settledRun{id, e.Run}, e, set)
 }
 
-// Settled reports whether the provider has reported the run as delivered, so that it is not to be sent again. id may be spelt in
-// any way.
+// Settled reports whether the provider has reported the run as delivered, so that it must not be sent again. id may have any
+// spelling.
 func (s *State) Settled(id string, run int) bool {
 	if s.settled.len() == 0 {
 		return false

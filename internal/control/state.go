@@ -11,41 +11,41 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// State is what the topic says. [State.Apply] is for the one reader of the topic; everything else may be called at once
-// from many goroutines, and costs a few nanoseconds while nothing of the kind is in force.
+// State holds the entries in force. Only the single reader of the topic may call [State.Apply]. All other methods may be called
+// concurrently, and cost a few nanoseconds while no entry of their kind is in force.
 //
-// It keeps the key of a suppression, so that it can be written again when the topic has been lost: about 60 bytes for an address
-// of 25. Of a cancellation it keeps 24 bytes, and what the map adds to that.
+// State keeps the key of each suppression, so that the suppression can be written again when the topic is lost: about 60 bytes
+// for an address of 25 bytes. A cancellation takes 24 bytes plus the overhead of the map.
 type State struct {
 	pauses atomic.Pointer[pauses] // replaced as a whole
 
 	mu        sync.RWMutex
-	cancelled expiring[hash]
-	settled   expiring[settledRun]
+	cancelled expiringSet[uuid]
+	settled   expiringSet[settledRun]
 	plain     lastingSet // suppressions of kind suppress
-	reasoned  lastingSet // and of kind suppression
-	reasons   []string   // of reasoned
+	reasoned  lastingSet // suppressions of kind suppression
+	reasons   []string   // all reasons in reasoned
 	reports   map[reporter]Entry
-	ranges    int          // of partitions, in all reports
-	nSuppress atomic.Int64 // the size of plain and reasoned, which costs no lock
+	ranges    int          // number of partition ranges in all reports
+	nSuppress atomic.Int64 // size of plain and reasoned, readable without the mutex
 
 	key atomic.Pointer[[16]byte] // of fingerprints; nil while there is none
 
 	unknown, malformed atomic.Uint64
 }
 
-// hash is a UUID.
-type hash [16]byte
+// uuid is the binary form of a UUID.
+type uuid [16]byte
 
-// New gives a state in which nothing is in force.
+// New returns a state without entries.
 func New() *State {
 	s := &State{reports: map[reporter]Entry{}, plain: newLastingSet(), reasoned: newLastingSet()}
 	s.pauses.Store(newPauses(nil))
 	return s
 }
 
-// Apply takes in the next record of the topic; at is the record's time. The same records in the same order lead to the
-// same state, as often as they come.
+// Apply applies the next record of the topic. at is the time of the record. Applying the same records in the same order again
+// leads to the same state.
 func (s *State) Apply(key, value []byte, at time.Time) {
 	e, set, err := Decode(key, value, at)
 	switch {
@@ -54,16 +54,16 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 	case err != nil:
 		s.malformed.Add(1)
 	case e.Kind == KindPause:
-		s.pause(e, set)
+		s.applyPause(e, set)
 	case e.Kind == KindCancel:
-		s.cancel(e, set)
+		s.applyCancellation(e, set)
 	case e.Kind == KindSettled:
-		s.settle(e, set)
+		s.applySettled(e, set)
 	case e.Kind == KindSuppress, e.Kind == KindSuppression:
-		s.suppress(e, set)
+		s.applySuppression(e, set)
 	case e.Kind == KindGateway:
-		s.report(e, set)
-	case e.Kind == KindReceipt: // of the API alone
+		s.applyReport(e, set)
+	case e.Kind == KindReceipt: // the API reads it elsewhere
 	case e.Kind == KindFingerprintKey && set:
 		s.key.Store(&e.Key)
 	case e.Kind == KindFingerprintKey:
@@ -71,7 +71,7 @@ func (s *State) Apply(key, value []byte, at time.Time) {
 	}
 }
 
-// FingerprintKey gives the key of the fingerprints that workers write on the ledger; ok is false while there is none.
+// FingerprintKey returns the key of the fingerprints that workers write to the ledger. ok is false while there is no key.
 func (s *State) FingerprintKey() (key [16]byte, ok bool) {
 	if k := s.key.Load(); k != nil {
 		return *k, true
@@ -79,17 +79,17 @@ func (s *State) FingerprintKey() (key [16]byte, ok bool) {
 	return key, false
 }
 
-// Skipped counts the records that changed nothing because they were not understood.
+// Skipped returns how many records changed nothing because they could not be decoded.
 func (s *State) Skipped() (unknown, malformed uint64) { return s.unknown.Load(), s.malformed.Load() }
 
-func (s *State) cancel(e Entry, set bool) {
-	id, _ := parseID(e.ID) // it was found to be one
+func (s *State) applyCancellation(e Entry, set bool) {
+	id, _ := parseID(e.ID) // Decode has checked it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancelled.applyLocked(id, e, set)
 }
 
-// Cancelled reports whether the notification is not to be sent. id may be spelt in any way.
+// Cancelled reports whether the notification must not be sent. id may have any spelling.
 func (s *State) Cancelled(id string) bool {
 	if s.cancelled.len() == 0 {
 		return false
@@ -103,26 +103,26 @@ func (s *State) Cancelled(id string) bool {
 	return s.cancelled.hasLocked(h)
 }
 
-// Expired gives tombstones of cancellations, settled runs and reports whose time is over, [mostTombstones] at most, for whoever writes to the topic: now
-// and then, from one process or from several. They are no longer in force, and are forgotten once their tombstones have
-// come back over the topic; so what could not be published is given again.
+// Expired returns tombstones of expired cancellations, settled runs and reports, at most [maxTombstones]. One or several
+// processes publish them now and then. The expired entries are no longer in force, and are removed from the state once their
+// tombstones are read from the topic: a tombstone that could not be published is returned again.
 func (s *State) Expired(now time.Time) []Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := s.cancelled.expiredLocked(nil, now, func(id hash) Entry { return Entry{Kind: KindCancel, ID: spell(id)} })
-	all = s.settled.expiredLocked(all, now, func(r settledRun) Entry { return Entry{Kind: KindSettled, ID: spell(r.id), Run: r.run} })
+	all := s.cancelled.expiredLocked(nil, now, func(id uuid) Entry { return Entry{Kind: KindCancel, ID: formatID(id)} })
+	all = s.settled.expiredLocked(all, now, func(r settledRun) Entry { return Entry{Kind: KindSettled, ID: formatID(r.id), Run: r.run} })
 	return s.expiredReportsLocked(all, now)
 }
 
-// appendSuppression spells the name of a suppression, see [Entry.Name].
+// appendSuppression appends the name of an entry of kind suppress, see [Entry.Name].
 func appendSuppression(b []byte, tenant string, channel notify.Channel, address string) []byte {
 	b = append(append(b, tenant...), '/')
 	b = append(append(b, channel...), '/')
 	return append(b, address...)
 }
 
-// parseID is notify.ParseID without the memory that a canonical spelling needs.
-func parseID(s string) (id hash, ok bool) {
+// parseID is notify.ParseID without the allocation of a canonical spelling.
+func parseID(s string) (id uuid, ok bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return id, false
 	}
@@ -135,7 +135,7 @@ func parseID(s string) (id hash, ok bool) {
 	return id, err == nil
 }
 
-func spell(id hash) string {
+func formatID(id uuid) string {
 	s := hex.EncodeToString(id[:])
 	return strings.Join([]string{s[:8], s[8:12], s[12:16], s[16:20], s[20:]}, "-")
 }

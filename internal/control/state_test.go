@@ -15,7 +15,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// universe is everything that the tests say of.
+// universe returns all entries that the tests use.
 func universe() []Entry {
 	var all []Entry
 	for _, ch := range notify.Channels() {
@@ -37,7 +37,7 @@ func universe() []Entry {
 	return append(all, PauseGateway("mail"), PauseGateway("email"), PauseGateway("bulk"))
 }
 
-// inForce asks s for all of the universe.
+// inForce returns which entries of the universe are in force.
 func inForce(s *State) map[string]bool {
 	on := map[string]bool{}
 	for _, e := range universe() {
@@ -60,12 +60,12 @@ func inForce(s *State) map[string]bool {
 	return on
 }
 
-// recipientOf names all entries that keep everything from one recipient.
+// recipientOf returns one name for all entries that suppress the same recipient.
 func recipientOf(e Entry) string {
 	return "suppressed:" + Suppress(e.Tenant, e.Channel, e.Address).Name()
 }
 
-// wanted is what has to be in force when the last words are these.
+// wanted returns which entries must be in force after the given last records of each key.
 func wanted(last map[string]Record) map[string]bool {
 	on := map[string]bool{}
 	for _, e := range universe() {
@@ -95,9 +95,9 @@ func applied(logs ...[]Record) *State {
 	return s
 }
 
-// Whatever is said in whatever order, with junk in between: the last word on each thing holds. It does so when the log is
-// read twice, when it has been compacted, and however words on different things lie between each other.
-func TestTheLastWordHolds(t *testing.T) {
+// The last record of each key is in force, whatever the order of the records and with invalid records among them. This also
+// holds when the log is read twice, and when it has been compacted.
+func TestState_LastRecordOfKeyIsInForce(t *testing.T) {
 	all := universe()
 	rapid.Check(t, func(t *rapid.T) {
 		var log, sound []Record
@@ -136,7 +136,7 @@ func TestTheLastWordHolds(t *testing.T) {
 	})
 }
 
-func TestAPauseOfTheChannelHoldsItsLanesAndNoGateway(t *testing.T) {
+func TestState_PausedChannelPausesItsLanesButNoGateway(t *testing.T) {
 	s := applied([]Record{Pause(notify.ChannelEmail, "").Record(), Pause(notify.ChannelSMS, notify.LaneNormal).Record()})
 	for _, lane := range append(notify.Lanes(), "") {
 		require.True(t, s.Paused(notify.ChannelEmail, lane))
@@ -148,7 +148,7 @@ func TestAPauseOfTheChannelHoldsItsLanesAndNoGateway(t *testing.T) {
 	require.False(t, s.PausedGateway(""))
 }
 
-func TestChanged(t *testing.T) {
+func TestState_Changed(t *testing.T) {
 	s := New()
 	closed := func(ch <-chan struct{}) bool {
 		select {
@@ -182,8 +182,8 @@ func TestChanged(t *testing.T) {
 	require.Equal(t, Listing{Pauses: s.List().Pauses, Suppressions: 1, Cancellations: 1}, s.List())
 }
 
-// A cancellation whose time is over is in force no longer, and is forgotten when its tombstone comes back.
-func TestACancellationExpires(t *testing.T) {
+// An expired cancellation is not in force, and is removed when its tombstone is read.
+func TestState_CancellationExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New()
 		start := time.Now()
@@ -191,7 +191,7 @@ func TestACancellationExpires(t *testing.T) {
 			r := Cancel(id, start.Add(time.Duration(i)*time.Hour)).Record()
 			s.Apply(r.Key, r.Value, start.Add(time.Duration(i)*time.Hour))
 		}
-		time.Sleep(Longest - time.Second)
+		time.Sleep(MaxLifetime - time.Second)
 		require.True(t, s.Cancelled(ids[0]))
 		require.True(t, s.Cancelled(strings.ToUpper(ids[0])))
 		require.Empty(t, s.Expired(time.Now()))
@@ -207,8 +207,8 @@ func TestACancellationExpires(t *testing.T) {
 	})
 }
 
-// One writer, many readers: under the race detector this says that they may.
-func TestManyReaders(t *testing.T) {
+// One writer and many readers may run concurrently. This test fails only under the race detector or when a reader blocks.
+func TestState_ConcurrentReaders(t *testing.T) {
 	s := New()
 	var readers sync.WaitGroup
 	done := make(chan struct{})
@@ -239,11 +239,11 @@ func TestManyReaders(t *testing.T) {
 	readers.Wait()
 }
 
-func TestIDsAreSpeltAndReadAlike(t *testing.T) {
+func TestParseID_RoundTrip(t *testing.T) {
 	for _, id := range append(ids, notify.NewID()) {
 		h, ok := parseID(id)
 		require.True(t, ok)
-		require.Equal(t, id, spell(h))
+		require.Equal(t, id, formatID(h))
 	}
 	rapid.Check(t, func(t *rapid.T) { // one slip anywhere
 		b := []byte(rapid.SampledFrom(ids).Draw(t, "id"))

@@ -8,31 +8,33 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// A suppression of [KindSuppress] holds for a recipient whoever sends, and has one key: a person's decision, and what earlier
-// versions wrote for any reason. One of [KindSuppression] has its reason and its scope in the key, so that the entries of one
-// recipient neither replace nor take back each other. Earlier versions skip it.
+// A suppression of [KindSuppress] applies to all senders, and there is one key for each recipient. It is a person's decision;
+// earlier versions wrote it for any reason. A suppression of [KindSuppression] has its reason and scope in the key, so that the
+// entries of one recipient neither replace nor revoke each other. Earlier versions skip it.
 
 const (
 	allSenders  = "*"
 	senderScope = "sender:"
 
 	reasonBytes = 64
-	mostReasons = 64 // of a topic: a lookup asks for each of them
+	maxReasons  = 64 // of a topic: a lookup asks for each of them
 )
 
-// SuppressFor keeps everything from a recipient for one of notify's reasons. address is as validation gives it.
+// SuppressFor returns an entry that suppresses a recipient for one of notify's reasons. address must be in the form that
+// validation returns.
 func SuppressFor(tenant string, channel notify.Channel, address, reason string) Entry {
 	return Entry{Kind: KindSuppression, Tenant: tenant, Channel: channel, Address: address, Reason: reason}
 }
 
-// OptOut keeps the texts of one sender from a recipient: sender is a number, a name or a messaging service.
+// OptOut returns an entry that suppresses the texts of one sender to a recipient. sender is a number, a name or a messaging
+// service.
 func OptOut(tenant, sender, address string) Entry {
 	e := SuppressFor(tenant, notify.ChannelSMS, address, notify.ReasonOptedOut)
 	e.Scope, e.Sender = sender, sender
 	return e
 }
 
-// spellScope returns the scope of a suppression as its key has it.
+// spellScope returns the scope of a suppression as in its key.
 func spellScope(sender string) string {
 	if sender == "" {
 		return allSenders
@@ -40,8 +42,8 @@ func spellScope(sender string) string {
 	return senderScope + url.PathEscape(sender)
 }
 
-// namedReasoned parses the name of an entry of kind suppression: tenant, channel, reason, scope and address.
-func namedReasoned(name string) (Entry, bool) {
+// parseSuppressionName parses the name of an entry of kind suppression: tenant, channel, reason, scope and address.
+func parseSuppressionName(name string) (Entry, bool) {
 	parts := strings.SplitN(name, "/", 5)
 	if len(parts) < 5 {
 		return Entry{}, false
@@ -54,16 +56,17 @@ func namedReasoned(name string) (Entry, bool) {
 		}
 		e.Scope, e.Sender = sender, sender
 	}
-	known := e.Tenant != "" && e.Channel.Known() && e.Address != "" && reasonWord(e.Reason)
+	known := e.Tenant != "" && e.Channel.Known() && e.Address != "" && validReason(e.Reason)
 	return e, known && e.Name() == name // another spelling would be another key
 }
 
-// reasonWord reports whether s can be the reason in a key.
-func reasonWord(s string) bool {
+// validReason reports whether s can be the reason in a key.
+func validReason(s string) bool {
 	return s != "" && len(s) <= reasonBytes && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 }
 
-// appendReasoned spells the name of an entry of kind suppression, see [Entry.Name]. scope is as spellScope gives it.
+// appendReasoned appends the name of an entry of kind suppression, see [Entry.Name]. scope is in the form that spellScope
+// returns.
 func appendReasoned(b []byte, tenant string, channel notify.Channel, reason, scope, address string) []byte {
 	b = append(append(b, tenant...), '/')
 	b = append(append(b, channel...), '/')
@@ -74,38 +77,38 @@ func appendReasoned(b []byte, tenant string, channel notify.Channel, reason, sco
 
 // lastingSet holds the names of suppressions of one kind. They outlast the topic.
 type lastingSet struct {
-	now     *keySet // of this topic
-	carried *keySet // of the topic before, not met in this one yet; nil when there are none
+	current *keySet // on the present topic
+	carried *keySet // from the previous topic, and not seen on the present topic yet; nil when there is none
 }
 
-func newLastingSet() lastingSet { return lastingSet{now: newKeySet()} }
+func newLastingSet() lastingSet { return lastingSet{current: newKeySet()} }
 
-// apply takes in what the topic says of a name. It reports false for a name that the set has no room for.
-func (l *lastingSet) apply(name []byte, set bool) (ok bool) {
-	if l.carried != nil { // what the topic says now counts, whichever it is
+// apply adds or removes a name. It returns false for a name for which the set has no room.
+func (l *lastingSet) apply(name []byte, set bool) bool {
+	if l.carried != nil { // the entry of the present topic replaces it, set or revoked
 		l.carried.remove(name)
 	}
 	if !set {
-		l.now.remove(name)
+		l.current.remove(name)
 		return true
 	}
-	return l.now.add(name)
+	return l.current.add(name)
 }
 
 func (l *lastingSet) has(name []byte) bool {
-	return l.now.has(name) || l.carried != nil && l.carried.has(name)
+	return l.current.has(name) || l.carried != nil && l.carried.has(name)
 }
 
 func (l *lastingSet) len() int {
 	if l.carried == nil {
-		return l.now.len()
+		return l.current.len()
 	}
-	return l.now.len() + l.carried.len()
+	return l.current.len() + l.carried.len()
 }
 
-// restart begins with another topic: what is known is carried until that topic says something about it.
+// restart prepares the set for a new topic: all names are carried until the topic has an entry with that name.
 func (l *lastingSet) restart() {
-	carried := l.now
+	carried := l.current
 	if l.carried != nil {
 		for from := 0; from >= 0; {
 			var keys [][]byte
@@ -115,61 +118,62 @@ func (l *lastingSet) restart() {
 			}
 		}
 	}
-	l.carried, l.now = carried, newKeySet()
+	l.carried, l.current = carried, newKeySet()
 }
 
-// sets lists what there is.
+// sets returns the sets that make up l.
 func (l *lastingSet) sets() []*keySet {
 	if l.carried == nil {
-		return []*keySet{l.now}
+		return []*keySet{l.current}
 	}
-	return []*keySet{l.carried, l.now}
+	return []*keySet{l.carried, l.current}
 }
 
-func (s *State) suppress(e Entry, set bool) {
+func (s *State) applySuppression(e Entry, set bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	into := &s.plain
 	if e.Kind == KindSuppression {
-		if into = &s.reasoned; set && !s.knowReasonLocked(e.Reason) {
+		into = &s.reasoned
+		if set && !s.addReasonLocked(e.Reason) {
 			s.malformed.Add(1)
 			return
 		}
 	}
 	if !into.apply([]byte(e.Name()), set) {
-		s.malformed.Add(1) // 4 GB of suppressions are in memory: no host has come so far
+		s.malformed.Add(1) // only with 4 GB of suppressions
 	}
-	s.countSuppressed()
+	s.countSuppressionsLocked()
 }
 
-// knowReasonLocked reports whether lookups ask for that reason from now on.
-func (s *State) knowReasonLocked(reason string) bool {
+// addReasonLocked adds a reason to the reasons of lookups. It returns false if there are too many.
+func (s *State) addReasonLocked(reason string) bool {
 	if slices.Contains(s.reasons, reason) {
 		return true
 	}
-	if len(s.reasons) == mostReasons {
+	if len(s.reasons) == maxReasons {
 		return false
 	}
 	s.reasons = append(s.reasons, reason)
 	return true
 }
 
-func (s *State) countSuppressed() { s.nSuppress.Store(int64(s.plain.len() + s.reasoned.len())) }
+func (s *State) countSuppressionsLocked() { s.nSuppress.Store(int64(s.plain.len() + s.reasoned.len())) }
 
-// Suppressed reports whether nothing may be sent to the recipient, whoever the sender is. address is as notify.Message has it.
+// Suppressed reports whether the recipient is suppressed for all senders. address must be in the form of notify.Message.
 func (s *State) Suppressed(tenant string, channel notify.Channel, address string) bool {
 	if s.nSuppress.Load() == 0 {
 		return false
 	}
-	var on [512]byte // most addresses fit, and need no memory of their own
+	var on [512]byte // most names fit and need no allocation
 	name := appendSuppression(on[:0], tenant, channel, address)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.plain.has(name) || s.forAnyReasonLocked(on[:0], tenant, channel, allSenders, address)
 }
 
-// SenderBlocked reports whether the recipient gets no texts of that sender. A recipient who is suppressed for all senders is the
-// business of [State.Suppressed].
+// SenderBlocked reports whether the recipient is suppressed for that sender of texts. It does not check whether the recipient
+// is suppressed for all senders: see [State.Suppressed].
 func (s *State) SenderBlocked(tenant string, channel notify.Channel, address, sender string) bool {
 	if s.nSuppress.Load() == 0 || sender == "" {
 		return false
@@ -180,7 +184,8 @@ func (s *State) SenderBlocked(tenant string, channel notify.Channel, address, se
 	return s.forAnyReasonLocked(on[:0], tenant, channel, spellScope(sender), address)
 }
 
-// forAnyReasonLocked reports whether there is an entry of kind suppression with that scope. It writes names to b.
+// forAnyReasonLocked reports whether there is an entry of kind suppression with that scope, for any reason. It uses b as a
+// buffer.
 func (s *State) forAnyReasonLocked(b []byte, tenant string, channel notify.Channel, scope, address string) bool {
 	for _, reason := range s.reasons {
 		if s.reasoned.has(appendReasoned(b, tenant, channel, reason, scope, address)) {
@@ -190,7 +195,8 @@ func (s *State) forAnyReasonLocked(b []byte, tenant string, channel notify.Chann
 	return false
 }
 
-// TenantsOf lists the tenants that have an entry like e, which names all but the tenant. It looks at every suppression.
+// TenantsOf returns the tenants that have an entry like e, whose tenant is ignored. It iterates over all suppressions of kind
+// suppression.
 func (s *State) TenantsOf(e Entry) []string {
 	e.Tenant = ""
 	like := e.Name()

@@ -14,7 +14,7 @@ const (
 	one, two = "+15005550006", "MG0123456789abcdef0123456789abcdef"
 )
 
-// blocked asks s for both senders and for all senders.
+// blocked returns whether the first sender, the second sender, and all senders are blocked.
 func blocked(s *State, tenant string) [3]bool {
 	return [3]bool{
 		s.SenderBlocked(tenant, notify.ChannelSMS, phone, one), s.SenderBlocked(tenant, notify.ChannelSMS, phone, two),
@@ -22,7 +22,7 @@ func blocked(s *State, tenant string) [3]bool {
 	}
 }
 
-// TestSuppression_EntriesOfOneRecipientAreIndependent: each has its reason, scope and tenant, and goes alone.
+// Each entry has its own reason, scope and tenant, and is revoked alone.
 func TestSuppression_EntriesOfOneRecipientAreIndependent(t *testing.T) {
 	manual := Suppress("default", notify.ChannelSMS, phone)
 	gone := SuppressFor("default", notify.ChannelSMS, phone, notify.ReasonRecipientGone)
@@ -49,8 +49,8 @@ func TestSuppression_EntriesOfOneRecipientAreIndependent(t *testing.T) {
 	require.False(t, s.SenderBlocked("default", notify.ChannelSMS, phone, ""))
 }
 
-// TestSuppression_AnAddressIsNoKeyOfAnotherKind: an address may look like the key of another entry.
-func TestSuppression_AnAddressIsNoKeyOfAnotherKind(t *testing.T) {
+// An address may look like the name of an entry of another kind.
+func TestSuppression_AddressIsNotKeyOfAnotherKind(t *testing.T) {
 	s := applied([]Record{Suppress("default", notify.ChannelEmail, "opted_out/*/ada@example.com").Record()})
 	require.True(t, s.Suppressed("default", notify.ChannelEmail, "opted_out/*/ada@example.com"))
 	require.False(t, s.Suppressed("default", notify.ChannelEmail, "ada@example.com"))
@@ -59,7 +59,7 @@ func TestSuppression_AnAddressIsNoKeyOfAnotherKind(t *testing.T) {
 	require.False(t, s.Suppressed("default", notify.ChannelEmail, "opted_out/*/ada@example.com"))
 }
 
-// TestSuppression_TenantsOf finds those with an entry of that reason, scope and address, and no others.
+// TenantsOf finds the tenants with an entry of the same reason, scope and address only.
 func TestSuppression_TenantsOf(t *testing.T) {
 	like := OptOut("", one, phone)
 	s := applied([]Record{
@@ -74,15 +74,15 @@ func TestSuppression_TenantsOf(t *testing.T) {
 	require.Equal(t, []string{"all"}, s.TenantsOf(SuppressFor("", notify.ChannelSMS, phone, notify.ReasonOptedOut)))
 }
 
-// TestSuppression_OutlastsTheTopic with its reason and scope.
+// A suppression outlasts the topic together with its reason and scope.
 func TestSuppression_OutlastsTheTopic(t *testing.T) {
 	stop, back := OptOut("default", one, phone), OptOut("default", two, phone)
 	gone := SuppressFor("default", notify.ChannelSMS, phone, notify.ReasonRecipientGone)
 	s := applied([]Record{stop.Record(), back.Record(), gone.Record()})
-	there := NewLasting()
-	there.Note(back.Tombstone().Key)
+	there := NewLastingKeys()
+	there.Add(back.Tombstone().Key)
 	var written []Record
-	require.NoError(t, s.Missing(there, noon, func(rs []Record) error { written = append(written, rs...); return nil }))
+	require.NoError(t, s.WriteMissing(there, noon, func(rs []Record) error { written = append(written, rs...); return nil }))
 	require.Len(t, written, 2)
 	s.Restart()
 	require.Equal(t, [3]bool{true, true, true}, blocked(s, "default"), "until the new topic says otherwise")
@@ -93,15 +93,15 @@ func TestSuppression_OutlastsTheTopic(t *testing.T) {
 	require.Equal(t, blocked(s, "default"), blocked(applied(written), "default"))
 }
 
-// TestSuppression_ManyReasons: a lookup asks for each reason, so that a topic full of made-up reasons must not slow all jobs down.
+// A lookup asks for each reason, so a topic full of invented reasons must not slow down all jobs.
 func TestSuppression_ManyReasons(t *testing.T) {
 	s := New()
-	for i := range mostReasons + 5 {
+	for i := range maxReasons + 5 {
 		r := SuppressFor("default", notify.ChannelSMS, phone, fmt.Sprintf("reason_%d", i)).Record()
 		s.Apply(r.Key, r.Value, noon)
 	}
 	_, malformed := s.Skipped()
 	require.EqualValues(t, 5, malformed)
-	require.Equal(t, mostReasons, s.List().Suppressions)
+	require.Equal(t, maxReasons, s.List().Suppressions)
 	require.True(t, s.Suppressed("default", notify.ChannelSMS, phone))
 }

@@ -10,38 +10,38 @@ import (
 // RouteGateway is a gateway of a channel's route.
 type RouteGateway struct {
 	Name           string
-	RecipientTypes []string // of channel push, which it delivers to; empty: all
+	RecipientTypes []string // of channel push: the types to which it delivers; empty = all
 }
 
 func (g RouteGateway) accepts(recipientType string) bool {
 	return recipientType == "" || len(g.RecipientTypes) == 0 || slices.Contains(g.RecipientTypes, recipientType)
 }
 
-// Waits says which notifications wait because no gateway can be called for them: in the process that works on their partition,
-// each gateway of the channel's route that delivers to their type of recipient is reported as refusing, or is paused. Its methods
-// may be called at once from many goroutines, and do not block.
+// Waits determines which notifications wait because no gateway can be called for them: each gateway of their route that
+// delivers to their recipient type is paused, or is reported as unavailable by the process to which their partition is
+// assigned. Its methods may be called concurrently and do not block.
 type Waits struct {
 	State  *State
 	Routes map[notify.Channel][]RouteGateway
 }
 
-// Mark says of each notification for which gateway it waits. Where the partition of one is not known, all partitions of its lane
-// have to wait.
+// Mark sets the gateway for which each notification waits. If the partition of a notification is unknown, the notification
+// counts as waiting only if all partitions of its lane wait.
 func (w Waits) Mark(lives []notify.Life) {
-	var s *survey
+	var s *gatewayStates
 	for i := range lives {
 		l := &lives[i]
 		if l.Final || l.State != notify.StateQueued && l.State != notify.StateRetrying {
 			continue
 		}
 		if s == nil {
-			s = w.survey()
+			s = w.gatewayStates()
 		}
 		l.Waiting = w.of(s, l)
 	}
 }
 
-func (w Waits) of(s *survey, l *notify.Life) *notify.Waiting {
+func (w Waits) of(s *gatewayStates, l *notify.Life) *notify.Waiting {
 	wait := s.route(w.Routes[l.Channel], l.Channel, l.Lane, l.RecipientType)
 	if wait == nil || !wait.all && (l.Partition == nil || !wait.on.Has(*l.Partition)) {
 		return nil
@@ -50,14 +50,14 @@ func (w Waits) of(s *survey, l *notify.Life) *notify.Waiting {
 	return &found
 }
 
-// Lane returns for which gateway jobs of a lane wait, or nil.
+// Lane returns the gateway for which jobs of a lane wait; nil if none waits.
 func (w Waits) Lane(ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
-	return w.lane(w.survey(), ch, lane)
+	return w.lane(w.gatewayStates(), ch, lane)
 }
 
-// MarkLanes sets for which gateway jobs of each lane wait, or nil. All lanes are judged by one survey.
+// MarkLanes sets the gateway for which jobs of each lane wait. All lanes are judged by the same states.
 func (w Waits) MarkLanes(channels []notify.ChannelStats) {
-	s := w.survey()
+	s := w.gatewayStates()
 	for i := range channels {
 		c := &channels[i]
 		for j := range c.Lanes {
@@ -66,7 +66,7 @@ func (w Waits) MarkLanes(channels []notify.ChannelStats) {
 	}
 }
 
-func (w Waits) lane(s *survey, ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
+func (w Waits) lane(s *gatewayStates, ch notify.Channel, lane notify.Lane) *notify.LaneWaiting {
 	route := w.Routes[ch]
 	types := recipientTypes(route)
 	var found *notify.LaneWaiting
@@ -87,7 +87,7 @@ func (w Waits) lane(s *survey, ch notify.Channel, lane notify.Lane) *notify.Lane
 	return found
 }
 
-// recipientTypes returns those that a route tells apart; one empty type where it tells none.
+// recipientTypes returns the recipient types that a route distinguishes; one empty type if it distinguishes none.
 func recipientTypes(route []RouteGateway) []string {
 	var types []string
 	for _, g := range route {
@@ -103,10 +103,9 @@ func recipientTypes(route []RouteGateway) []string {
 	return types
 }
 
-// Gateways returns the gateways that some process cannot call or that an operator has paused, by name. Gateways of no route are
-// left out.
+// Gateways returns the gateways of all routes that are paused or that some process cannot call, ordered by name.
 func (w Waits) Gateways() []notify.GatewayStatus {
-	s := w.survey()
+	s := w.gatewayStates()
 	all := []notify.GatewayStatus{}
 	var names []string
 	for _, route := range w.Routes {
@@ -132,14 +131,14 @@ func (w Waits) Gateways() []notify.GatewayStatus {
 	return all
 }
 
-// survey is what holds at one moment.
-type survey struct {
+// gatewayStates are the reports and pauses of gateways at one moment.
+type gatewayStates struct {
 	reports map[string][]Entry // by gateway
 	paused  map[string]*Entry  // by gateway
 }
 
-func (w Waits) survey() *survey {
-	s := &survey{map[string][]Entry{}, map[string]*Entry{}}
+func (w Waits) gatewayStates() *gatewayStates {
+	s := &gatewayStates{map[string][]Entry{}, map[string]*Entry{}}
 	for _, e := range w.State.Reports(time.Now()) {
 		s.reports[e.Gateway] = append(s.reports[e.Gateway], e)
 	}
@@ -151,12 +150,12 @@ func (w Waits) survey() *survey {
 	return s
 }
 
-// routeWait is where the jobs of a lane wait.
+// routeWait describes where the jobs of a lane wait.
 type routeWait struct {
-	gateways []string // of the route, in their order
+	gateways []string // of the route, in order
 	on       Partitions
-	of       int32 // partitions of the lane; 0 while nobody says
-	all      bool  // every one of them waits
+	of       int32 // number of partitions of the lane; 0 while unknown
+	all      bool  // all partitions wait
 }
 
 func (r *routeWait) part() float64 {
@@ -166,8 +165,8 @@ func (r *routeWait) part() float64 {
 	return float64(r.on.len()) / float64(r.of)
 }
 
-// route returns where jobs of a lane, to recipients of a type, wait; nil for nowhere.
-func (s *survey) route(route []RouteGateway, ch notify.Channel, lane notify.Lane, recipientType string) *routeWait {
+// route returns where jobs of a lane to recipients of a type wait; nil if none waits.
+func (s *gatewayStates) route(route []RouteGateway, ch notify.Channel, lane notify.Lane, recipientType string) *routeWait {
 	w := &routeWait{all: true}
 	for _, g := range route {
 		if !g.accepts(recipientType) {
@@ -179,14 +178,16 @@ func (s *survey) route(route []RouteGateway, ch notify.Channel, lane notify.Lane
 		}
 		var refused []span
 		for _, e := range s.reports[g.Name] {
-			on, of := e.State.on(ch, lane)
-			refused, w.of = append(refused, on...), max(w.of, of)
+			on, of := e.State.partitionsOf(ch, lane)
+			refused = append(refused, on...)
+			w.of = max(w.of, of)
 		}
 		on := union(refused)
 		if !w.all {
 			on = w.on.intersect(on)
 		}
-		if w.on, w.all = on, false; len(on) == 0 {
+		w.on, w.all = on, false
+		if len(on) == 0 {
 			return nil
 		}
 	}
@@ -197,9 +198,9 @@ func (s *survey) route(route []RouteGateway, ch notify.Channel, lane notify.Lane
 	return w
 }
 
-// first names the first gateway of the route that refuses calls, in the process that works on a partition or in any; one that is
-// paused only where none does.
-func (s *survey) first(w *routeWait, ch notify.Channel, lane notify.Lane, partition *int32) notify.Waiting {
+// first returns the first gateway of the route that is reported as unavailable, by the process to which the partition is
+// assigned or, for a nil partition, by any process. Only if there is no such gateway, it returns the first paused one.
+func (s *gatewayStates) first(w *routeWait, ch notify.Channel, lane notify.Lane, partition *int32) notify.Waiting {
 	var paused notify.Waiting
 	for _, name := range w.gateways {
 		if p := s.paused[name]; p != nil && paused.Gateway == "" {
@@ -207,7 +208,7 @@ func (s *survey) first(w *routeWait, ch notify.Channel, lane notify.Lane, partit
 		}
 		var here []Entry
 		for _, e := range s.reports[name] {
-			on, of := e.State.on(ch, lane)
+			on, of := e.State.partitionsOf(ch, lane)
 			if of > 0 && (partition == nil && len(on) > 0 || partition != nil && on.Has(*partition)) {
 				here = append(here, e)
 			}
@@ -219,7 +220,7 @@ func (s *survey) first(w *routeWait, ch notify.Channel, lane notify.Lane, partit
 	return paused
 }
 
-// longest is the report that began first.
+// longest returns the report that has lasted longest.
 func longest(name string, reports []Entry) notify.Waiting {
 	e := slices.MinFunc(reports, func(a, b Entry) int { return a.State.Since.Compare(b.State.Since) })
 	return notify.Waiting{Gateway: name, Code: e.Code, Reason: e.Reason, Since: e.State.Since}

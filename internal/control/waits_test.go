@@ -10,7 +10,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-func TestWaits(t *testing.T) {
+func TestWaits_Mark(t *testing.T) {
 	all := []int32{0, 1, 2, 3}
 	mail := []RouteGateway{{Name: "mail"}}
 	backed := []RouteGateway{{Name: "mail"}, {Name: "backup"}}
@@ -117,7 +117,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// The longest refusal is named, and each gateway of the routes once.
+// Each gateway of the routes is listed once, with its longest refusal.
 func TestWaits_Gateways(t *testing.T) {
 	s, now := New(), time.Now().UTC()
 	require.Equal(t, []notify.GatewayStatus{}, Waits{State: s}.Gateways())

@@ -5,34 +5,34 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Describe is l as it is shown.
-func (d *Letters) Describe(l *dispatcher.Letter) notify.Letter {
-	shown := notify.Letter{
+// Describe returns the letter as the API and the command line show it. The recipient is masked or left out as Recipients says.
+func (s *Scanner) Describe(l *dispatcher.Letter) notify.Letter {
+	described := notify.Letter{
 		ID: l.ID, Channel: l.Channel, Lane: l.Lane, Run: l.Run, Step: l.Step, Attempt: l.Attempt, State: l.State(),
-		Reason: l.Reason, Code: l.Code, Gateway: l.Gateway, DiedAt: l.Died.UTC(), Recipient: d.recipient(l), Bytes: len(l.Value),
-		Letter: placeIn(l), Origin: l.Origin,
+		Reason: l.Reason, Code: l.Code, Gateway: l.Gateway, DiedAt: l.Died.UTC(), Recipient: s.recipient(l), Bytes: len(l.Value),
+		Letter: locationOf(l), Origin: l.Origin,
 	}
-	if at, ok := l.Expires(d.Lifetimes); ok {
+	if at, ok := l.Expires(s.Lifetimes); ok {
 		at = at.UTC()
-		shown.ExpiresAt = &at
+		described.ExpiresAt = &at
 	}
 	if l.Notification != nil {
-		shown.Tenant, shown.Reference = l.Notification.Tenant, l.Notification.Reference
+		described.Tenant, described.Reference = l.Notification.Tenant, l.Notification.Reference
 	}
-	return shown
+	return described
 }
 
-// placeIn is where l is.
-func placeIn(l *dispatcher.Letter) notify.Origin {
+// locationOf returns the topic, partition and offset of the letter itself.
+func locationOf(l *dispatcher.Letter) notify.Origin {
 	return notify.Origin{Topic: l.Topic, Partition: l.Partition, Offset: l.Offset}
 }
 
-// recipient is what may be shown of l's.
-func (d *Letters) recipient(l *dispatcher.Letter) string {
+// recipient returns the letter's recipient in the form that may be shown.
+func (s *Scanner) recipient(l *dispatcher.Letter) string {
 	switch {
-	case l.Notification == nil || d.Recipients == notify.RecipientsNone:
+	case l.Notification == nil || s.Recipients == notify.RecipientsNone:
 		return ""
-	case d.Recipients == notify.RecipientsFull:
+	case s.Recipients == notify.RecipientsFull:
 		return notify.Clip(l.Notification.Recipient, 255)
 	default:
 		return notify.Mask(l.Notification.Recipient)

@@ -1,10 +1,11 @@
-// Package deadletters finds dead letters and has them sent again: for the command line, which looks at all of them, and for
-// the API, which looks at so many a request and gives a cursor.
+// Package deadletters finds dead letters and redrives them, that is, sends them again. The command line looks at all letters;
+// the API looks at a bounded number of letters in a request and returns a cursor.
 //
-// It alone knows how letters are walked through, which of them are left alone, and that a letter is said to be redriven only
-// once its job is acknowledged. What became of a letter's notification since it died it asks [Fates].
+// Only this package knows in which order letters are read, which letters are not redriven, and that the event of a redrive is
+// published only after its job has been acknowledged. It asks a [SkipChecker] what became of a letter's notification after the
+// letter was written.
 //
-// Nothing is lost or sent twice when it is cut off: a letter stays where it is, the run of its job follows from the letter
-// alone, and whoever repeats the request publishes what workers drop. What Kafka or the status store do not answer ends the
-// request with their error.
+// Failure policy: an interruption loses nothing and sends nothing twice. A letter stays on its topic, and the run of its job
+// follows from the letter alone: when a request is repeated, it publishes jobs that workers drop as duplicates. When Kafka or
+// the status store does not answer, the request ends with their error.
 package deadletters

@@ -1,7 +1,7 @@
 package deadletters
 
-// Bounded is s with another bound of what a request reads.
+// Bounded sets how many records a request may read, and returns s.
 func (s *Service) Bounded(records int) *Service {
-	s.most.records = records
+	s.limit.records = records
 	return s
 }

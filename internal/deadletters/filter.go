@@ -10,22 +10,22 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/validate"
 )
 
-// filter is a [notify.LetterFilter] ready to be asked.
+// filter is a [notify.LetterFilter] in the form in which letters are compared with it.
 type filter struct {
 	notify.LetterFilter
 	channels     []notify.Channel
 	reason, code string                    // in lower case
-	recipients   map[notify.Channel]string // by which recipients are compared; nil wants all
+	recipients   map[notify.Channel]string // canonical recipients; nil matches every recipient
 }
 
-// Check finds what is wrong with f before Kafka is asked: [notify.Faults].
+// Check returns [notify.Faults] for an invalid filter. It does not ask Kafka.
 func Check(f notify.LetterFilter) error {
-	_, err := compile(f)
+	_, err := compileFilter(f)
 	return err
 }
 
-// compile makes f a filter. Its error, [notify.Faults], says that no letter can be to that recipient.
-func compile(f notify.LetterFilter) (*filter, error) {
+// compileFilter returns f as a filter. Its error is [notify.Faults] when no requested channel can have the recipient.
+func compileFilter(f notify.LetterFilter) (*filter, error) {
 	c := &filter{LetterFilter: f, channels: f.Channels, reason: strings.ToLower(f.Reason), code: strings.ToLower(f.Code)}
 	if len(c.channels) == 0 {
 		c.channels = notify.Channels()
@@ -35,7 +35,7 @@ func compile(f notify.LetterFilter) (*filter, error) {
 	}
 	c.recipients = map[notify.Channel]string{}
 	for _, ch := range c.channels {
-		if address, ok := bare(ch, f.Recipient); ok {
+		if address, ok := canonicalRecipient(ch, f.Recipient); ok {
 			c.recipients[ch] = address
 		}
 	}
@@ -46,8 +46,8 @@ func compile(f notify.LetterFilter) (*filter, error) {
 	return c, nil
 }
 
-// within narrows a partition's bounds to what was asked for.
-func (f *filter) within(b kafka.Bounds) (kafka.Bounds, bool) {
+// clip limits the bounds of a partition to the requested partition and offsets. It returns false if nothing remains.
+func (f *filter) clip(b kafka.Bounds) (kafka.Bounds, bool) {
 	if f.Partition != nil && *f.Partition != b.Partition {
 		return b, false
 	}
@@ -60,8 +60,8 @@ func (f *filter) within(b kafka.Bounds) (kafka.Bounds, bool) {
 	return b, b.Oldest < b.Newest
 }
 
-// wants reports whether a letter is one that was asked for.
-func (f *filter) wants(l *dispatcher.Letter) bool {
+// matches reports whether the filter selects the letter.
+func (f *filter) matches(l *dispatcher.Letter) bool {
 	switch {
 	case len(f.IDs) > 0 && !slices.Contains(f.IDs, l.ID),
 		f.Lane != "" && f.Lane != l.Lane,
@@ -72,18 +72,19 @@ func (f *filter) wants(l *dispatcher.Letter) bool {
 		!f.Until.IsZero() && !l.Died.Before(f.Until):
 		return false
 	}
-	return f.recipients == nil || l.Notification != nil && f.isFor(l.Channel, l.Notification.Recipient)
+	return f.recipients == nil || l.Notification != nil && f.matchesRecipient(l.Channel, l.Notification.Recipient)
 }
 
-func (f *filter) isFor(ch notify.Channel, recipient string) bool {
+// matchesRecipient reports whether the recipient is the requested one.
+func (f *filter) matchesRecipient(ch notify.Channel, recipient string) bool {
 	wanted, ok := f.recipients[ch]
-	address, valid := bare(ch, recipient)
+	address, valid := canonicalRecipient(ch, recipient)
 	return ok && valid && address == wanted
 }
 
-// bare is a recipient in the spelling by which recipients are compared; ok is false for what cannot be one of the channel.
-// What is for push may be a token, a topic or a condition, and is compared as it is.
-func bare(ch notify.Channel, recipient string) (address string, ok bool) {
+// canonicalRecipient returns the spelling of a recipient in which recipients are compared. ok is false if the channel cannot
+// have that recipient. A recipient of channel push may be a token, a topic or a condition, and is returned unchanged.
+func canonicalRecipient(ch notify.Channel, recipient string) (address string, ok bool) {
 	if ch == notify.ChannelPush {
 		return recipient, recipient != ""
 	}

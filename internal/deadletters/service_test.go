@@ -24,16 +24,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick")) // of the admin client of the tests
 }
 
-// yard is a Kafka with dead letters of two channels.
-type yard struct {
+// fixture is a Kafka with dead letters of two channels.
+type fixture struct {
 	t         *testing.T
 	topics    dispatcher.Topics
-	letters   *deadletters.Letters
+	scanner   *deadletters.Scanner
 	publisher *kafka.Publisher
 	lives     lives
 }
 
-// lives is a status store that holds what a test says.
+// lives is a status store with the statuses that a test sets.
 type lives struct {
 	known map[string]*notify.Life
 	err   error
@@ -49,9 +49,9 @@ func (l *lives) Get(_ context.Context, id string) (*notify.Life, error) {
 	return nil, fmt.Errorf("get: %w", notify.ErrUnknownNotification)
 }
 
-func newYard(t *testing.T) *yard {
+func newFixture(t *testing.T) *fixture {
 	brokers := kafkatest.Brokers(t)
-	y := &yard{t: t, lives: lives{known: map[string]*notify.Life{}}}
+	y := &fixture{t: t, lives: lives{known: map[string]*notify.Life{}}}
 	y.topics = dispatcher.Topics{Prefix: kafkatest.Name(t) + ".", Jobs: map[notify.Channel]string{notify.ChannelEmail: "email_topic", notify.ChannelSMS: "sms_topic"}}
 	t.Cleanup(func() { kafkatest.Drop(brokers, y.topics.Prefix) })
 	cfg := kafka.Config{Brokers: brokers}
@@ -64,7 +64,7 @@ func newYard(t *testing.T) *yard {
 	reader, err := kafka.NewReader(cfg)
 	require.NoError(t, err)
 	t.Cleanup(reader.Close)
-	y.letters = &deadletters.Letters{Topics: y.topics, Reader: reader, Lifetimes: map[notify.Lane]time.Duration{notify.LaneNormal: time.Hour}}
+	y.scanner = &deadletters.Scanner{Topics: y.topics, Reader: reader, Lifetimes: map[notify.Lane]time.Duration{notify.LaneNormal: time.Hour}}
 	y.publisher = kafka.NewPublisher(cfg, kafka.PublisherConfig{Log: zap.NewNop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -74,14 +74,14 @@ func newYard(t *testing.T) *yard {
 	return y
 }
 
-func (y *yard) service() *deadletters.Service {
-	return deadletters.NewService(y.letters, deadletters.Told{Lives: &y.lives}, y.publisher.PublishAll)
+func (y *fixture) service() *deadletters.Service {
+	return deadletters.NewService(y.scanner, deadletters.StatusChecker{StatusGetter: &y.lives}, y.publisher.PublishAll)
 }
 
 func idOf(n int) string { return fmt.Sprintf("0190163d-8694-739b-aea5-%012d", n) }
 
-// bury writes a dead letter to a partition; the number n is in its id.
-func (y *yard) bury(ch notify.Channel, partition int32, n int, reason string, headers ...string) {
+// bury writes a dead letter to a partition. The id of its notification contains the number n.
+func (y *fixture) bury(ch notify.Channel, partition int32, n int, reason string, headers ...string) {
 	y.t.Helper()
 	recipient := map[notify.Channel]string{notify.ChannelEmail: "ada@example.com", notify.ChannelSMS: "+14155550100"}[ch]
 	job := &kafka.Record{Topic: y.topics.Channel(ch), Partition: partition, Offset: int64(n), Timestamp: time.Now(), Key: []byte("k"), Value: fmt.Appendf(nil,
@@ -95,12 +95,12 @@ func (y *yard) bury(ch notify.Channel, partition int32, n int, reason string, he
 	require.Equal(y.t, []error{nil}, y.publisher.PublishAll(y.t.Context(), []kafka.Message{m}))
 }
 
-// jobs are the runs that are on the topic of a channel, by the number of the notification.
-func (y *yard) jobs(ch notify.Channel) (runs []string) {
+// jobs returns "number/run" of each job on the topic of a channel.
+func (y *fixture) jobs(ch notify.Channel) (runs []string) {
 	y.t.Helper()
-	bounds, err := y.letters.Reader.Bounds(y.topics.Channel(ch))
+	bounds, err := y.scanner.Reader.Bounds(y.topics.Channel(ch))
 	require.NoError(y.t, err)
-	require.NoError(y.t, y.letters.Reader.Scan(y.t.Context(), y.topics.Channel(ch), bounds, func(r *kafka.Record) error {
+	require.NoError(y.t, y.scanner.Reader.Scan(y.t.Context(), y.topics.Channel(ch), bounds, func(r *kafka.Record) error {
 		id, _ := r.Header(notify.HeaderID)
 		run, _ := r.Header(notify.HeaderRun)
 		n, _ := strconv.Atoi(id[len(id)-12:])
@@ -110,8 +110,8 @@ func (y *yard) jobs(ch notify.Channel) (runs []string) {
 	return runs
 }
 
-// numbers are those of the letters of a page.
-func numbers(page notify.Letters) (all []int) {
+// numbersOf returns the numbers of the notifications of a page.
+func numbersOf(page notify.Letters) (all []int) {
 	for _, l := range page.Data {
 		n, _ := strconv.Atoi(l.ID[len(l.ID)-12:])
 		all = append(all, n)
@@ -119,27 +119,28 @@ func numbers(page notify.Letters) (all []int) {
 	return all
 }
 
-// pages reads a list to its end.
-func (y *yard) pages(s *deadletters.Service, f notify.LetterFilter, limit int) (all []int, pages int) {
+// pages reads a list to its end, and returns the numbers of all letters and the count of pages.
+func (y *fixture) pages(s *deadletters.Service, f notify.LetterFilter, limit int) (all []int, pages int) {
 	y.t.Helper()
 	cursor := ""
 	for {
 		page, err := s.List(y.t.Context(), f, cursor, limit)
 		require.NoError(y.t, err)
 		require.LessOrEqual(y.t, len(page.Data), limit)
-		all, pages = append(all, numbers(page)...), pages+1
-		if cursor = page.Next; cursor == "" {
+		all, pages = append(all, numbersOf(page)...), pages+1
+		cursor = page.Next
+		if cursor == "" {
 			return all, pages
 		}
 	}
 }
 
-func TestAListGoesOnWhereItEnded(t *testing.T) {
-	y := newYard(t)
+func TestService_ListContinuesAtItsCursor(t *testing.T) {
+	y := newFixture(t)
 	s := y.service()
 	page, err := s.List(t.Context(), notify.LetterFilter{}, "", 5)
 	require.NoError(t, err)
-	require.Equal(t, notify.Letters{}, page, "nothing has died")
+	require.Equal(t, notify.Letters{}, page, "there is no dead letter")
 	for i := range 9 { // 1 to 9: three on each partition
 		y.bury(notify.ChannelEmail, int32(i/3), i+1, notify.ReasonAttemptsUsedUp)
 	}
@@ -150,7 +151,7 @@ func TestAListGoesOnWhereItEnded(t *testing.T) {
 		require.Equal(t, every, all, limit)
 	}
 	all, _ := y.pages(s, notify.LetterFilter{Channels: []notify.Channel{notify.ChannelSMS, notify.ChannelEmail}}, 4)
-	require.Equal(t, append([]int{10}, every[:9]...), all, "in the order that was asked for")
+	require.Equal(t, append([]int{10}, every[:9]...), all, "in the requested order")
 	all, _ = y.pages(s, notify.LetterFilter{Reason: "GO"}, 4)
 	require.Equal(t, []int{10}, all)
 	all, _ = y.pages(s, notify.LetterFilter{Recipient: "Ada <ada@EXAMPLE.com>"}, 4)
@@ -172,15 +173,15 @@ func TestAListGoesOnWhereItEnded(t *testing.T) {
 		require.ErrorIs(t, err, notify.ErrBadCursor, cursor)
 	}
 	_, err = s.List(t.Context(), notify.LetterFilter{Channels: []notify.Channel{notify.ChannelSMS}}, page.Next, 1)
-	require.ErrorIs(t, err, notify.ErrBadCursor, "of another list")
+	require.ErrorIs(t, err, notify.ErrBadCursor, "a cursor of another list")
 	var faults notify.Faults
 	_, err = s.List(t.Context(), notify.LetterFilter{Channels: []notify.Channel{notify.ChannelSMS}, Recipient: "ada@example.com"}, "", 1)
 	require.ErrorAs(t, err, &faults)
 }
 
-// A request reads so much and no more, whatever it looks for; the next one goes on.
-func TestARequestIsBounded(t *testing.T) {
-	y := newYard(t)
+// A request reads at most its budget, whatever the filter matches. The next request continues.
+func TestService_RequestReadsBoundedNumberOfRecords(t *testing.T) {
+	y := newFixture(t)
 	s := y.service().Bounded(2)
 	for i := range 5 {
 		y.bury(notify.ChannelEmail, 0, i+1, map[bool]string{true: "rare", false: "common"}[i == 4])
@@ -190,8 +191,8 @@ func TestARequestIsBounded(t *testing.T) {
 	require.Equal(t, 3, pages, "two of them empty")
 }
 
-func TestWhatIsKnownOfALetterIsHeeded(t *testing.T) {
-	y := newYard(t)
+func TestService_StatusDecidesWhichLettersAreRedriven(t *testing.T) {
+	y := newFixture(t)
 	s := y.service()
 	for n := 1; n <= 9; n++ {
 		y.bury(notify.ChannelEmail, 0, n, notify.ReasonAttemptsUsedUp)
@@ -214,7 +215,7 @@ func TestWhatIsKnownOfALetterIsHeeded(t *testing.T) {
 	}
 	page, err := s.List(t.Context(), notify.LetterFilter{}, "", 50)
 	require.NoError(t, err)
-	require.Equal(t, []int{1, 2, 3, 6, 8, 9, 10}, numbers(page), "without what was redriven, and what is to be forgotten")
+	require.Equal(t, []int{1, 2, 3, 6, 8, 9, 10}, numbersOf(page), "without redriven and expunged notifications")
 	require.Equal(t, []bool{false, true, true, false}, []bool{page.Data[0].Sent, page.Data[1].Sent, page.Data[2].Sent, page.Data[3].Sent})
 
 	dry, err := s.Redrive(t.Context(), notify.Redrive{DryRun: true, Limit: 100})
@@ -222,7 +223,7 @@ func TestWhatIsKnownOfALetterIsHeeded(t *testing.T) {
 	require.Empty(t, y.jobs(notify.ChannelEmail), "nothing is published")
 	done, err := s.Redrive(t.Context(), notify.Redrive{Limit: 100})
 	require.NoError(t, err)
-	require.Equal(t, dry, done, "as was said")
+	require.Equal(t, dry, done, "the same result as the dry run")
 	require.Equal(t, 4, done.Redriven)
 	require.Equal(t, []string{"1/1", "6/1", "8/1", "9/1"}, y.jobs(notify.ChannelEmail))
 	whys := map[string]string{}
@@ -240,13 +241,13 @@ func TestWhatIsKnownOfALetterIsHeeded(t *testing.T) {
 	require.ErrorIs(t, err, notify.ErrStatusUnavailable)
 	_, err = s.Redrive(t.Context(), notify.Redrive{Limit: 100})
 	require.ErrorIs(t, err, notify.ErrStatusUnavailable)
-	require.Len(t, y.jobs(notify.ChannelEmail), 5, "what may have been sent is not sent blindly")
+	require.Len(t, y.jobs(notify.ChannelEmail), 5, "a notification that may have been sent is not sent again")
 }
 
-// A letter that holds a record batch stands for notifications that nobody can name: it is listed, and never redriven. One of a
-// handler that panicked is redriven like any other.
-func TestService_LettersOfBatchesAndPanics(t *testing.T) {
-	y := newYard(t)
+// A letter that holds a record batch stands for unknown notifications: it is listed, but never redriven. The letter of a
+// handler that panicked is redriven like any other letter.
+func TestService_BatchIsNotRedrivenAndPanickedLetterIs(t *testing.T) {
+	y := newFixture(t)
 	s := y.service()
 	y.bury(notify.ChannelEmail, 0, 1, notify.ReasonPanicked)
 	batch := dispatcher.Desk{Topics: y.topics}.Undecodable(&kafka.UndecodableBatch{
@@ -271,9 +272,10 @@ func TestService_LettersOfBatchesAndPanics(t *testing.T) {
 	require.Equal(t, []string{"1/1"}, y.jobs(notify.ChannelEmail))
 }
 
-// A limit counts what was looked at, so that an answer has an end; redriving page after page takes each once.
-func TestARedriveGoesOnWhereItEnded(t *testing.T) {
-	y := newYard(t)
+// The limit counts all letters that are looked at, so that each response is bounded. Redriving page after page redrives each
+// letter once.
+func TestService_RedriveContinuesAtItsCursor(t *testing.T) {
+	y := newFixture(t)
 	s := y.service()
 	for n := 1; n <= 7; n++ {
 		y.bury(notify.ChannelEmail, int32(n%3), n, notify.ReasonAttemptsUsedUp)
@@ -285,7 +287,8 @@ func TestARedriveGoesOnWhereItEnded(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, done.Redriven+len(done.Skipped), 2)
 		total, requests = total+done.Redriven, requests+1
-		if q.Cursor = done.Next; q.Cursor == "" {
+		q.Cursor = done.Next
+		if q.Cursor == "" {
 			break
 		}
 	}
@@ -294,12 +297,12 @@ func TestARedriveGoesOnWhereItEnded(t *testing.T) {
 	require.ElementsMatch(t, []string{"1/1", "2/1", "4/1", "5/1", "6/1", "7/1"}, y.jobs(notify.ChannelEmail))
 }
 
-// While the bus takes nothing the request fails, and no event says that anything was redriven.
-func TestARedriveThatFailsSaysNothing(t *testing.T) {
-	y := newYard(t)
+// While Kafka accepts nothing, the request fails, and no event says that a letter was redriven.
+func TestService_FailedRedrivePublishesNoEvent(t *testing.T) {
+	y := newFixture(t)
 	y.bury(notify.ChannelEmail, 0, 1, notify.ReasonAttemptsUsedUp)
 	var published []kafka.Message
-	s := deadletters.NewService(y.letters, nil, func(_ context.Context, ms []kafka.Message) []error {
+	s := deadletters.NewService(y.scanner, nil, func(_ context.Context, ms []kafka.Message) []error {
 		published = append(published, ms...)
 		errs := make([]error, len(ms))
 		for i := range errs {

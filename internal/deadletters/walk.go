@@ -13,17 +13,18 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// place is where a walk goes on: channel after channel, partition after partition, offset after offset.
-type place struct {
+// cursor is the position at which the next walk continues. A walk reads channel after channel, partition after partition,
+// offset after offset. The zero value is the beginning.
+type cursor struct {
 	channel   notify.Channel
 	partition int32
 	offset    int64
 }
 
-// budget is how much one walk may read; of a nil one there is no end.
+// budget limits how much one walk reads. A nil budget is unlimited.
 type budget struct{ records, bytes int }
 
-// spend takes a record off; it gives false when no more are to be read.
+// spend subtracts a record from the budget. It reports whether more records may be read.
 func (b *budget) spend(r *kafka.Record) bool {
 	if b == nil {
 		return true
@@ -33,39 +34,45 @@ func (b *budget) spend(r *kafka.Record) bool {
 	return b.records > 0 && b.bytes > 0
 }
 
-// errEnough ends a scan; it is no error of anybody's.
-var errEnough = errors.New("enough")
+// errStopScan ends a scan early. No caller sees it.
+var errStopScan = errors.New("stop the scan")
 
-// Each gives visit every letter that f chooses, topic after topic and partition after partition. Nothing is kept of a letter.
-// f's faults are [notify.Faults].
-func (d *Letters) Each(ctx context.Context, f notify.LetterFilter, visit func(*dispatcher.Letter) error) error {
-	c, err := compile(f)
+// Each calls visit for every letter that matches f, topic after topic and partition after partition. It keeps no letter in
+// memory. Its error is [notify.Faults] when f is invalid.
+func (s *Scanner) Each(ctx context.Context, f notify.LetterFilter, visit func(*dispatcher.Letter) error) error {
+	c, err := compileFilter(f)
 	if err != nil {
 		return err
 	}
-	_, err = d.walk(ctx, c, place{}, nil, func(l *dispatcher.Letter) (bool, error) { return true, visit(l) })
+	_, err = s.walk(ctx, c, cursor{}, nil, func(l *dispatcher.Letter) (bool, error) { return true, visit(l) })
 	return err
 }
 
-// walk goes on from a place until visit has had enough or the budget is used up; next is where to go on then, and nil when
-// all was seen.
-func (d *Letters) walk(ctx context.Context, f *filter, from place, b *budget, visit func(*dispatcher.Letter) (more bool, err error)) (next *place, err error) {
-	all, err := d.chapters(f)
+// walk calls visit for the letters from a cursor on, until visit returns false or the budget is used up. It returns the cursor
+// for the next walk, or nil after the last letter.
+func (s *Scanner) walk(ctx context.Context, f *filter, from cursor, b *budget, visit func(*dispatcher.Letter) (more bool, err error)) (*cursor, error) {
+	all, err := s.partitionRanges(f)
 	if err != nil {
 		return nil, err
 	}
-	if all, err = f.rest(all, from); err != nil {
+	remaining, err := f.rangesFrom(all, from)
+	if err != nil {
 		return nil, err
 	}
-	for _, c := range all {
-		err := d.Reader.Scan(ctx, c.topic, []kafka.Bounds{c.Bounds}, func(r *kafka.Record) error {
-			more, err := d.record(r, f, visit)
-			if err == nil && (!b.spend(r) || !more) {
-				next, err = &place{c.channel, c.Partition, r.Offset + 1}, errEnough
+	var next *cursor
+	for _, p := range remaining {
+		err := s.Reader.Scan(ctx, p.topic, []kafka.Bounds{p.Bounds}, func(r *kafka.Record) error {
+			more, err := s.visitRecord(r, f, visit)
+			if err != nil {
+				return err
 			}
-			return err
+			if !b.spend(r) || !more {
+				next = &cursor{channel: p.channel, partition: p.Partition, offset: r.Offset + 1}
+				return errStopScan
+			}
+			return nil
 		})
-		if errors.Is(err, errEnough) {
+		if errors.Is(err, errStopScan) {
 			return next, nil
 		}
 		if err != nil {
@@ -75,20 +82,20 @@ func (d *Letters) walk(ctx context.Context, f *filter, from place, b *budget, vi
 	return nil, nil
 }
 
-// record gives visit the letter that r is, if f wants it.
-func (d *Letters) record(r *kafka.Record, f *filter, visit func(*dispatcher.Letter) (bool, error)) (more bool, err error) {
-	if d.Reading != nil {
-		d.Reading(r.Topic)
+// visitRecord parses r as a letter and calls visit if the letter matches f. more is false when visit wants no further letters.
+func (s *Scanner) visitRecord(r *kafka.Record, f *filter, visit func(*dispatcher.Letter) (bool, error)) (more bool, err error) {
+	if s.Reading != nil {
+		s.Reading(r.Topic)
 	}
-	l, err := d.read(r)
-	if err != nil || !f.wants(l) {
+	l, err := s.parse(r)
+	if err != nil || !f.matches(l) {
 		return true, err
 	}
 	return visit(l)
 }
 
-// rest are the chapters from a place on.
-func (f *filter) rest(all []chapter, from place) ([]chapter, error) {
+// rangesFrom returns the ranges from a cursor on. Its error is [notify.ErrBadCursor] for a channel that f does not name.
+func (f *filter) rangesFrom(all []partitionRange, from cursor) ([]partitionRange, error) {
 	if from.channel == "" {
 		return all, nil
 	}
@@ -96,42 +103,42 @@ func (f *filter) rest(all []chapter, from place) ([]chapter, error) {
 	if begin < 0 {
 		return nil, notify.ErrBadCursor
 	}
-	var rest []chapter
-	for _, c := range all {
-		at := slices.Index(f.channels, c.channel)
+	var remaining []partitionRange
+	for _, p := range all {
+		at := slices.Index(f.channels, p.channel)
 		switch {
-		case at < begin, at == begin && c.Partition < from.partition:
+		case at < begin, at == begin && p.Partition < from.partition:
 			continue
-		case at == begin && c.Partition == from.partition:
-			c.Oldest = max(c.Oldest, from.offset)
+		case at == begin && p.Partition == from.partition:
+			p.Oldest = max(p.Oldest, from.offset)
 		}
-		rest = append(rest, c)
+		remaining = append(remaining, p)
 	}
-	return rest, nil
+	return remaining, nil
 }
 
-// cursor is p for those who are to give it back.
-func (p *place) cursor() string {
-	if p == nil {
+// encode returns c as text for API clients; "" for a nil cursor.
+func (c *cursor) encode() string {
+	if c == nil {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(string(p.channel) + "/" + strconv.Itoa(int(p.partition)) + "/" + strconv.FormatInt(p.offset, 10)))
+	return base64.RawURLEncoding.EncodeToString([]byte(string(c.channel) + "/" + strconv.Itoa(int(c.partition)) + "/" + strconv.FormatInt(c.offset, 10)))
 }
 
-// placeOf reads a cursor; its error is [notify.ErrBadCursor].
-func placeOf(cursor string) (p place, err error) {
-	if cursor == "" {
-		return p, nil
+// parseCursor parses the text that encode returns. Its error is [notify.ErrBadCursor].
+func parseCursor(text string) (cursor, error) {
+	if text == "" {
+		return cursor{}, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	parts := strings.Split(string(text), "/")
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	parts := strings.Split(string(decoded), "/")
 	if err != nil || len(parts) != 3 || !notify.Channel(parts[0]).Known() {
-		return p, notify.ErrBadCursor
+		return cursor{}, notify.ErrBadCursor
 	}
 	partition, err1 := strconv.ParseInt(parts[1], 10, 32)
 	offset, err2 := strconv.ParseInt(parts[2], 10, 64)
 	if err1 != nil || err2 != nil || partition < 0 || offset < 0 {
-		return p, notify.ErrBadCursor
+		return cursor{}, notify.ErrBadCursor
 	}
-	return place{notify.Channel(parts[0]), int32(partition), offset}, nil
+	return cursor{channel: notify.Channel(parts[0]), partition: int32(partition), offset: offset}, nil
 }

@@ -26,9 +26,9 @@ type Letter struct {
 	Legible            bool                 // Notification is all there: nothing of it was found unreadable
 }
 
-// ErrElsewhere: the letter came without its value, which was too large for the topic of dead letters. It is at the
+// ErrValueMissing: the letter holds no value, because the value was too large for the topic of dead letters. The value is at the
 // letter's origin, for as long as that topic keeps it.
-var ErrElsewhere = errors.New("the letter holds no value: it was too large, and stayed where the job was")
+var ErrValueMissing = errors.New("the letter holds no value: it was too large, and stayed where the job was")
 
 // errNoLetter: the record is not from a topic of dead letters.
 var errNoLetter = errors.New("no configured channel has its dead letters there")
@@ -62,12 +62,12 @@ func (d Desk) Letter(r *kafka.Record) (*Letter, error) {
 	return l, nil
 }
 
-// Elsewhere reports whether the letter came without its value; see [ErrElsewhere].
-func (l *Letter) Elsewhere() bool { return l.Reason == notify.ReasonTooLarge && l.Value == nil }
+// ValueMissing reports whether the letter came without its value; see [ErrValueMissing].
+func (l *Letter) ValueMissing() bool { return l.Reason == notify.ReasonTooLarge && l.Value == nil }
 
-// Whole is the letter's record with the value of the record at its origin. ok is false when that is another job's: the
-// topic was made anew, or the letter has moved to another Kafka than its origin.
-func (l *Letter) Whole(at *kafka.Record) (whole *kafka.Record, ok bool) {
+// WithValue returns the letter's record with the value of the record at its origin. ok is false when that record is another job's: the
+// topic was created again, or the letter has been copied to another Kafka cluster than its origin.
+func (l *Letter) WithValue(at *kafka.Record) (whole *kafka.Record, ok bool) {
 	n, _, _ := validate.Decode(at.Value, false)
 	if identity(n, at) != l.ID {
 		return nil, false

@@ -14,15 +14,15 @@ import (
 // once the job is acknowledged. The run follows from the letter alone, so that of a letter redriven twice a worker drops
 // the second. now is the event's time; expires, unless zero, is the job's new expiry.
 //
-// The value and the key are the letter's, untouched. It fails with [ErrElsewhere] for a letter without its value, see
-// [Letter.Whole], and for a record that is from no topic of dead letters.
+// The value and the key are the letter's, untouched. It fails with [ErrValueMissing] for a letter without its value, see
+// [Letter.WithValue], and for a record that is from no topic of dead letters.
 func (d Desk) Redrive(r *kafka.Record, now, expires time.Time) (job, event kafka.Message, err error) {
 	l, err := d.Letter(r)
 	if err != nil {
 		return job, event, err
 	}
-	if l.Elsewhere() {
-		return job, event, ErrElsewhere
+	if l.ValueMissing() {
+		return job, event, ErrValueMissing
 	}
 	event, err = l.redriven(d.Topics.Status(), now)
 	return d.again(l, expires), event, err

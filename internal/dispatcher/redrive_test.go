@@ -110,20 +110,20 @@ func TestALetterWithoutItsValueTakesThatOfItsOrigin(t *testing.T) {
 	small := withoutValue(kafka.Message{Key: letter.Key, Value: letter.Value, Headers: letter.Headers})
 	letter.Key, letter.Value, letter.Headers = nil, nil, small.Headers
 	_, _, err := d.Redrive(letter, redrivenAt, time.Time{})
-	require.ErrorIs(t, err, ErrElsewhere)
+	require.ErrorIs(t, err, ErrValueMissing)
 
 	l, err := d.Letter(letter)
 	require.NoError(t, err)
-	require.True(t, l.Elsewhere())
+	require.True(t, l.ValueMissing())
 	require.Equal(t, &notify.Origin{Topic: "acme.email_topic", Partition: 5, Offset: 42}, l.Origin)
-	whole, ok := l.Whole(job)
+	whole, ok := l.WithValue(job)
 	require.True(t, ok)
 	again, _, err := d.Redrive(whole, redrivenAt, time.Time{})
 	require.NoError(t, err)
 	require.Equal(t, []string{string(job.Key), string(job.Value)}, []string{string(again.Key), string(again.Value)})
 	require.Nil(t, letter.Value, "the letter is left as it is")
 
-	_, ok = l.Whole(&kafka.Record{Topic: job.Topic, Partition: 5, Offset: 42, Value: job.Value})
+	_, ok = l.WithValue(&kafka.Record{Topic: job.Topic, Partition: 5, Offset: 42, Value: job.Value})
 	require.False(t, ok, "another job has that place by now")
 }
 

@@ -31,7 +31,7 @@ var star = map[string]edges{
 		code:  []string{"internal/notify", "internal/validate", "internal/kafka", "internal/dispatcher"},
 		tests: []string{"internal/kafka/kafkatest"},
 	},
-	"internal/drain": {code: []string{"internal/notify", "internal/kafka"}},
+	"internal/backlog": {code: []string{"internal/notify", "internal/kafka"}},
 	"internal/dispatcher": {
 		code: []string{"internal/notify", "internal/validate", "internal/kafka"},
 	},

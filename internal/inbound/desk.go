@@ -41,21 +41,21 @@ type OptOuts interface {
 	Lift(ctx context.Context, tenants []string, in notify.Inbound) error
 }
 
-// Teller publishes events.
-type Teller interface {
-	// Tell returns once e, which it seals, is durable. Its error is [notify.ErrBusUnavailable]; e may be told all the same.
-	Tell(ctx context.Context, e notify.Event) error
+// EventPublisher publishes events.
+type EventPublisher interface {
+	// Publish returns once e, which it seals, is durable. Its error is [notify.ErrBusUnavailable]; e may be told all the same.
+	Publish(ctx context.Context, e notify.Event) error
 }
 
 // Desk takes texts. Its methods may be called at once from many goroutines.
 type Desk struct {
-	Readers map[string]Reader // by the gateway's name
-	Texts   Texts
-	OptOuts OptOuts
-	Teller  Teller
-	Words   Words
-	Full    bool     // events hold the number and the text
-	Metrics *Metrics // nil counts nothing
+	Readers   map[string]Reader // by the gateway's name
+	Texts     Texts
+	OptOuts   OptOuts
+	Publisher EventPublisher
+	Words     Words
+	Full      bool     // events hold the number and the text
+	Metrics   *Metrics // nil counts nothing
 }
 
 // What became of a text that was taken, beside its keyword.
@@ -103,7 +103,7 @@ func (d *Desk) hear(ctx context.Context, gateway string, in notify.Inbound) (res
 		return "", fmt.Errorf("change opt-outs: %w", err)
 	}
 	now := time.Now()
-	if err := d.Teller.Tell(ctx, d.event(gateway, in, sent, now)); err != nil {
+	if err := d.Publisher.Publish(ctx, d.event(gateway, in, sent, now)); err != nil {
 		return "", fmt.Errorf("publish an incoming message: %w", err)
 	}
 	if err := d.Texts.KeepInbound(ctx, gateway, in.ProviderID, changes(in), now); err != nil {

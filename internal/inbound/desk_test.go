@@ -79,7 +79,7 @@ func (b *book) Lift(_ context.Context, tenants []string, in notify.Inbound) erro
 	return b.call("lift")
 }
 
-func (b *book) Tell(_ context.Context, e notify.Event) error {
+func (b *book) Publish(_ context.Context, e notify.Event) error {
 	if err := b.call("tell"); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func words() Words {
 }
 
 func desk(b *book, readers map[string]Reader) *Desk {
-	return &Desk{Readers: readers, Texts: b, OptOuts: b, Teller: b, Words: words()}
+	return &Desk{Readers: readers, Texts: b, OptOuts: b, Publisher: b, Words: words()}
 }
 
 func text(id, body string, senders ...string) notify.Inbound {

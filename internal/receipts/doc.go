@@ -1,9 +1,11 @@
-// Package receipts takes what providers say of messages after they had accepted them, and makes events of it.
+// Package receipts handles the delivery receipts of providers: reports about messages that a provider has accepted before. It
+// publishes each new report as an event.
 //
-// It alone knows which receipt is news: one that is forged, about nothing that is known, about a notification that is not known
-// to be sent yet, or a repetition, is counted and changes nothing. How a provider signs and words its receipts is its gateway's
-// business, what the notification went through the status store's.
+// Only this package knows which receipt is new. A receipt that is forged, that belongs to no known notification or to a
+// notification that is not yet known to be sent, or that repeats an earlier one, is counted and changes nothing. A gateway
+// knows how its provider signs and writes receipts; the status store knows the history of the notification.
 //
-// It keeps nothing and repeats nothing. What cannot be decided or published now is an error that makes the provider say it again;
-// a receipt that is lost all the same leaves its notification sent, and the reconciler closes it.
+// Failure policy: nothing is retried here. When a receipt cannot be decided or published now, the error makes the provider
+// repeat the receipt. [Early] keeps a receipt that arrives before its attempt is known. If a receipt is lost all the same, its
+// notification stays sent, and the reconciler closes it.
 package receipts

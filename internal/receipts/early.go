@@ -13,127 +13,137 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// mostEarly is how many early receipts of one gateway are kept at a time. Replicas of the API that keep receipts at once may exceed
-// it by what they have under way.
-const mostEarly = 10_000
+// maxEarly is how many early receipts of one gateway are kept. Several processes of the API that keep receipts at the same time
+// may exceed it by the receipts that they are adding.
+const maxEarly = 10_000
 
-// KeptReceipt is an early receipt: one that came before the attempt was known that it belongs to.
+// KeptReceipt is an early receipt: it arrived before its attempt was known.
 type KeptReceipt struct {
 	Gateway string
-	ID      string // names the report: a repetition has the same one
-	Said    notify.Report
-	Until   time.Time
+	ID      string // of the report: a repetition has the same id
+	Report  notify.Report
+	Until   time.Time // end of the keeping
 }
 
-// Log holds kept receipts durably. Its methods may be called at once from many goroutines. Their error is [notify.ErrBusUnavailable].
+// Log stores kept receipts durably. Its methods may be called concurrently. Their error is [notify.ErrBusUnavailable].
 type Log interface {
 	// Add returns once the receipt is durable.
 	Add(ctx context.Context, k KeptReceipt) error
-	// Remove returns once it is durable that the receipt need not be kept.
+	// Remove returns once the removal of the receipt is durable.
 	Remove(ctx context.Context, k KeptReceipt) error
 }
 
-// Early keeps the receipts that came early, and applies each of them once its attempt is known. [Early.Set] and [Early.Unset] are for
-// the one reader of the log; everything else may be called at once from many goroutines.
+// Early keeps early receipts, and applies each receipt once its attempt is known. Only the single reader of the log may call
+// [Early.Set] and [Early.Unset]; all other methods may be called concurrently.
 type Early struct {
-	log   Log
-	apply func(ctx context.Context, k KeptReceipt) error
-	leads func() bool
-	out   *zap.Logger
-	wake  chan struct{}
+	log    Log
+	apply  func(ctx context.Context, k KeptReceipt) error
+	leads  func() bool
+	logger *zap.Logger
+	wake   chan struct{}
 
-	keepFor     time.Duration
-	mostIDBytes int
+	keepFor    time.Duration
+	maxIDBytes int
 
 	mu     sync.Mutex
-	kept   map[name]*waiting
-	counts map[string]int // by gateway, including what is being added
-	adding map[name]bool
+	kept   map[receiptKey]*keptState
+	counts map[string]int // by gateway; includes the receipts that are being added
+	adding map[receiptKey]bool
 }
 
-type name struct{ gateway, id string }
+type receiptKey struct{ gateway, id string }
 
-// waiting is a kept receipt and the time of its next attempt.
-type waiting struct {
+// keptState is a kept receipt, and when it was kept and is next tried.
+type keptState struct {
 	KeptReceipt
 	since, next time.Time
 }
 
-// EarlyConfig is what an [Early] works with.
+// EarlyConfig configures an [Early].
 type EarlyConfig struct {
 	Log Log
-	// Apply applies the receipt, as [Desk.Apply] does. Nil and [notify.ErrUnknownNotification] end the keeping.
+	// Apply applies the receipt, as [Handler.Apply] does. The receipt is no longer kept after nil and after
+	// [notify.ErrUnknownNotification].
 	Apply func(ctx context.Context, k KeptReceipt) error
-	// Leads reports whether this process is the one that applies kept receipts.
+	// Leads reports whether this process applies kept receipts.
 	Leads  func() bool
 	Logger *zap.Logger
 
-	KeepFor     time.Duration // how long a receipt is kept
-	MostIDBytes int           // of the provider's id of a message, in what the log holds
+	KeepFor    time.Duration // how long a receipt is kept
+	MaxIDBytes int           // maximum length of a provider's message id that the log can hold
 }
 
-// NewEarly returns an Early that knows of no receipt.
+// NewEarly returns an Early that keeps no receipt.
 func NewEarly(c EarlyConfig) *Early {
 	return &Early{
-		log: c.Log, apply: c.Apply, leads: c.Leads, out: c.Logger, wake: make(chan struct{}, 1), keepFor: c.KeepFor, mostIDBytes: c.MostIDBytes,
-		kept: map[name]*waiting{}, counts: map[string]int{}, adding: map[name]bool{},
+		log: c.Log, apply: c.Apply, leads: c.Leads, logger: c.Logger, wake: make(chan struct{}, 1), keepFor: c.KeepFor, maxIDBytes: c.MaxIDBytes,
+		kept: map[receiptKey]*keptState{}, counts: map[string]int{}, adding: map[receiptKey]bool{},
 	}
 }
 
-// Keep returns once the receipt is durable. Its errors: [notify.ErrEarly] when too many of the gateway are kept,
-// [notify.ErrUnknownNotification] for one that can never belong to a message, and [notify.ErrBusUnavailable].
-func (e *Early) Keep(ctx context.Context, gateway string, said notify.Report) error {
-	if len(said.ProviderID) > e.mostIDBytes {
+// Keep returns once the receipt is durable. Its errors are [notify.ErrEarly] when too many receipts of the gateway are kept,
+// [notify.ErrUnknownNotification] for a receipt that can never belong to a message, and [notify.ErrBusUnavailable].
+func (e *Early) Keep(ctx context.Context, gateway string, report notify.Report) error {
+	if len(report.ProviderID) > e.maxIDBytes {
 		return notify.ErrUnknownNotification
 	}
 	now := time.Now()
-	if said.At.IsZero() {
-		said.At = now
+	if report.At.IsZero() {
+		report.At = now
 	}
-	id := notify.DerivedID("receipt", gateway, said.NotificationID, said.ProviderID, strconv.Itoa(said.Run), string(said.State), said.Code)
-	k := KeptReceipt{Gateway: gateway, ID: id, Said: said, Until: now.Add(e.keepFor)}
-	known, full := e.reserve(k)
-	switch {
-	case known:
+	id := notify.DerivedID("receipt", gateway, report.NotificationID, report.ProviderID, strconv.Itoa(report.Run), string(report.State), report.Code)
+	k := KeptReceipt{Gateway: gateway, ID: id, Report: report, Until: now.Add(e.keepFor)}
+	switch e.reserve(k) {
+	case alreadyKept:
 		return nil
-	case full:
+	case noRoom:
 		return notify.ErrEarly
+	case reserved:
 	}
 	err := e.log.Add(ctx, k)
 	e.added(k, err == nil)
 	return err
 }
 
-// reserve makes room for a receipt, unless it is kept already or the gateway has no room left.
-func (e *Early) reserve(k KeptReceipt) (known, full bool) {
+// reservation is the result of reserve.
+type reservation int
+
+const (
+	reserved    reservation = iota // there is room for the receipt; call added
+	alreadyKept                    // the receipt is durable already
+	noRoom                         // too many receipts are kept, or another request is adding this one
+)
+
+// reserve reserves room for a receipt.
+func (e *Early) reserve(k KeptReceipt) reservation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := name{k.Gateway, k.ID}
+	n := receiptKey{k.Gateway, k.ID}
 	switch {
 	case e.kept[n] != nil:
-		return true, false
-	case e.adding[n]: // by another request, whose outcome is open
-		return false, true
-	case e.counts[k.Gateway] >= mostEarly:
-		return false, true
+		return alreadyKept
+	case e.adding[n]: // another request is adding it and may still fail
+		return noRoom
+	case e.counts[k.Gateway] >= maxEarly:
+		return noRoom
 	}
 	e.adding[n] = true
 	e.counts[k.Gateway]++
-	return false, false
+	return reserved
 }
 
-// added ends a reservation.
+// added ends a reservation. durable reports whether the log has the receipt.
 func (e *Early) added(k KeptReceipt, durable bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.adding, name{k.Gateway, k.ID})
-	e.lessLocked(k.Gateway)
+	delete(e.adding, receiptKey{k.Gateway, k.ID})
+	e.decrementLocked(k.Gateway)
 	if durable {
 		e.setLocked(k)
 	}
 }
 
-// Set takes in a receipt that the log holds.
+// Set adds a receipt that the log holds.
 func (e *Early) Set(k KeptReceipt) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -141,12 +151,12 @@ func (e *Early) Set(k KeptReceipt) {
 }
 
 func (e *Early) setLocked(k KeptReceipt) {
-	n := name{k.Gateway, k.ID}
+	n := receiptKey{k.Gateway, k.ID}
 	if e.kept[n] != nil {
 		return
 	}
 	now := time.Now()
-	e.kept[n] = &waiting{KeptReceipt: k, since: now, next: now}
+	e.kept[n] = &keptState{KeptReceipt: k, since: now, next: now}
 	e.counts[k.Gateway]++
 	select {
 	case e.wake <- struct{}{}:
@@ -154,24 +164,25 @@ func (e *Early) setLocked(k KeptReceipt) {
 	}
 }
 
-// Unset takes in that the log no longer holds a receipt.
+// Unset removes a receipt that the log no longer holds.
 func (e *Early) Unset(gateway, id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := name{gateway, id}
+	n := receiptKey{gateway, id}
 	if e.kept[n] != nil {
 		delete(e.kept, n)
-		e.lessLocked(gateway)
+		e.decrementLocked(gateway)
 	}
 }
 
-func (e *Early) lessLocked(gateway string) {
-	if e.counts[gateway]--; e.counts[gateway] <= 0 {
+func (e *Early) decrementLocked(gateway string) {
+	e.counts[gateway]--
+	if e.counts[gateway] <= 0 {
 		delete(e.counts, gateway)
 	}
 }
 
-// Len returns how many receipts of the gateway are kept.
+// Len returns how many receipts of the gateway are kept or being added.
 func (e *Early) Len(gateway string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -179,19 +190,19 @@ func (e *Early) Len(gateway string) int {
 }
 
 const (
-	earlyFirst   = 500 * time.Millisecond // between the first two turns of a receipt
-	earlyLongest = 30 * time.Second       // between two turns of one
-	earlyAtOnce  = 16                     // turns
+	earlyMinWait     = 500 * time.Millisecond // between two tries of a receipt
+	earlyMaxWait     = 30 * time.Second       // between two tries of a receipt
+	earlyConcurrency = 16                     // concurrent tries
 )
 
-// Run applies the kept receipts until ctx ends, while this process leads. Each is tried soon after it came, then after waits that
-// grow with its age.
+// Run applies the kept receipts until ctx ends, while this process leads, and then returns nil. Each receipt is tried soon
+// after its arrival, and then after waits that grow with its age.
 func (e *Early) Run(ctx context.Context) error {
-	tick := time.NewTicker(earlyFirst)
+	tick := time.NewTicker(earlyMinWait)
 	defer tick.Stop()
 	for {
 		if e.leads() {
-			e.turn(ctx)
+			e.applyDue(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -202,20 +213,21 @@ func (e *Early) Run(ctx context.Context) error {
 	}
 }
 
-// turn tries the receipts that are due.
-func (e *Early) turn(ctx context.Context) {
+// applyDue tries the receipts that are due.
+func (e *Early) applyDue(ctx context.Context) {
 	var group errgroup.Group
-	group.SetLimit(earlyAtOnce)
+	group.SetLimit(earlyConcurrency)
 	for _, w := range e.due(time.Now()) {
 		group.Go(func() error {
-			e.try(ctx, w)
+			e.applyKept(ctx, w)
 			return nil
 		})
 	}
-	_ = group.Wait() // no turn fails
+	_ = group.Wait() // always nil
 }
 
-func (e *Early) due(now time.Time) (due []*waiting) {
+func (e *Early) due(now time.Time) []*keptState {
+	var due []*keptState
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, w := range e.kept {
@@ -226,18 +238,19 @@ func (e *Early) due(now time.Time) (due []*waiting) {
 	return due
 }
 
-// try applies a receipt, and removes it once that is done or its time is over.
-func (e *Early) try(ctx context.Context, w *waiting) {
+// applyKept applies a receipt. It removes the receipt after a final result, or at the end of its time.
+func (e *Early) applyKept(ctx context.Context, w *keptState) {
 	err := e.apply(ctx, w.KeptReceipt)
 	if ctx.Err() != nil {
 		return
 	}
 	now := time.Now()
-	over := !now.Before(w.Until)
-	if done := err == nil || errors.Is(err, notify.ErrUnknownNotification) && !attemptUnknown(err); done || over {
+	expired := !now.Before(w.Until)
+	done := err == nil || errors.Is(err, notify.ErrUnknownNotification) && !attemptUnknown(err)
+	if done || expired {
 		if !done {
-			e.out.Info("a kept receipt belongs to no attempt that became known; it is dropped", zap.String("gateway", w.Gateway),
-				zap.String("notification_id", w.Said.NotificationID), zap.String("state", string(w.Said.State)), zap.Error(err))
+			e.logger.Info("a kept receipt belongs to no attempt that became known; it is dropped", zap.String("gateway", w.Gateway),
+				zap.String("notification_id", w.Report.NotificationID), zap.String("state", string(w.Report.State)), zap.Error(err))
 		}
 		if e.log.Remove(ctx, w.KeptReceipt) == nil {
 			e.Unset(w.Gateway, w.ID)
@@ -246,5 +259,5 @@ func (e *Early) try(ctx context.Context, w *waiting) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w.next = now.Add(min(max(now.Sub(w.since)/2, earlyFirst), earlyLongest))
+	w.next = now.Add(min(max(now.Sub(w.since)/2, earlyMinWait), earlyMaxWait))
 }

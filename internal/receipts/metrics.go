@@ -8,14 +8,14 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// Metrics counts receipts. A nil one counts nothing.
+// Metrics counts receipts. A nil Metrics counts nothing.
 type Metrics struct{ total *prometheus.CounterVec }
 
-// NewMetrics registers the figures with r.
+// NewMetrics returns metrics that are registered with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "laudspeaker_receipts_total",
-		Help: "What providers said of messages later, by gateway (empty: one that takes none) and by what became of it.",
+		Help: "What providers report of messages later, by gateway (empty: one that takes none) and by what became of it.",
 	}, []string{"gateway", "result"})}
 	r.MustRegister(m.total)
 	return m

@@ -128,10 +128,10 @@ func (s *Store) EventsOf(ctx context.Context, ids []string) (events map[string]b
 	return events, err
 }
 
-// OfProvider gives the id of the notification that the gateway sent and that its provider knows by that name, the last one if
+// FindByProviderID returns the id of the notification that the gateway sent and that its provider knows by that name, the last one if
 // there are several: of those of which a report is awaited, or has come in time. Its error is [notify.ErrUnknownNotification]
 // when there is none.
-func (s *Store) OfProvider(ctx context.Context, gateway, providerID string) (id string, err error) {
+func (s *Store) FindByProviderID(ctx context.Context, gateway, providerID string) (id string, err error) {
 	q := ofProvider(gateway, providerID)
 	err = s.read.QueryRowContext(ctx, q.String(), q.args...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {

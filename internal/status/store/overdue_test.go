@@ -103,7 +103,7 @@ func TestAProvidersNameLeadsToItsNotification(t *testing.T) {
 		long := strings.Repeat("x", 5000)
 		is := func(want, gateway, name string) {
 			t.Helper()
-			got, err := s.OfProvider(ctx, gateway, name)
+			got, err := s.FindByProviderID(ctx, gateway, name)
 			if want == "" {
 				require.ErrorIs(t, err, notify.ErrUnknownNotification)
 			} else {

@@ -22,60 +22,60 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const id = "0190163d-8694-739b-aea5-966c26f8ad91"
 
-// heard is a reader that says what it is made of.
-type heard struct {
+// fakeReader returns its fields as the report and the error of each request.
+type fakeReader struct {
 	notify.Report
 	err error
 }
 
-func (h heard) Read(*http.Request, []byte) (notify.Report, error) { return h.Report, h.err }
+func (h fakeReader) Read(*http.Request, []byte) (notify.Report, error) { return h.Report, h.err }
 
-// book is a store of one notification, and what was told of it.
-type book struct {
-	mu     sync.Mutex
-	life   notify.Life
-	err    error // of a look
-	deaf   error // of telling
-	looked int
-	told   []notify.Event
+// fakeStore is a status store with one notification. It records all calls that a handler makes.
+type fakeStore struct {
+	mu         sync.Mutex
+	life       notify.Life
+	err        error // of a look
+	publishErr error // of publishing, settling and suppressing
+	lookups    int
+	published  []notify.Event
 
 	settled    []int // runs
 	suppressed []notify.Report
 	kept       []notify.Report
-	full       error // of keeping
+	keepErr    error // of keeping
 }
 
-func (b *book) Keep(_ context.Context, _ string, said notify.Report) error {
+func (b *fakeStore) Keep(_ context.Context, _ string, report notify.Report) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.full == nil {
-		b.kept = append(b.kept, said)
+	if b.keepErr == nil {
+		b.kept = append(b.kept, report)
 	}
-	return b.full
+	return b.keepErr
 }
 
-func (b *book) Settle(_ context.Context, id string, run int) error {
+func (b *fakeStore) Settle(_ context.Context, id string, run int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deaf == nil {
+	if b.publishErr == nil {
 		b.settled = append(b.settled, run)
 	}
-	return b.deaf
+	return b.publishErr
 }
 
-func (b *book) Suppress(_ context.Context, _ *notify.Life, said notify.Report) error {
+func (b *fakeStore) Suppress(_ context.Context, _ *notify.Life, report notify.Report) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deaf == nil {
-		b.suppressed = append(b.suppressed, said)
+	if b.publishErr == nil {
+		b.suppressed = append(b.suppressed, report)
 	}
-	return b.deaf
+	return b.publishErr
 }
 
-func (b *book) Get(_ context.Context, asked string) (*notify.Life, error) {
+func (b *fakeStore) Get(_ context.Context, asked string) (*notify.Life, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.looked++
+	b.lookups++
 	if b.err == nil && asked != b.life.ID {
 		return nil, notify.ErrUnknownNotification
 	}
@@ -83,30 +83,30 @@ func (b *book) Get(_ context.Context, asked string) (*notify.Life, error) {
 	return &life, b.err
 }
 
-func (b *book) OfProvider(_ context.Context, gateway, providerID string) (string, error) {
+func (b *fakeStore) FindByProviderID(_ context.Context, gateway, providerID string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.looked++
+	b.lookups++
 	if b.err == nil && (gateway != b.life.Gateway || providerID != b.life.ProviderID) {
 		return "", notify.ErrUnknownNotification
 	}
 	return b.life.ID, b.err
 }
 
-// Tell folds the event as the recorder does.
-func (b *book) Tell(_ context.Context, e notify.Event) error {
+// Publish records the event and updates the status as the recorder does.
+func (b *fakeStore) Publish(_ context.Context, e notify.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deaf != nil {
-		return b.deaf
+	if b.publishErr != nil {
+		return b.publishErr
 	}
 	e.Seal()
-	b.told = append(b.told, e)
+	b.published = append(b.published, e)
 	b.life.State, b.life.Final = e.State, e.Final
 	return nil
 }
 
-func (b *book) become(s notify.State) {
+func (b *fakeStore) setState(s notify.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.life.State = s
@@ -114,8 +114,8 @@ func (b *book) become(s notify.State) {
 
 var sentAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func sent() *book {
-	return &book{life: notify.Life{
+func sent() *fakeStore {
+	return &fakeStore{life: notify.Life{
 		ID: id, Tenant: "acme", Channel: notify.ChannelSMS, Lane: notify.LaneUrgent, Reference: "order 4711", State: notify.StateSent,
 		Run: 2, Step: 5, Attempt: 3, Gateway: "texts", ProviderID: "SM1", UpdatedAt: sentAt,
 	}}
@@ -125,22 +125,24 @@ func delivered() notify.Report {
 	return notify.Report{NotificationID: id, Run: 2, ProviderID: "SM1", State: notify.StateDelivered}
 }
 
-func take(t testing.TB, b *book, said notify.Report) (string, error) {
-	return desk(b, said).Take(t.Context(), "texts", nil, nil)
+func handle(t testing.TB, b *fakeStore, report notify.Report) (string, error) {
+	return newHandler(b, report).Handle(t.Context(), "texts", nil, nil)
 }
 
-func desk(b *book, said notify.Report) *Desk {
-	return &Desk{
-		Readers: map[string]Reader{"texts": heard{Report: said}}, Lives: b, Teller: b, Settler: b, Suppressor: b, Keeper: b,
+func newHandler(b *fakeStore, report notify.Report) *Handler {
+	return &Handler{
+		Readers: map[string]Reader{"texts": fakeReader{Report: report}}, Status: b, Publisher: b, Settler: b, Suppressor: b, Keeper: b,
 		Delivers: func(gateway string, ch notify.Channel) bool { return gateway == "texts" && ch == notify.ChannelSMS },
 	}
 }
 
-func TestAReceiptIsToldOnce(t *testing.T) {
+func TestHandler_PublishesEachReceiptOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, said := sent(), delivered()
-		said.State, said.Code, said.Reason = notify.StateBounced, "30005", notify.ReasonRecipientGone
-		result, err := take(t, b, said)
+		b, report := sent(), delivered()
+		report.State = notify.StateBounced
+		report.Code = "30005"
+		report.Reason = notify.ReasonRecipientGone
+		result, err := handle(t, b, report)
 		require.NoError(t, err)
 		require.Equal(t, Recorded, result)
 		want := notify.Event{
@@ -149,35 +151,37 @@ func TestAReceiptIsToldOnce(t *testing.T) {
 		}
 		want.Seal()
 		require.True(t, want.Final)
-		require.Equal(t, []notify.Event{want}, b.told)
-		for _, again := range []notify.Report{said, delivered()} {
-			result, err = take(t, b, again)
+		require.Equal(t, []notify.Event{want}, b.published)
+		for _, again := range []notify.Report{report, delivered()} {
+			result, err = handle(t, b, again)
 			require.NoError(t, err)
 			require.Equal(t, Repeated, result)
 		}
-		require.Len(t, b.told, 1)
+		require.Len(t, b.published, 1)
 	})
 }
 
-// What a receipt is to a notification in every state.
-func TestWhatIsNews(t *testing.T) {
+// The result of a receipt for a notification in each state.
+func TestHandler_ComparesReceiptWithStatus(t *testing.T) {
 	type change func(*notify.Life, *notify.Report)
 	in := func(s notify.State) change { return func(l *notify.Life, _ *notify.Report) { l.State = s } }
 	inTry := func(gateway string, v notify.Verdict) change {
 		return func(l *notify.Life, _ *notify.Report) {
-			l.State, l.Gateway, l.ProviderID = notify.StateRetrying, gateway, ""
+			l.State = notify.StateRetrying
+			l.Gateway = gateway
+			l.ProviderID = ""
 			l.Timeline = []notify.Event{{State: notify.StateRetrying, Tries: []notify.Try{{Gateway: gateway, Verdict: v}}}}
 		}
 	}
 	for name, c := range map[string]struct {
 		change change
 		result string
-		err    error
+		err    error // of reading
 	}{
 		"sent":                   {func(*notify.Life, *notify.Report) {}, Recorded, nil},
 		"closed":                 {func(l *notify.Life, _ *notify.Report) { l.Final = true }, Recorded, nil},
 		"held":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID = notify.StateHeld, "" }, Recorded, nil},
-		"lost":                   {func(l *notify.Life, _ *notify.Report) { l.State, l.ProviderID, l.Gateway = notify.StateLost, "", "" }, Recorded, nil},
+		"lost":                   {func(l *notify.Life, _ *notify.Report) { l.State = notify.StateLost; l.ProviderID, l.Gateway = "", "" }, Recorded, nil},
 		"no word of the run":     {func(_ *notify.Life, r *notify.Report) { r.Run = notify.AnyRun }, Recorded, nil},
 		"no name of the message": {func(_ *notify.Life, r *notify.Report) { r.ProviderID = "" }, Recorded, nil},
 		"no id":                  {func(_ *notify.Life, r *notify.Report) { r.NotificationID = "" }, Recorded, nil},
@@ -187,10 +191,14 @@ func TestWhatIsNews(t *testing.T) {
 			l.State, r.State = notify.StateBounced, notify.StateBounced
 		}, Repeated, nil},
 		"delivered, then bounced": {func(l *notify.Life, r *notify.Report) {
-			l.State, l.Final, r.State = notify.StateDelivered, true, notify.StateBounced
+			l.State = notify.StateDelivered
+			l.Final = true
+			r.State = notify.StateBounced
 		}, Recorded, nil},
 		"delivered by another gateway, then bounced": {func(l *notify.Life, r *notify.Report) {
-			l.State, l.Gateway, r.State = notify.StateDelivered, "backup", notify.StateBounced
+			l.State = notify.StateDelivered
+			l.Gateway = "backup"
+			r.State = notify.StateBounced
 		}, "", notify.ErrUnknownNotification},
 		"dead":                {in(notify.StateDead), Late, nil},
 		"rejected":            {in(notify.StateRejected), Late, nil},
@@ -201,7 +209,9 @@ func TestWhatIsNews(t *testing.T) {
 		"queued by name":      {func(l *notify.Life, r *notify.Report) { l.State, r.NotificationID = notify.StateQueued, "" }, Kept, nil},
 		"queued, a later run": {func(l *notify.Life, r *notify.Report) { l.State, r.Run = notify.StateQueued, 3 }, Kept, nil},
 		"queued for a channel that the gateway does not deliver": {func(l *notify.Life, _ *notify.Report) {
-			l.State, l.Gateway, l.Channel = notify.StateQueued, "", notify.ChannelEmail
+			l.State = notify.StateQueued
+			l.Gateway = ""
+			l.Channel = notify.ChannelEmail
 		}, "", notify.ErrUnknownNotification},
 		"scheduled, and due": {in(notify.StateScheduled), Resolved, nil},
 		"scheduled for later": {func(l *notify.Life, _ *notify.Report) {
@@ -227,18 +237,18 @@ func TestWhatIsNews(t *testing.T) {
 		"another gateway's":                 {func(l *notify.Life, _ *notify.Report) { l.Gateway = "backup" }, "", notify.ErrUnknownNotification},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b, said := sent(), delivered()
-			c.change(&b.life, &said)
-			result, err := take(t, b, said)
+			b, report := sent(), delivered()
+			c.change(&b.life, &report)
+			result, err := handle(t, b, report)
 			require.ErrorIs(t, err, c.err, name)
 			require.Equal(t, c.result, result, name)
-			require.Equal(t, c.result == Recorded || c.result == Resolved, len(b.told) == 1, name)
+			require.Equal(t, c.result == Recorded || c.result == Resolved, len(b.published) == 1, name)
 			require.Equal(t, c.result == Kept, len(b.kept) == 1, name)
 			switch {
 			case c.result == Resolved:
 				require.Equal(t, []int{b.life.Run}, b.settled, name)
-			case said.Run > b.life.Run && said.State == notify.StateDelivered:
-				require.Equal(t, []int{said.Run}, b.settled, "%s: whose job the store does not know yet", name)
+			case report.Run > b.life.Run && report.State == notify.StateDelivered:
+				require.Equal(t, []int{report.Run}, b.settled, "%s: whose job the store does not know yet", name)
 			default:
 				require.Empty(t, b.settled, name)
 			}
@@ -247,13 +257,13 @@ func TestWhatIsNews(t *testing.T) {
 	}
 }
 
-func TestAnEarlyReceiptWaitsALittle(t *testing.T) {
+func TestHandler_EarlyReceiptWaitsForItsAttempt(t *testing.T) {
 	for _, byName := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			b, said := sent(), delivered()
+			b, report := sent(), delivered()
 			b.life.State = notify.StateQueued
 			if byName {
-				said.NotificationID = ""
+				report.NotificationID = ""
 				b.life.ProviderID = ""
 			}
 			go func() {
@@ -261,30 +271,30 @@ func TestAnEarlyReceiptWaitsALittle(t *testing.T) {
 				b.mu.Lock()
 				b.life.ProviderID = "SM1"
 				b.mu.Unlock()
-				b.become(notify.StateSent)
+				b.setState(notify.StateSent)
 			}()
-			result, err := take(t, b, said)
+			result, err := handle(t, b, report)
 			require.NoError(t, err)
 			require.Equal(t, Recorded, result)
 
-			b.become(notify.StateQueued)
+			b.setState(notify.StateQueued)
 			began := time.Now()
-			said.State, b.full = notify.StateBounced, notify.ErrEarly
-			_, err = take(t, b, said)
+			report.State, b.keepErr = notify.StateBounced, notify.ErrEarly
+			_, err = handle(t, b, report)
 			require.ErrorIs(t, err, notify.ErrEarly, "too many are kept")
-			require.Equal(t, patience, time.Since(began))
+			require.Equal(t, earlyWait, time.Since(began))
 		})
 	}
 }
 
-func TestACallerThatLeavesIsNotWaitedFor(t *testing.T) {
+func TestHandler_EndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := sent()
 		b.life.State = notify.StateQueued
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		_, err := desk(b, delivered()).Take(ctx, "texts", nil, nil)
+		_, err := newHandler(b, delivered()).Handle(ctx, "texts", nil, nil)
 		require.ErrorIs(t, err, notify.ErrEarly)
 		require.Empty(t, b.settled)
 		require.Empty(t, b.kept)
@@ -292,49 +302,49 @@ func TestACallerThatLeavesIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-func TestTheProvidersClock(t *testing.T) {
+func TestNewEvent_LimitsTheProvidersTime(t *testing.T) {
 	now := sentAt.Add(time.Hour)
-	for _, c := range []struct{ said, at time.Time }{
+	for _, c := range []struct{ report, at time.Time }{
 		{time.Time{}, now},
 		{now.Add(-time.Minute), now.Add(-time.Minute)},
 		{now.Add(time.Minute), now},
 		{sentAt.Add(-time.Minute), sentAt},
 	} {
-		said := delivered()
-		said.At = c.said
-		require.Equal(t, c.at, event(&sent().life, "texts", said, now).At)
+		report := delivered()
+		report.At = c.report
+		require.Equal(t, c.at, newEvent(&sent().life, "texts", report, now).At)
 	}
 }
 
-// Whatever comes is counted, and what is not news changes nothing.
-func TestEveryReceiptIsCounted(t *testing.T) {
+// Every receipt is counted, and a repeated receipt changes nothing.
+func TestHandler_CountsEveryReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		b := sent()
 		boom := errors.New("boom")
-		d := &Desk{Lives: b, Teller: b, Metrics: NewMetrics(registry), Readers: map[string]Reader{
-			"texts": heard{Report: delivered()}, "forger": heard{err: notify.ErrForged}, "broken": heard{err: notify.Faults{{Pointer: "#"}}},
+		d := &Handler{Status: b, Publisher: b, Metrics: NewMetrics(registry), Readers: map[string]Reader{
+			"texts": fakeReader{Report: delivered()}, "forger": fakeReader{err: notify.ErrForged}, "broken": fakeReader{err: notify.Faults{{Pointer: "#"}}},
 		}}
 		take := func(gateway string, want error) {
 			t.Helper()
-			_, err := d.Take(t.Context(), gateway, nil, nil)
+			_, err := d.Handle(t.Context(), gateway, nil, nil)
 			require.ErrorIs(t, err, want)
 		}
-		take("nobody", notify.ErrUnknownGateway)
-		take("forger", notify.ErrForged)
-		_, err := d.Take(t.Context(), "broken", nil, nil)
+		handle("nobody", notify.ErrUnknownGateway)
+		handle("forger", notify.ErrForged)
+		_, err := d.Handle(t.Context(), "broken", nil, nil)
 		require.ErrorAs(t, err, new(notify.Faults))
-		require.Zero(t, b.looked, "nothing is looked for before a signature holds")
+		require.Zero(t, b.lookups, "the store is not read before the signature is verified")
 		b.err = notify.ErrStatusUnavailable
-		take("texts", notify.ErrStatusUnavailable)
-		b.err, b.deaf = nil, boom
-		take("texts", boom)
-		b.deaf = nil
-		require.Empty(t, b.told)
-		take("texts", nil)
-		take("texts", nil)
+		handle("texts", notify.ErrStatusUnavailable)
+		b.err, b.publishErr = nil, boom
+		handle("texts", boom)
+		b.publishErr = nil
+		require.Empty(t, b.published)
+		handle("texts", nil)
+		handle("texts", nil)
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP laudspeaker_receipts_total What providers said of messages later, by gateway (empty: one that takes none) and by what became of it.
+# HELP laudspeaker_receipts_total What providers report of messages later, by gateway (empty: one that takes none) and by what became of it.
 # TYPE laudspeaker_receipts_total counter
 laudspeaker_receipts_total{gateway="",result="unknown"} 1
 laudspeaker_receipts_total{gateway="broken",result="invalid"} 1
@@ -346,35 +356,40 @@ laudspeaker_receipts_total{gateway="texts",result="unavailable"} 2
 	})
 }
 
-// TestABounceSuppresses: what a worker suppresses on an answer is suppressed on a receipt, before the receipt is news.
-func TestABounceSuppresses(t *testing.T) {
+// A receipt suppresses a recipient for the same reasons as a provider's response, and before its event is published.
+func TestHandler_BounceSuppressesRecipient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, said := sent(), delivered()
-		said.State, said.Code, said.Reason, said.Gone = notify.StateBounced, "21610", notify.ReasonOptedOut, true
-		b.deaf = notify.ErrBusUnavailable
-		_, err := take(t, b, said)
+		b, report := sent(), delivered()
+		report.State = notify.StateBounced
+		report.Code = "21610"
+		report.Reason = notify.ReasonOptedOut
+		report.Gone = true
+		b.publishErr = notify.ErrBusUnavailable
+		_, err := handle(t, b, report)
 		require.ErrorIs(t, err, notify.ErrBusUnavailable)
-		require.Empty(t, b.told)
-		b.deaf = nil
-		result, err := take(t, b, said)
+		require.Empty(t, b.published)
+		b.publishErr = nil
+		result, err := handle(t, b, report)
 		require.NoError(t, err)
 		require.Equal(t, Recorded, result)
-		require.Equal(t, []notify.Report{said}, b.suppressed)
+		require.Equal(t, []notify.Report{report}, b.suppressed)
 		require.Empty(t, b.settled)
 	})
 }
 
-// TestDesk_AppliesWhatWasKept once the attempt is known, and says what it still waits for.
-func TestDesk_AppliesWhatWasKept(t *testing.T) {
+// A kept receipt is applied once its attempt is known; until then Apply returns an error.
+func TestHandler_AppliesKeptReceipt(t *testing.T) {
 	bounced := delivered()
-	bounced.State, bounced.Reason, bounced.Gone = notify.StateBounced, notify.ReasonOptedOut, true
+	bounced.State = notify.StateBounced
+	bounced.Reason = notify.ReasonOptedOut
+	bounced.Gone = true
 	byName := bounced
 	byName.NotificationID, byName.Run = "", notify.AnyRun
 	laterRun := delivered()
 	laterRun.Run = 3
 	for name, c := range map[string]struct {
-		said  notify.Report
-		known func(*notify.Life)
+		report notify.Report
+		known  func(*notify.Life)
 	}{
 		"bounced":            {bounced, func(l *notify.Life) { l.State = notify.StateSent }},
 		"by name":            {byName, func(l *notify.Life) { l.State, l.ProviderID = notify.StateSent, "SM1" }},
@@ -384,34 +399,34 @@ func TestDesk_AppliesWhatWasKept(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := sent()
 				b.life.State, b.life.ProviderID = notify.StateQueued, ""
-				d, began := desk(b, c.said), time.Now()
+				d, began := newHandler(b, c.report), time.Now()
 				for range 2 {
-					err := d.Apply(t.Context(), "texts", c.said)
-					require.True(t, errors.Is(err, notify.ErrEarly) || errors.Is(err, errNameless), "%v", err)
+					err := d.Apply(t.Context(), "texts", c.report)
+					require.True(t, errors.Is(err, notify.ErrEarly) || errors.Is(err, errUnknownProviderID), "%v", err)
 				}
-				require.Empty(t, b.told)
+				require.Empty(t, b.published)
 				require.Empty(t, b.settled)
-				require.Equal(t, began, time.Now(), "it does not wait")
+				require.Equal(t, began, time.Now(), "Apply does not wait")
 				c.known(&b.life)
 				for range 2 {
-					require.NoError(t, d.Apply(t.Context(), "texts", c.said))
+					require.NoError(t, d.Apply(t.Context(), "texts", c.report))
 				}
-				require.Len(t, b.told, 1)
-				require.Equal(t, c.said.State, b.told[0].State)
-				require.Equal(t, c.said.Gone, len(b.suppressed) == 1)
+				require.Len(t, b.published, 1)
+				require.Equal(t, c.report.State, b.published[0].State)
+				require.Equal(t, c.report.Gone, len(b.suppressed) == 1)
 			})
 		})
 	}
 }
 
-// TestDesk_DropsWhatBelongsToNoAttempt: of two tries the other one sent the message, or the run ended otherwise.
-func TestDesk_DropsWhatBelongsToNoAttempt(t *testing.T) {
-	said := delivered()
-	said.State = notify.StateBounced
+// A receipt has no attempt if, of two tries, the other one sent the message, or if the run has ended in another state.
+func TestHandler_DropsReceiptWithoutAttempt(t *testing.T) {
+	report := delivered()
+	report.State = notify.StateBounced
 	b := sent()
 	b.life.ProviderID = "SM2"
-	require.ErrorIs(t, desk(b, said).Apply(t.Context(), "texts", said), notify.ErrUnknownNotification)
+	require.ErrorIs(t, newHandler(b, report).Apply(t.Context(), "texts", report), notify.ErrUnknownNotification)
 	b.life.State = notify.StateDead
-	require.NoError(t, desk(b, said).Apply(t.Context(), "texts", said))
-	require.Empty(t, b.told)
+	require.NoError(t, newHandler(b, report).Apply(t.Context(), "texts", report))
+	require.Empty(t, b.published)
 }

@@ -12,60 +12,63 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// readEvents reads the status topic, and finds out from when on it is complete: what it no longer holds was written before
-// the first record behind a gap. Retention may delete while this goes on, which is why it is read before all else.
+// readEvents reads the status topic, and finds out since when the topic is complete: the records that it no longer holds were
+// written before the first record after the gap. Retention may delete records during the audit, so the status topic is read
+// before all other topics.
 func (a *audit) readEvents(ctx context.Context) error {
-	v := a.view
-	for i, b := range v.bounds {
-		next, missing := b.Oldest, v.whole[i].Oldest > 0
-		if missing && b.Oldest > v.whole[i].Oldest { // then it is complete at least since what was asked for
-			v.cut(b.Partition, v.since.Add(-clocksApart))
-			missing = false
+	s := a.snapshot
+	for i, b := range s.bounds {
+		next, gap := b.Oldest, s.whole[i].Oldest > 0
+		if gap && b.Oldest > s.whole[i].Oldest { // the records before Since are not read: complete at least since then
+			s.setCompleteSince(b.Partition, s.since.Add(-clocksApart))
+			gap = false
 		}
-		err := v.log.Scan(ctx, v.status, []kafka.Bounds{b}, func(r *kafka.Record) error {
-			if missing || r.Offset > next {
-				v.cut(b.Partition, r.Timestamp)
+		err := s.log.Scan(ctx, s.status, []kafka.Bounds{b}, func(r *kafka.Record) error {
+			if gap || r.Offset > next {
+				s.setCompleteSince(b.Partition, r.Timestamp)
 			}
-			missing, next = false, r.Offset+1
-			a.progress(v.status)
-			return a.event(r)
+			gap, next = false, r.Offset+1
+			a.countRead(s.status)
+			return a.addStatusRecord(r)
 		})
 		if err != nil {
 			return err
 		}
-		if missing || next < b.Newest {
-			v.cutOff(b.Partition)
+		if gap || next < b.Newest {
+			s.setUnknown(b.Partition)
 		}
 	}
 	return nil
 }
 
-// event takes one record of the status topic.
-func (a *audit) event(r *kafka.Record) error {
+// addStatusRecord adds one record of the status topic.
+func (a *audit) addStatusRecord(r *kafka.Record) error {
 	kind, ledger := r.Header(kafka.HeaderKind)
 	if g, ok := status.ReadGap(r); ok {
-		a.missing.published(g)
+		a.missingRanges.addPublished(g)
 		return nil
 	}
 	if len(r.Value) == 0 || ledger && kind != kafka.KindOutcome {
 		return nil
 	}
-	a.missing.outcome(r)
-	g, ok := glance(r.Value)
+	a.missingRanges.addOutcome(r)
+	g, ok := parseEventPrefix(r.Value)
 	if !ok || !ledger || g.State == notify.StateQueued { // a note, which glance does not see
 		if err := json.Unmarshal(r.Value, &g); err != nil {
 			a.report.Unreadable++
 			return nil
 		}
 	}
-	return a.take(r, g, ledger)
+	return a.addEvent(r, g, ledger)
 }
 
-// take makes an event an entry. Notes that change nothing are left out.
-func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
-	e := entry{run: uint32(max(0, g.Run)), step: uint32(max(0, g.Step)), offset: r.Offset, partition: r.Partition, at: g.At.UnixNano(), kind: anEvent}
-	id, ok := compact(g.NotificationID)
-	state, known := indexOf(states, g.State)
+// addEvent adds the entry of an event. Notes that change nothing are left out.
+func (a *audit) addEvent(r *kafka.Record, g eventFields, ledger bool) error {
+	e := entry{
+		run: uint32(max(0, g.Run)), step: uint32(max(0, g.Step)), offset: r.Offset, partition: r.Partition, at: g.At.UnixNano(), kind: kindEvent,
+	}
+	id, ok := packID(g.NotificationID)
+	state, known := indexIn(states, g.State)
 	if !ok || !known {
 		a.report.Unreadable++
 		return nil
@@ -73,12 +76,12 @@ func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 	e.id, e.state = id, state
 	switch {
 	case g.Note == notify.NoteRedriven:
-		e.kind = aRedrive
-		if a.view.fadedAnywhere(earliest(r.Timestamp, mintedAt(id, r.Timestamp))) {
-			e.marks |= isFaded
+		e.kind = kindRedrive
+		if a.snapshot.anyOutcomeMayBeGone(earliest(r.Timestamp, mintedAt(id, r.Timestamp))) {
+			e.marks |= isUnknowable
 		}
 	case g.Note == notify.NoteUnknown:
-		e.kind = anUnknown
+		e.kind = kindUnknownNote
 	case g.Note != "":
 		return nil
 	}
@@ -88,11 +91,11 @@ func (a *audit) take(r *kafka.Record, g glanced, ledger bool) error {
 	if ledger {
 		e.marks |= isOutcome
 	}
-	return a.keep(e)
+	return a.addEntry(e)
 }
 
-// glanced is what counts of an event.
-type glanced struct {
+// eventFields holds the fields of an event that an audit needs.
+type eventFields struct {
 	NotificationID string       `json:"notification_id"`
 	Run            int          `json:"run"`
 	Step           int          `json:"step"`
@@ -102,9 +105,9 @@ type glanced struct {
 	Note           string       `json:"note"`
 }
 
-// glance reads an event's first fields as [notify.Event.Encode] writes them, and no further: decoding all of it takes ten times
-// as long. ok is false for any other spelling.
-func glance(b []byte) (g glanced, ok bool) {
+// parseEventPrefix parses the first fields of an event as [notify.Event.Encode] writes them. ok is false for any other
+// encoding. Decoding the whole event takes ten times as long.
+func parseEventPrefix(b []byte) (g eventFields, ok bool) {
 	s := scanner{b: b}
 	s.word(`{"event_id":"`)
 	s.until('"')
@@ -126,19 +129,20 @@ func glance(b []byte) (g glanced, ok bool) {
 	return g, !s.failed && err == nil && (g.Final || final == "false")
 }
 
-// scanner goes through what is expected to be there.
+// scanner consumes text in an expected format.
 type scanner struct {
 	b      []byte
 	failed bool
 }
 
+// word consumes the text w.
 func (s *scanner) word(w string) {
 	rest, ok := bytes.CutPrefix(s.b, []byte(w))
 	s.b = rest
 	s.failed = s.failed || !ok
 }
 
-// until gives what comes before the next end, and goes on behind it.
+// until consumes the text up to and including end, and returns the text before end.
 func (s *scanner) until(end byte) []byte {
 	i := bytes.IndexByte(s.b, end)
 	if i < 0 {
@@ -150,7 +154,7 @@ func (s *scanner) until(end byte) []byte {
 	return found
 }
 
-// number reads one that ends in a comma.
+// number consumes a number that is followed by a comma.
 func (s *scanner) number() int {
 	n, err := strconv.Atoi(string(s.until(',')))
 	s.failed = s.failed || err != nil

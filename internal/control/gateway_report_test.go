@@ -13,7 +13,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// refusing is a report of a process that works on some partitions of both channels.
+// refusing returns a report of a process with some partitions of two channels.
 func refusing(gateway, process string, at time.Time, partitions ...int32) Entry {
 	lanes := []LanePartitions{
 		{notify.ChannelEmail, notify.LaneNormal, NewPartitions(partitions), 4},
@@ -110,37 +110,37 @@ func TestReport_HostileRecordsAreRefused(t *testing.T) {
 	require.NotContains(t, got.Reason, "\x1b")
 }
 
-// Whoever writes to the topic cannot fill the memory of those who read it, and what is refused now is taken once the others have
-// expired.
+// Hostile records on the topic cannot fill the memory of its readers. A report that was refused for lack of room is accepted
+// after other reports have expired.
 func TestReport_MemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New()
 		var scattered []int32
-		for i := range int32(mostRanges / 2) {
+		for i := range int32(maxRanges / 2) {
 			scattered = append(scattered, 2*i)
 		}
 		for i := range 5000 {
 			e := refusing("mail", fmt.Sprint("p", i), time.Now(), scattered...)
 			for j := range e.State.Lanes {
-				e.State.Lanes[j].Of = mostRanges
+				e.State.Lanes[j].Of = maxRanges
 			}
 			e.ExpiresAt = time.Now().Add(1000 * time.Hour)
 			r := e.Record()
 			s.Apply(r.Key, r.Value, time.Now())
 		}
-		require.Len(t, s.reports, mostAllRanges/mostRanges)
-		require.Equal(t, mostAllRanges, s.ranges)
+		require.Len(t, s.reports, maxTotalRanges/maxRanges)
+		require.Equal(t, maxTotalRanges, s.ranges)
 		for i := range 5000 {
 			r := ReportGateway("mail", fmt.Sprint("q", i), time.Now(), GatewayState{Circuit: "open"}).Record()
 			s.Apply(r.Key, r.Value, time.Now())
 		}
-		require.Len(t, s.reports, mostReports)
+		require.Len(t, s.reports, maxReports)
 		r := refusing("mail", "one of ours", time.Now(), 1).Record()
 		r.Key = []byte("gateway:mail/ours")
 		r.Value = []byte(strings.Replace(string(r.Value), "one of ours", "ours", 1))
 		s.Apply(r.Key, r.Value, time.Now())
-		require.Len(t, s.reports, mostReports)
-		time.Sleep(longestReport)
+		require.Len(t, s.reports, maxReports)
+		time.Sleep(maxReportLifetime)
 		require.Empty(t, s.Reports(time.Now()), "none holds for longer, whatever it says")
 		r = refusing("mail", "ours", time.Now(), 1).Record()
 		s.Apply(r.Key, r.Value, time.Now())
@@ -152,7 +152,7 @@ func TestReport_MemoryIsBounded(t *testing.T) {
 	})
 }
 
-// A report of a process that was killed ends by itself, and its tombstone follows later.
+// The report of a killed process expires, and gets a tombstone later.
 func TestReport_Expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New()
@@ -177,8 +177,8 @@ func TestReport_Expires(t *testing.T) {
 	})
 }
 
-// A process of an earlier version does not know the kind: it goes on with everything else.
-func TestReport_EarlierVersionsSkipWhatTheyDoNotKnow(t *testing.T) {
+// A process of an earlier version does not know the kind. It skips the record and continues.
+func TestReport_EarlierVersionsSkipUnknownKinds(t *testing.T) {
 	r := refusing("mail", "host", noon, 0).Record()
 	later := Record{[]byte("x" + string(r.Key)), []byte(strings.Replace(string(r.Value), `"gateway"`, `"xgateway"`, 1))}
 	s := applied([]Record{PauseGateway("mail").Record(), later, PauseGateway("texts").Record()})
@@ -188,17 +188,17 @@ func TestReport_EarlierVersionsSkipWhatTheyDoNotKnow(t *testing.T) {
 	require.True(t, s.PausedGateway("mail") && s.PausedGateway("texts"))
 }
 
-func TestProcessName(t *testing.T) {
+func TestProcessName_IsAllowedInReports(t *testing.T) {
 	for name, want := range map[string]string{
 		"host-1:9100": "host-1:9100", "[::1]:9100": "[::1]:9100", "": "-", "a/b c": "a-b-c", "bü\x00": "b--", strings.Repeat("x", 300): strings.Repeat("x", 128),
 	} {
 		require.Equal(t, want, ProcessName(name))
-		_, ok := namedReport("mail/" + ProcessName(name))
+		_, ok := parseReportName("mail/" + ProcessName(name))
 		require.True(t, ok)
 	}
 }
 
-func TestPartitions(t *testing.T) {
+func TestPartitions_IsASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		numbers := func(name string) (p Partitions, in map[int32]bool) {
 			list := rapid.SliceOfN(rapid.Int32Range(0, 40), 0, 40).Draw(t, name)

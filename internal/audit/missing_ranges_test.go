@@ -12,16 +12,16 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/status"
 )
 
-// gap publishes a gap of a partition 0.
-func (w *world) gap(topic string, from, to int64, done ...byte) {
+// gap publishes a gap of partition 0.
+func (w *fixture) gap(topic string, from, to int64, done ...byte) {
 	g := status.Gap{Log: status.Log{Topic: topic, ID: w.ids[topic]}, From: from, To: to, Done: done}
 	w.write(ledger, 0, "")
 	r := w.logs[ledger][0].records[len(w.logs[ledger][0].records)-1]
 	r.Value, r.Headers = nil, g.Headers(workers)
 }
 
-// knows lets the store know a notification that has not ended, whose record was at that place.
-func (s *shop) knows(w *world, id string, state notify.State, step int, topic string, offset int64) {
+// knows adds a notification that has not ended to the store, with the place of its record.
+func (s *fakeStore) knows(w *fixture, id string, state notify.State, step int, topic string, offset int64) {
 	o := status.Open{Life: notify.Life{
 		ID: id, State: state, Step: step, Channel: notify.ChannelEmail, Lane: notify.LaneNormal, AcceptedAt: w.now,
 	}}
@@ -50,13 +50,13 @@ func (a audited) ids(what FindingKind) (all []string) {
 	return all
 }
 
-// Records that were deleted before their group had processed them are a range of known size, whoever says so; and the status store
-// knows their ids.
+// Records that were deleted before their group had processed them are a range of known size, however the range was found. The
+// status store has the ids of their notifications.
 func TestAudit_MissingRanges(t *testing.T) {
 	ids := []string{notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID()}
-	fill := func() (*world, *shop) {
-		w := newWorld(1)
-		s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+	fill := func() (*fixture, *fakeStore) {
+		w := newFixture(1)
+		s := &fakeStore{standings: map[string]status.Standing{}, positions: w.read(0)}
 		for i, id := range ids {
 			w.job(lane, 0, id, start)
 			if i != 1 {
@@ -77,7 +77,7 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.Zero(t, a.Unaccounted)
 		require.EqualValues(t, 1, a.InFlight)
 		a = w.audit(t, func(c *Config) { c.Store = s })
-		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.unaccounted())
 		require.EqualValues(t, 5, a.Notifications)
 		require.Zero(t, *a.Differences)
 	})
@@ -89,7 +89,7 @@ func TestAudit_MissingRanges(t *testing.T) {
 		w.forget(lane, 0, 4)
 		a := w.audit(t, func(c *Config) { c.Store = s })
 		require.Equal(t, []Range{{Topic: lane, From: 0, To: 4, Count: 3, Cause: "published"}}, a.ranges(FoundMissing))
-		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.unaccounted())
 		require.Equal(t, lane, a.found[len(a.found)-1].Where.Topic)
 
 		for _, i := range []int{0, 2, 3} { // the reconciler ends them, and the store says the same
@@ -133,7 +133,7 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.Zero(t, a.MissingRecords)
 	})
 	t.Run("a mover has deleted what it was done with", func(t *testing.T) {
-		w := newWorld(1)
+		w := newFixture(1)
 		w.job(short, 0, id, second)
 		w.job(lane, 0, id, second)
 		w.done(short, 0, 1)
@@ -143,7 +143,7 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.EqualValues(t, 1, a.InFlight)
 	})
 	t.Run("records between those that a mover has moved are gone", func(t *testing.T) {
-		w := newWorld(1)
+		w := newFixture(1)
 		for i := range 6 { // 0, 1, 3 and 5 were moved, what was deleted ends at 5
 			id := notify.NewID()
 			w.job(short, 0, id, second)
@@ -160,15 +160,15 @@ func TestAudit_MissingRanges(t *testing.T) {
 		require.EqualValues(t, 4, a.InFlight)
 	})
 	t.Run("a mover's records are gone", func(t *testing.T) {
-		w := newWorld(1)
+		w := newFixture(1)
 		w.job(lane, 0, id, start)
-		w.putOff()
+		w.delayed()
 		w.done(lane, 0, 1)
 		w.done(short, 0, 0)
 		w.forget(short, 0, 1)
 		a := w.audit(t)
 		require.EqualValues(t, 1, a.MissingRecords)
-		require.Equal(t, map[string]Why{id: NoNextStep}, a.holes())
+		require.Equal(t, map[string]Why{id: NoNextStep}, a.unaccounted())
 	})
 	t.Run("a group that has never committed: its outcomes tell, while all are there", func(t *testing.T) {
 		w, s := fill()
@@ -178,20 +178,20 @@ func TestAudit_MissingRanges(t *testing.T) {
 		w.forget(lane, 0, 4)
 		a := w.audit(t, func(c *Config) { c.Store = s })
 		require.Equal(t, []Range{{Topic: lane, From: 0, To: 4, Count: 3, Cause: "uncommitted"}}, a.ranges(FoundMissing))
-		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.holes())
+		require.Equal(t, map[string]Why{ids[0]: InGap, ids[2]: InGap, ids[3]: InGap}, a.unaccounted())
 		w.outcome(0, notify.NewID(), start, notify.StateSent)
 		w.forget(ledger, 0, 1)
 		require.Zero(t, w.audit(t).MissingRecords)
 	})
 }
 
-// A topic that was created again, and a partition that was truncated: what the commits say is void, and what the store knows of the
-// old records tells their ids.
+// When a topic was created again, or a partition truncated, the commits are void. The store's places of the old records show
+// the ids of the notifications.
 func TestAudit_VoidPositions(t *testing.T) {
 	old, now := kafka.TopicID{1}, kafka.TopicID{2}
-	w := newWorld(1)
+	w := newFixture(1)
 	w.ids[lane] = old
-	s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+	s := &fakeStore{standings: map[string]status.Standing{}, positions: w.read(0)}
 	gone := notify.NewID()
 	s.knows(w, gone, notify.StateQueued, 0, lane, 1)
 	w.ids[lane] = now
@@ -203,7 +203,7 @@ func TestAudit_VoidPositions(t *testing.T) {
 	require.Equal(t, old, w.commits[at(lane, 0)].Topic)
 	a := w.audit(t, func(c *Config) { c.Store = s })
 	require.EqualValues(t, 3, a.InFlight, "nothing of the new topic is done")
-	require.Equal(t, map[string]Why{gone: NoRecord}, a.holes())
+	require.Equal(t, map[string]Why{gone: NoRecord}, a.unaccounted())
 	require.Equal(t, []Range{{Topic: lane, TopicID: now.String(), From: 2, To: 2, Cause: "recreated"}}, a.ranges(FoundVoid))
 
 	w.commits[at(lane, 0)] = kafka.ReadPosition(7, "ls2.0.0.1.t:"+now.String()+".")
@@ -214,26 +214,26 @@ func TestAudit_VoidPositions(t *testing.T) {
 	w.commits[at(lane, 0)] = kafka.ReadPosition(2, "ls1.0.0.1.") // of a version that knew no ids
 	a = w.audit(t)
 	require.Zero(t, a.VoidPositions)
-	require.Equal(t, map[string]Why{ids[0]: NoOutcome, ids[1]: NoOutcome}, a.holes())
+	require.Equal(t, map[string]Why{ids[0]: NoOutcome, ids[1]: NoOutcome}, a.unaccounted())
 }
 
-// A notification with the note unknown counts for itself, whatever else is known, until it is found or ends.
+// A notification with the note unknown is counted as unknown until a record of it is found or it ends.
 func TestAudit_Unknown(t *testing.T) {
-	note := func(w *world) { w.write(ledger, 0, w.event(id, start, notify.StateQueued, notify.NoteUnknown)) }
+	note := func(w *fixture) { w.write(ledger, 0, w.event(id, start, notify.StateQueued, notify.NoteUnknown)) }
 	for name, c := range map[string]struct {
-		log  func(w *world)
+		log  func(w *fixture)
 		want string
 	}{
-		"done without an outcome":  {func(w *world) { w.job(lane, 0, id, start); w.done(lane, 0, 1); note(w) }, "unknown"},
-		"nothing else is left":     {func(w *world) { note(w) }, "unknown"},
-		"on its lane all the same": {func(w *world) { w.job(lane, 0, id, start); note(w) }, "in flight"},
-		"a result came late": {func(w *world) {
+		"done without an outcome":  {func(w *fixture) { w.job(lane, 0, id, start); w.done(lane, 0, 1); note(w) }, "unknown"},
+		"nothing else is left":     {func(w *fixture) { note(w) }, "unknown"},
+		"on its lane all the same": {func(w *fixture) { w.job(lane, 0, id, start); note(w) }, "in flight"},
+		"a result came late": {func(w *fixture) {
 			w.job(lane, 0, id, start)
 			w.done(lane, 0, 1)
 			note(w)
 			w.outcome(0, id, start, notify.StateSent)
 		}, "sent"},
-		"faded": {func(w *world) {
+		"faded": {func(w *fixture) {
 			w.job(lane, 0, id, start)
 			w.done(lane, 0, 1)
 			w.outcome(0, notify.NewID(), start, notify.StateSent)
@@ -242,7 +242,7 @@ func TestAudit_Unknown(t *testing.T) {
 			w.forget(ledger, 0, 1)
 		}, "unknown"},
 	} {
-		w := newWorld(1)
+		w := newFixture(1)
 		c.log(w)
 		a := w.audit(t)
 		got := map[string]bool{"unknown": a.Unknown == 1, "in flight": a.InFlight == 1, "sent": a.Ended[notify.StateSent] == 1}
@@ -252,10 +252,10 @@ func TestAudit_Unknown(t *testing.T) {
 	}
 }
 
-// What only the store knows is looked for in the topics, and what has come since the audit began is no loss.
-func TestAudit_WhatOnlyTheStoreKnows(t *testing.T) {
-	w := newWorld(1)
-	s := &shop{standings: map[string]status.Standing{}, positions: w.read(0)}
+// The topics must account for each notification in the store, except for those accepted after the audit began.
+func TestAudit_NotificationsInStoreOnly(t *testing.T) {
+	w := newFixture(1)
+	s := &fakeStore{standings: map[string]status.Standing{}, positions: w.read(0)}
 	never, putOff, here, later, old, away := notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID(), notify.NewID()
 	w.outcome(0, notify.NewID(), start, notify.StateSent)
 	s.knows(w, old, notify.StateQueued, 0, "", 0)
@@ -278,18 +278,18 @@ func TestAudit_WhatOnlyTheStoreKnows(t *testing.T) {
 		}
 	}
 	a := w.audit(t, func(c *Config) { c.Store = s })
-	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.holes())
-	require.Equal(t, []int64{1, 1}, []int64{a.Faded, a.InFlight})
+	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.unaccounted())
+	require.Equal(t, []int64{1, 1}, []int64{a.Unknowable, a.InFlight})
 	require.EqualValues(t, 5, a.Notifications, "one was sent")
 
 	a = w.audit(t, func(c *Config) { c.Store, c.Since = s, w.now.Add(time.Hour) })
-	require.Empty(t, a.holes(), "all were accepted before that")
+	require.Empty(t, a.unaccounted(), "all were accepted before that")
 	a = w.audit(t, func(c *Config) { c.Store, c.Since = s, w.now.Add(-time.Minute) })
-	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.holes())
+	require.Equal(t, map[string]Why{never: NoRecord, putOff: NoRecord}, a.unaccounted())
 }
 
 func TestAudit_UndecodableBatches(t *testing.T) {
-	w := newWorld(1)
+	w := newFixture(1)
 	w.job(lane, 0, id, start)
 	w.write(letters, 0, "\x00\x01", "ls-dead-reason", "undecodable_batch", "ls-origin-topic", lane, "ls-origin-partition", "1",
 		"ls-origin-offset", "7", "ls-origin-last-offset", "11", "ls-origin-count", strconv.Itoa(5))

@@ -17,7 +17,7 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// The topics of a world: one channel with all its lanes, two tiers, dead letters, events.
+// The topics of a fixture: one channel with all its lanes, two tiers, dead letters, events.
 const (
 	lane, urgent     = "email_topic", "email_topic.urgent"
 	short, long      = "email_topic.delay.5s", "email_topic.delay.12h"
@@ -26,17 +26,17 @@ const (
 	movers           = "laudspeaker.email.delay"
 )
 
-var shelves = []Shelf{
-	{Topic: lane, Group: workers, Channel: notify.ChannelEmail, Lane: notify.LaneNormal},
-	{Topic: urgent, Group: hurried, Channel: notify.ChannelEmail, Lane: notify.LaneUrgent},
-	{Topic: short, Group: movers, Channel: notify.ChannelEmail, Waits: true},
-	{Topic: long, Group: movers, Channel: notify.ChannelEmail, Waits: true},
-	{Topic: letters, Channel: notify.ChannelEmail},
-	{Topic: "sms_topic", Group: "laudspeaker.sms.normal", Channel: notify.ChannelSMS, Lane: notify.LaneNormal}, // never made
+var allTopics = []Topic{
+	{Name: lane, Group: workers, Channel: notify.ChannelEmail, Lane: notify.LaneNormal},
+	{Name: urgent, Group: hurried, Channel: notify.ChannelEmail, Lane: notify.LaneUrgent},
+	{Name: short, Group: movers, Channel: notify.ChannelEmail, DelayTier: true},
+	{Name: long, Group: movers, Channel: notify.ChannelEmail, DelayTier: true},
+	{Name: letters, Channel: notify.ChannelEmail},
+	{Name: "sms_topic", Group: "laudspeaker.sms.normal", Channel: notify.ChannelSMS, Lane: notify.LaneNormal}, // never made
 }
 
-// world is a Kafka whose records and commits a test has written.
-type world struct {
+// fixture is a Kafka with the records and commits that a test writes.
+type fixture struct {
 	now     time.Time
 	logs    map[string][]*partition
 	commits map[string]*kafka.Position // by topic and partition
@@ -49,8 +49,8 @@ type partition struct {
 	records []*kafka.Record
 }
 
-func newWorld(count int) *world {
-	w := &world{now: time.Now().Add(-100 * time.Hour), logs: map[string][]*partition{}, commits: map[string]*kafka.Position{}, ids: map[string]kafka.TopicID{}}
+func newFixture(count int) *fixture {
+	w := &fixture{now: time.Now().Add(-100 * time.Hour), logs: map[string][]*partition{}, commits: map[string]*kafka.Position{}, ids: map[string]kafka.TopicID{}}
 	for _, topic := range []string{lane, urgent, short, long, letters, ledger} {
 		for range count {
 			w.logs[topic] = append(w.logs[topic], &partition{})
@@ -61,8 +61,8 @@ func newWorld(count int) *world {
 
 func at(topic string, p int32) string { return fmt.Sprintf("%s/%d", topic, p) }
 
-// write appends a record and gives its offset.
-func (w *world) write(topic string, p int32, value string, headers ...string) int64 {
+// write appends a record and returns its offset.
+func (w *fixture) write(topic string, p int32, value string, headers ...string) int64 {
 	part := w.logs[topic][p]
 	r := &kafka.Record{Topic: topic, Partition: p, Offset: part.oldest + int64(len(part.records)), Timestamp: w.now, Value: []byte(value)}
 	for i := 0; i+1 < len(headers); i += 2 {
@@ -73,12 +73,12 @@ func (w *world) write(topic string, p int32, value string, headers ...string) in
 }
 
 // job writes a record of a notification to a lane, a tier or the dead letters.
-func (w *world) job(topic string, p int32, id string, s stage) int64 {
+func (w *fixture) job(topic string, p int32, id string, s stage) int64 {
 	return w.write(topic, p, `{"id":"`+id+`","recipient":"ada@example.com"}`, "ls-run", strconv.Itoa(int(s.run)), "ls-step", strconv.Itoa(int(s.step)),
 		"ls-home", strconv.Itoa(int(p)), "ls-not-before", w.now.Add(time.Hour).Format(time.RFC3339Nano))
 }
 
-func (w *world) event(id string, s stage, state notify.State, note string) string {
+func (w *fixture) event(id string, s stage, state notify.State, note string) string {
 	e := notify.Event{NotificationID: id, Run: int(s.run), Step: int(s.step), State: state, At: w.now, Note: note, Channel: notify.ChannelEmail}
 	e.Seal()
 	value, _ := e.Encode()
@@ -86,13 +86,13 @@ func (w *world) event(id string, s stage, state notify.State, note string) strin
 }
 
 // outcome writes a worker's event.
-func (w *world) outcome(p int32, id string, s stage, state notify.State) {
+func (w *fixture) outcome(p int32, id string, s stage, state notify.State) {
 	w.now = w.now.Add(time.Millisecond)
 	w.write(ledger, p, w.event(id, s, state, ""), "ls-kind", "outcome", "ls-group", workers)
 }
 
-// done commits an offset, and what is done above it.
-func (w *world) done(topic string, p int32, offset int64, above ...int64) {
+// done commits an offset, with done records above it.
+func (w *fixture) done(topic string, p int32, offset int64, above ...int64) {
 	bitmap := []byte{}
 	for _, o := range above {
 		for int64(len(bitmap)) <= (o-offset)/8 {
@@ -105,19 +105,19 @@ func (w *world) done(topic string, p int32, offset int64, above ...int64) {
 }
 
 // forget deletes the first records of a partition.
-func (w *world) forget(topic string, p int32, n int) {
+func (w *fixture) forget(topic string, p int32, n int) {
 	part := w.logs[topic][p]
 	part.oldest += int64(n)
 	part.records = part.records[n:]
 }
 
-func (w *world) look(call, topic string) {
+func (w *fixture) look(call, topic string) {
 	if w.before != nil {
 		w.before(call, topic)
 	}
 }
 
-func (w *world) Bounds(topic string) (bounds []kafka.Bounds, err error) {
+func (w *fixture) Bounds(topic string) (bounds []kafka.Bounds, err error) {
 	w.look("bounds", topic)
 	if w.logs[topic] == nil {
 		return nil, kafka.ErrNoTopic
@@ -128,7 +128,7 @@ func (w *world) Bounds(topic string) (bounds []kafka.Bounds, err error) {
 	return bounds, nil
 }
 
-func (w *world) Since(topic string, since time.Time, bounds []kafka.Bounds) ([]kafka.Bounds, error) {
+func (w *fixture) Since(topic string, since time.Time, bounds []kafka.Bounds) ([]kafka.Bounds, error) {
 	later := append([]kafka.Bounds(nil), bounds...)
 	for i, b := range later {
 		part := w.logs[topic][b.Partition]
@@ -139,11 +139,11 @@ func (w *world) Since(topic string, since time.Time, bounds []kafka.Bounds) ([]k
 	return later, nil
 }
 
-func (w *world) TopicIDs([]string) (map[string]kafka.TopicID, error) { return w.ids, nil }
+func (w *fixture) TopicIDs([]string) (map[string]kafka.TopicID, error) { return w.ids, nil }
 
-func (w *world) Topics() (names []string, _ error) { return slices.Collect(maps.Keys(w.logs)), nil }
+func (w *fixture) Topics() (names []string, _ error) { return slices.Collect(maps.Keys(w.logs)), nil }
 
-func (w *world) Positions(_, topic string) (map[int32]*kafka.Position, error) {
+func (w *fixture) Positions(_, topic string) (map[int32]*kafka.Position, error) {
 	w.look("positions", topic)
 	all := map[int32]*kafka.Position{}
 	for p := range int32(len(w.logs[topic])) {
@@ -155,7 +155,7 @@ func (w *world) Positions(_, topic string) (map[int32]*kafka.Position, error) {
 	return all, nil
 }
 
-func (w *world) Scan(_ context.Context, topic string, bounds []kafka.Bounds, visit func(*kafka.Record) error) error {
+func (w *fixture) Scan(_ context.Context, topic string, bounds []kafka.Bounds, visit func(*kafka.Record) error) error {
 	w.look("scan", topic)
 	for _, b := range bounds {
 		part := w.logs[topic][b.Partition]
@@ -172,24 +172,24 @@ func (w *world) Scan(_ context.Context, topic string, bounds []kafka.Bounds, vis
 	return nil
 }
 
-// audited is what an audit has found.
+// audited is the result of an audit.
 type audited struct {
 	*Report
 	found []Finding
 }
 
-// audit runs one; change may alter what it is told.
-func (w *world) audit(t testing.TB, change ...func(*Config)) audited {
+// audit runs an audit. change may change its config.
+func (w *fixture) audit(t testing.TB, change ...func(*Config)) audited {
 	t.Helper()
 	a := audited{}
-	cfg := Config{Log: w, Status: ledger, Shelves: shelves, Open: true, Dir: t.TempDir(), Found: func(f Finding) error { a.found = append(a.found, f); return nil }}
+	cfg := Config{Log: w, Status: ledger, Topics: allTopics, ListOpen: true, Dir: t.TempDir(), Found: func(f Finding) error { a.found = append(a.found, f); return nil }}
 	for _, c := range change {
 		c(&cfg)
 	}
 	var err error
 	a.Report, err = Run(t.Context(), cfg)
 	require.NoError(t, err)
-	sum := a.Held + a.Lost + a.Unknown + a.InFlight + a.Waiting + a.DeadLetters + a.Faded + a.Unaccounted
+	sum := a.Held + a.Lost + a.Unknown + a.InFlight + a.Waiting + a.DeadLetters + a.Unknowable + a.Unaccounted
 	for _, n := range a.Ended {
 		sum += n
 	}
@@ -197,19 +197,19 @@ func (w *world) audit(t testing.TB, change ...func(*Config)) audited {
 	return a
 }
 
-// holes are the ids that are unaccounted for, with what is missing.
-func (a audited) holes() map[string]Why {
-	holes := map[string]Why{}
+// unaccounted returns what is missing for each unaccounted notification, by id.
+func (a audited) unaccounted() map[string]Why {
+	unaccounted := map[string]Why{}
 	for _, f := range a.found {
 		if f.What == FoundUnaccounted {
-			holes[f.ID] = f.Why
+			unaccounted[f.ID] = f.Why
 		}
 	}
-	return holes
+	return unaccounted
 }
 
-// brief is the report without what is zero, and without its time.
+// brief returns the report without zero fields and without its time.
 func (a audited) brief() string {
-	b, _ := json.Marshal(map[string]any{"ended": a.Ended, "n": []int64{a.Held, a.InFlight, a.Waiting, a.DeadLetters, a.Faded, a.Unaccounted}})
+	b, _ := json.Marshal(map[string]any{"ended": a.Ended, "n": []int64{a.Held, a.InFlight, a.Waiting, a.DeadLetters, a.Unknowable, a.Unaccounted}})
 	return string(b)
 }

@@ -1,4 +1,4 @@
-package drain
+package backlog
 
 import (
 	"context"
@@ -11,23 +11,24 @@ import (
 	"github.com/laudspeaker/laudspeaker/internal/notify"
 )
 
-// desk gives what it gets, and an error for what has the reference of it.
-type desk struct{ got []string }
+// fakeDispatcher records the references of the notifications. It returns them as jobs, and an error for the reference "bad".
+type fakeDispatcher struct{ got []string }
 
-func (d *desk) Dispatch(_ context.Context, _ time.Time, ns []*notify.Notification) ([]*notify.Notification, []error) {
+func (d *fakeDispatcher) Dispatch(_ context.Context, _ time.Time, ns []*notify.Notification) ([]*notify.Notification, []error) {
 	errs := make([]error, len(ns))
 	for i, n := range ns {
-		if d.got = append(d.got, n.Reference); n.Reference == "bad" {
+		d.got = append(d.got, n.Reference)
+		if n.Reference == "bad" {
 			errs[i] = errors.New("bad")
 		}
 	}
 	return ns, errs
 }
 
-// Of a batch the bulk is refused, each in its place, and the rest goes on in its order.
-func TestAGuardLetsThroughWhatIsNotRefused(t *testing.T) {
-	d, shed := &desk{}, &notify.Shedding{RetryAfter: 7 * time.Second}
-	g := Guard{d, func(ch notify.Channel, lane notify.Lane) *notify.Shedding {
+// Each refused notification of a batch gets its error at its index, and the others are dispatched in their order.
+func TestShedder_DispatchesTheRest(t *testing.T) {
+	d, shed := &fakeDispatcher{}, &notify.Shedding{RetryAfter: 7 * time.Second}
+	s := Shedder{d, func(ch notify.Channel, lane notify.Lane) *notify.Shedding {
 		if ch == notify.ChannelEmail && lane == notify.LaneBulk {
 			return shed
 		}
@@ -39,7 +40,7 @@ func TestAGuardLetsThroughWhatIsNotRefused(t *testing.T) {
 	ns := []*notify.Notification{
 		n("email", "bulk", "shed"), n("email", "urgent", "a"), n("email", "normal", "bad"), n("email", "bulk", "shed, too"), n("sms", "bulk", "b"),
 	}
-	jobs, errs := g.Dispatch(t.Context(), time.Now(), ns)
+	jobs, errs := s.Dispatch(t.Context(), time.Now(), ns)
 	require.Equal(t, []string{"a", "bad", "b"}, d.got)
 	require.Equal(t, []*notify.Notification{nil, ns[1], ns[2], nil, ns[4]}, jobs)
 	require.ErrorIs(t, errs[0], shed)
@@ -47,7 +48,7 @@ func TestAGuardLetsThroughWhatIsNotRefused(t *testing.T) {
 	require.NoError(t, errs[1])
 	require.EqualError(t, errs[2], "bad")
 	d.got = nil
-	_, errs = g.Dispatch(t.Context(), time.Now(), ns[:1])
+	_, errs = s.Dispatch(t.Context(), time.Now(), ns[:1])
 	require.ErrorIs(t, errs[0], shed)
 	require.Empty(t, d.got)
 }
