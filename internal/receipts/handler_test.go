@@ -325,7 +325,7 @@ func TestHandler_CountsEveryReceipt(t *testing.T) {
 		d := &Handler{Status: b, Publisher: b, Metrics: NewMetrics(registry), Readers: map[string]Reader{
 			"texts": fakeReader{Report: delivered()}, "forger": fakeReader{err: notify.ErrForged}, "broken": fakeReader{err: notify.Faults{{Pointer: "#"}}},
 		}}
-		take := func(gateway string, want error) {
+		handle := func(gateway string, want error) {
 			t.Helper()
 			_, err := d.Handle(t.Context(), gateway, nil, nil)
 			require.ErrorIs(t, err, want)
