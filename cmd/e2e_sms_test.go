@@ -59,7 +59,7 @@ func TestSMSFromThePostToTwilio(t *testing.T) {
 		b.requireOutcome(o, notify.StateRejected, notify.ChannelSMS, b.job("sms_topic", id))
 		require.Equal(t, []string{notify.ReasonOptedOut, "21610"}, []string{o.Reason, o.Code})
 		b.noDeadLetters("sms_topic")
-		for _, secret := range []string{twiliotest.AuthToken, "415555", "Grüße"} {
+		for _, secret := range []string{twiliotest.AuthToken, "+1415555", "Grüße"} {
 			require.NotContains(t, worker.Log.String()+api.Log.String()+string(o.Value), secret)
 		}
 	})
